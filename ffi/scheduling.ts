@@ -1,0 +1,53 @@
+/** Scheduling of the calling thread: urgent threads before background ones. */
+
+import { libc } from "./libc.ts";
+import { syscallNumbers } from "./platform.ts";
+
+// From include/uapi/linux/sched.h and resource.h.
+const SCHED_OTHER = 0;
+const SCHED_BATCH = 3;
+const SCHED_IDLE = 5;
+const SCHED_RESET_ON_FORK = 0x4000_0000;
+const PRIO_PROCESS = 0;
+
+/** Returns the kernel's number of the calling thread, as userfaultfd and /proc name it. */
+export function threadId(): number {
+  return libc().syscall(BigInt(syscallNumbers().gettid), 0n);
+}
+
+/**
+ * Sets the nice value of the calling thread alone.
+ *
+ * @param nice -20 (first) to 19 (last)
+ * @returns false when the kernel refuses, as it does for an unprivileged thread that wants less
+ */
+export function setThreadNice(nice: number): boolean {
+  return libc().setpriority(PRIO_PROCESS, threadId(), nice) === 0;
+}
+
+/** Scheduling classes a thread may give itself. */
+export type SchedulingPolicy = "other" | "batch" | "idle";
+
+/**
+ * Sets the scheduling class of the calling thread. `"batch"` does not preempt others when it wakes;
+ * `"idle"` is preempted by every other class at once and runs when nothing else wants the core.
+ *
+ * @returns false when the kernel refuses
+ */
+export function setThreadPolicy(policy: SchedulingPolicy): boolean {
+  const number = policy === "batch" ? SCHED_BATCH : policy === "idle" ? SCHED_IDLE : SCHED_OTHER;
+  const parameter = new Uint8Array(4); // struct sched_param { int priority; }, 0 for these classes
+  return libc().sched_setscheduler(0, number | SCHED_RESET_ON_FORK, parameter) === 0;
+}
+
+/**
+ * Pins the calling thread to one CPU.
+ *
+ * @param cpu CPU number, below 1024
+ * @returns false when there is no such CPU for this process
+ */
+export function pinThread(cpu: number): boolean {
+  const mask = new Uint8Array(128);
+  mask[cpu >> 3] = 1 << (cpu & 7);
+  return libc().sched_setaffinity(0, mask.length, mask) === 0;
+}

@@ -1,0 +1,160 @@
+/** userfaultfd(2): faults of this process's memory taken by a thread of its own. */
+
+import { cString, errno, libc } from "./libc.ts";
+import { Errno, SyscallError } from "./errno.ts";
+import { syscallNumbers } from "./platform.ts";
+
+// From include/uapi/linux/userfaultfd.h; the ioctl numbers are equal on x86-64 and aarch64.
+const USERFAULTFD_IOC_NEW = 0x0000_aa00;
+const UFFDIO_API = 0xc018_aa3f;
+const UFFDIO_REGISTER = 0xc020_aa00;
+const UFFDIO_UNREGISTER = 0x8010_aa01;
+const UFFD_API = 0xaan;
+const UFFD_USER_MODE_ONLY = 1;
+const O_CLOEXEC = 0o2000000;
+const O_NONBLOCK = 0o4000;
+const O_RDWR = 2;
+
+/** What to watch a range for: `UFFDIO_REGISTER_MODE_*`. */
+export const RegisterMode = { MISSING: 1n, WP: 2n, MINOR: 4n } as const;
+
+/** `UFFD_FEATURE_*` bits. */
+export const UffdFeature = {
+  MISSING_SHMEM: 1n << 5n,
+  THREAD_ID: 1n << 8n,
+  MINOR_SHMEM: 1n << 10n,
+  EXACT_ADDRESS: 1n << 11n,
+  POISON: 1n << 14n,
+} as const;
+
+const REMEDY =
+  "run as root, set sysctl vm.unprivileged_userfaultfd=1, or give access to /dev/userfaultfd";
+
+function openDescriptor(flags: number): number {
+  const fd = libc().syscall(BigInt(syscallNumbers().userfaultfd), BigInt(flags));
+  return fd >= 0 ? fd : -errno();
+}
+
+/** /dev/userfaultfd gives full descriptors to whoever may open it (Linux 6.1). */
+function openFromDevice(): number {
+  const device = libc().open(cString("/dev/userfaultfd"), O_RDWR | O_CLOEXEC, 0);
+  if (device < 0) return -errno();
+  const fd = libc().ioctlNumber(device, USERFAULTFD_IOC_NEW, BigInt(O_CLOEXEC | O_NONBLOCK));
+  const result = fd >= 0 ? fd : -errno();
+  libc().close(device);
+  return result;
+}
+
+/** How to open a userfaultfd. */
+export interface UserfaultfdOptions {
+  /** `UFFD_FEATURE_*` bits that must be there; see {@linkcode UffdFeature}. */
+  readonly features?: bigint;
+  /**
+   * Whether faults of the kernel (a system call that touches a missing page) may fail with EFAULT:
+   * all that an unprivileged user gets. Default true: taken only when nothing better is granted.
+   */
+  readonly allowUserModeOnly?: boolean;
+}
+
+/**
+ * A userfaultfd that this object owns. While threads wait on missing pages, closing it would let
+ * them run on zero pages: close it only when every page is placed or the memory's users are gone.
+ */
+export class Userfaultfd implements Disposable {
+  #fd: number;
+  /** `UFFD_FEATURE_*` bits that this kernel knows. */
+  readonly features: bigint;
+  /** True when only faults of user mode are taken: system calls on missing memory fail with EFAULT. */
+  readonly userModeOnly: boolean;
+
+  /**
+   * Opens a userfaultfd: by system call, else through /dev/userfaultfd, else for user mode only.
+   *
+   * @throws {SyscallError} `EPERM` when none is granted, with what to do; `EINVAL` when a feature is
+   * missing in this kernel
+   */
+  constructor(options: UserfaultfdOptions = {}) {
+    const flags = O_CLOEXEC | O_NONBLOCK;
+    let userModeOnly = false;
+    let fd = openDescriptor(flags);
+    const first = -fd;
+    if (first === Errno.EPERM) fd = openFromDevice();
+    if (fd < 0 && first === Errno.EPERM && (options.allowUserModeOnly ?? true)) {
+      fd = openDescriptor(flags | UFFD_USER_MODE_ONLY);
+      userModeOnly = true;
+    }
+    if (fd < 0) {
+      if (first === Errno.ENOSYS) {
+        throw new SyscallError("userfaultfd", first, undefined, "this kernel was built without it");
+      }
+      throw new SyscallError("userfaultfd", first, undefined, REMEDY);
+    }
+    const wanted = options.features ?? 0n;
+    const api = new BigUint64Array([UFFD_API, wanted, 0n]);
+    if (libc().ioctl(fd, UFFDIO_API, new Uint8Array(api.buffer)) < 0) {
+      const error = new SyscallError(
+        "UFFDIO_API",
+        errno(),
+        `features 0x${wanted.toString(16)}`,
+        "this kernel lacks one of them; a newer one is needed",
+      );
+      libc().close(fd);
+      throw error;
+    }
+    this.#fd = fd;
+    this.features = api[1]!;
+    this.userModeOnly = userModeOnly;
+  }
+
+  /** The descriptor, for a worker's poll; -1 once closed. */
+  get fd(): number {
+    return this.#fd;
+  }
+
+  /**
+   * Takes the faults of a range from now on.
+   *
+   * @param mode bits of {@linkcode RegisterMode}
+   * @throws {SyscallError} `EBUSY` when another userfaultfd has the range
+   */
+  register(address: number, length: number, mode: bigint): void {
+    registerRange(this.#fd, address, length, mode);
+  }
+
+  /**
+   * Leaves a range alone from now on. Threads that wait on one of its pages resume on a **zero
+   * page**: only for ranges that are complete.
+   *
+   * @throws {SyscallError} from the ioctl
+   */
+  unregister(address: number, length: number): void {
+    unregisterRange(this.#fd, address, length);
+  }
+
+  /** Closes the descriptor. Closing again does nothing. */
+  close(): void {
+    if (this.#fd < 0) return;
+    libc().close(this.#fd);
+    this.#fd = -1;
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+/** {@linkcode Userfaultfd.register} by descriptor, for a worker that borrows it. */
+export function registerRange(fd: number, address: number, length: number, mode: bigint): void {
+  const range = new BigUint64Array([BigInt(address), BigInt(length), mode, 0n]);
+  if (libc().ioctl(fd, UFFDIO_REGISTER, new Uint8Array(range.buffer)) < 0) {
+    throw new SyscallError("UFFDIO_REGISTER", errno(), `${length} bytes, mode ${mode}`);
+  }
+}
+
+/** {@linkcode Userfaultfd.unregister} by descriptor, for a worker that borrows it. */
+export function unregisterRange(fd: number, address: number, length: number): void {
+  const range = new BigUint64Array([BigInt(address), BigInt(length)]);
+  if (libc().ioctl(fd, UFFDIO_UNREGISTER, new Uint8Array(range.buffer)) < 0) {
+    throw new SyscallError("UFFDIO_UNREGISTER", errno(), `${length} bytes`);
+  }
+}

@@ -1,0 +1,93 @@
+/** A bit for each page, shared by threads without a lock. */
+
+/**
+ * A bitmap over page numbers in shared memory. A page belongs to the thread whose
+ * {@linkcode PageBitmap.take} found its bit set; this is how two senders never send one page twice.
+ */
+export class PageBitmap {
+  /** The shared memory behind it, to give to another thread's constructor. */
+  readonly buffer: SharedArrayBuffer;
+  readonly #words: Int32Array;
+  /** Pages it has bits for. */
+  readonly length: number;
+
+  /**
+   * @param length pages, a multiple of 32
+   * @param buffer shared memory of another thread's bitmap; without it, new memory with all bits clear
+   */
+  constructor(length: number, buffer?: SharedArrayBuffer) {
+    if (length % 32 !== 0) throw new RangeError(`Bitmap length is no multiple of 32: ${length}`);
+    this.buffer = buffer ?? new SharedArrayBuffer(length / 8);
+    this.#words = new Int32Array(this.buffer, 0, length / 32);
+    this.length = length;
+  }
+
+  /** Reports whether a page's bit is set. */
+  has(page: number): boolean {
+    return (Atomics.load(this.#words, page >>> 5) & (1 << (page & 31))) !== 0;
+  }
+
+  /** Sets a page's bit; returns true when this call changed it. */
+  add(page: number): boolean {
+    const bit = 1 << (page & 31);
+    return (Atomics.or(this.#words, page >>> 5, bit) & bit) === 0;
+  }
+
+  /** Clears a page's bit; returns true when this call changed it: the page is now the caller's. */
+  take(page: number): boolean {
+    const bit = 1 << (page & 31);
+    return (Atomics.and(this.#words, page >>> 5, ~bit) & bit) !== 0;
+  }
+
+  /**
+   * Returns the first page at or after `from` and before `to` whose bit is set, or -1. Another
+   * thread may clear it at any time: `take` decides.
+   */
+  next(from: number, to: number = this.length): number {
+    const words = this.#words;
+    let index = from >>> 5;
+    const last = (to + 31) >>> 5;
+    if (index >= last) return -1;
+    let word = words[index]! & (-1 << (from & 31));
+    while (word === 0) {
+      if (++index >= last) return -1;
+      word = words[index]!;
+    }
+    const page = index * 32 + (31 - Math.clz32(word & -word));
+    return page < to ? page : -1;
+  }
+
+  /** Sets the bits of `count` pages from `first`. Not atomic as a whole. */
+  fill(first: number, count: number): void {
+    this.#eachWord(first, count, (index, mask) => Atomics.or(this.#words, index, mask));
+  }
+
+  /** Clears the bits of `count` pages from `first`. Not atomic as a whole. */
+  clear(first: number, count: number): void {
+    this.#eachWord(first, count, (index, mask) => Atomics.and(this.#words, index, ~mask));
+  }
+
+  /** Counts the bits set from `first` on, `count` pages. */
+  count(first = 0, count: number = this.length - first): number {
+    let total = 0;
+    this.#eachWord(first, count, (index, mask) => total += ones(this.#words[index]! & mask));
+    return total;
+  }
+
+  #eachWord(first: number, count: number, visit: (index: number, mask: number) => void): void {
+    const end = first + count;
+    let page = first;
+    while (page < end) {
+      const bits = Math.min(32 - (page & 31), end - page);
+      const mask = bits === 32 ? -1 : ((1 << bits) - 1) << (page & 31);
+      visit(page >>> 5, mask);
+      page += bits;
+    }
+  }
+}
+
+function ones(word: number): number {
+  let bits = word - ((word >>> 1) & 0x5555_5555);
+  bits = (bits & 0x3333_3333) + ((bits >>> 2) & 0x3333_3333);
+  return Math.imul((bits + (bits >>> 4)) & 0x0f0f_0f0f, 0x0101_0101) >>> 24;
+}

@@ -1,0 +1,49 @@
+/** How a migration fails, at either end. */
+
+import { WorkerThreadError } from "./threads/worker_thread.ts";
+
+/** Machine-readable reasons why a migration failed, or is paused. */
+export type MigrationErrorCode =
+  /** The other end closed the connection, or the network broke. */
+  | "CONNECTION_LOST"
+  /** The other end takes nothing, or confirms nothing. */
+  | "STALLED"
+  /** The other end says that it failed. */
+  | "PEER_FAILED"
+  /** The other end asked for what is not there, or sent what has no place there. */
+  | "BAD_PEER"
+  /** The other end wants what is not supported here. */
+  | "UNSUPPORTED"
+  /** The other end announces more than this host can hold. */
+  | "TOO_LARGE"
+  /** The guest could not be loaded or started, or its memory vanished. */
+  | "GUEST_FAILED"
+  /** The source ended without sending every page. */
+  | "PAGES_MISSING"
+  /** It was ended from this side. */
+  | "CANCELLED";
+
+/** A migration that failed. At the source nothing is lost: it may be tried again. */
+export class MigrationError extends Error {
+  override readonly name = "MigrationError";
+  /** Machine-readable reason. */
+  readonly code: MigrationErrorCode;
+
+  /**
+   * @param code machine-readable reason
+   * @param message what happened and what to do about it
+   */
+  constructor(code: MigrationErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}
+
+/**
+ * Makes the MigrationError that ended a worker thread one again: it crossed as plain data. Any other
+ * error is returned as it is.
+ */
+export function reviveMigrationError(error: unknown): unknown {
+  if (!(error instanceof WorkerThreadError) || error.name !== "MigrationError") return error;
+  return new MigrationError(error.code as MigrationErrorCode, error.message, { cause: error });
+}
