@@ -1,0 +1,11 @@
+import { setThreadNice, setThreadPolicy } from "../ffi/scheduling.ts";
+import { runWorkerThread } from "../migration/threads/worker_thread.ts";
+import { MainChannel, type MainChannelInit, type MainChannelMessage } from "./main_channel.ts";
+
+runWorkerThread<MainChannelInit, MainChannelMessage>((init, tell) => {
+  // Behind the fault worker and the guest.
+  setThreadPolicy("batch");
+  setThreadNice(10);
+  using channel = new MainChannel(init, tell);
+  channel.read();
+});

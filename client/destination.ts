@@ -1,0 +1,345 @@
+/** The destination side of one migration: the control plane of the threads that place pages. */
+
+import { monotonicNanoseconds } from "../ffi/clock.ts";
+import { Eventfd } from "../ffi/eventfd.ts";
+import type { Backing } from "../ffi/memory.ts";
+import { Listener, type Socket } from "../ffi/socket.ts";
+import type { SocketAddress } from "../ffi/socket_address.ts";
+import { UffdFeature, Userfaultfd } from "../ffi/userfaultfd.ts";
+import { waitingFaults } from "../ffi/waiting_faults.ts";
+import { WorkerThread } from "../migration/threads/worker_thread.ts";
+import { unmapBlocks } from "./destination_memory.ts";
+import { DestinationState } from "./destination_state.ts";
+import type { FaultMessage, FaultServerInit } from "./fault_server.ts";
+import type { Guest } from "./guest.ts";
+import { IncomingChannels } from "./incoming_channels.ts";
+import type { ListeningBlocks, MainChannelInit, MainChannelMessage } from "./main_channel.ts";
+import {
+  MigrationError,
+  type MigrationErrorCode,
+  reviveMigrationError,
+} from "../migration/migration_error.ts";
+import { landedRing, ReturnPathMessage, returnPathRing } from "./return_path_ring.ts";
+import {
+  type DestinationStatistics,
+  destinationStatistics,
+  type DestinationStatus,
+} from "./statistics.ts";
+
+/** How to receive. */
+export interface DestinationOptions {
+  /** The machine that runs here from the switchover on. */
+  readonly guest: Guest;
+  /** How its memory is backed; default `"anonymous"`. */
+  readonly backing?: Backing;
+  /** Microseconds for which the fault worker looks again before it sleeps; default 0. */
+  readonly spin?: number;
+}
+
+/** Milliseconds for a source that has everything to close its end first, so that nothing is cut off. */
+const LINGER = 2_000;
+
+/**
+ * One incoming migration. Its memory is mapped in this process and outlives the migration: it is the
+ * guest's until the destination is closed.
+ *
+ * @example
+ * ```ts
+ * import { Destination } from "./destination.ts";
+ * import type { Guest } from "./guest.ts";
+ *
+ * async function receive(guest: Guest): Promise<void> {
+ *   await using destination = new Destination({ guest });
+ *   await destination.listen({ transport: "tcp", host: "127.0.0.1", port: 4444 });
+ *   await destination.finished;
+ * }
+ * ```
+ */
+export class Destination implements AsyncDisposable {
+  readonly #guest: Guest;
+  readonly #backing: Backing;
+  readonly #spin: number;
+  readonly #state = new DestinationState();
+  readonly #stack = new DisposableStack();
+  readonly #sockets = new DisposableStack();
+  readonly #uffd: Userfaultfd;
+  readonly #backgroundWake: Eventfd;
+  readonly #faultWake: Eventfd;
+  readonly #answers = returnPathRing();
+  readonly #controlAnswers = returnPathRing();
+  readonly #landed = landedRing();
+  readonly #background: WorkerThread<MainChannelInit, MainChannelMessage>;
+  readonly #fault: WorkerThread<FaultServerInit, FaultMessage>;
+  readonly #finished = Promise.withResolvers<void>();
+  readonly #waiters: { readonly status: DestinationStatus; readonly resolve: () => void }[] = [];
+  #channels: IncomingChannels | undefined;
+  #main: Socket | undefined;
+  #blocks: ListeningBlocks | undefined;
+  #machine: string | undefined;
+  #status: DestinationStatus = "setup";
+  #pauseReason: MigrationError | undefined;
+  #guestStarted = false;
+  #connected = 0;
+  #running = 0;
+  #ended = 0;
+  #closed: Promise<void> | undefined;
+
+  /**
+   * Opens the userfaultfd and starts the threads.
+   *
+   * @param options what is received, and how
+   * @throws {SyscallError} `EPERM` when this user may not use userfaultfd, with what to do about it
+   */
+  constructor(options: DestinationOptions) {
+    this.#guest = options.guest;
+    this.#backing = options.backing ?? "anonymous";
+    this.#spin = options.spin ?? 0;
+    const features = UffdFeature.THREAD_ID |
+      (this.#backing === "memfd" ? UffdFeature.MISSING_SHMEM : 0n);
+    this.#uffd = this.#stack.use(new Userfaultfd({ features }));
+    this.#backgroundWake = this.#stack.use(new Eventfd());
+    this.#faultWake = this.#stack.use(new Eventfd());
+    this.#background = new WorkerThread(
+      new URL("./background_worker.ts", import.meta.url),
+      (message) => this.#onMainChannel(message),
+    );
+    this.#fault = new WorkerThread(
+      new URL("./fault_worker.ts", import.meta.url),
+      (message) => this.#onFault(message),
+    );
+    this.#finished.promise.catch(() => {}); // whoever cares awaits `finished`
+    this.#background.ended.catch((error) => this.#fail(error));
+    this.#fault.ended.catch((error) => this.#fail(error));
+  }
+
+  /** Where the migration stands. */
+  get status(): DestinationStatus {
+    return this.#status;
+  }
+
+  /** The source's machine type, once it has said so. */
+  get machine(): string | undefined {
+    return this.#machine;
+  }
+
+  /** Why the migration is paused, if it is. */
+  get pauseReason(): Error | undefined {
+    return this.#pauseReason;
+  }
+
+  /** True when system calls on missing memory fail with EFAULT: all that an unprivileged user gets. */
+  get userModeOnly(): boolean {
+    return this.#uffd.userModeOnly;
+  }
+
+  /**
+   * Resolves when every page is in place, rejects when the migration failed before the guest ran. It
+   * stays pending while the migration is paused.
+   */
+  get finished(): Promise<void> {
+    return this.#finished.promise;
+  }
+
+  /** Resolves when the migration has reached this status; rejects when it failed or was closed first. */
+  async waitFor(status: DestinationStatus): Promise<void> {
+    if (this.#status === status) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#waiters.push({ status, resolve });
+    const over = this.#finished.promise.then(() => {
+      if (status === "completed") return;
+      throw new Error(`Migration is completed and will not be: ${status}`);
+    });
+    await Promise.race([promise, over]);
+  }
+
+  /**
+   * Listens for a source.
+   *
+   * @param address where; port 0 lets the kernel choose
+   * @returns where it listens
+   * @throws {SyscallError} for example `EADDRINUSE`
+   */
+  async listen(address: SocketAddress): Promise<SocketAddress> {
+    if (this.#channels !== undefined) throw new Error("A destination listens once: make another");
+    const listener = this.#sockets.use(await Listener.listen(address));
+    this.#channels = this.#sockets.use(new IncomingChannels(listener));
+    this.#receive(this.#channels);
+    return listener.address;
+  }
+
+  /** The figures so far. */
+  statistics(): DestinationStatistics {
+    const milliseconds = (to: number) => this.#connected === 0 ? 0 : (to - this.#connected) / 1e6;
+    const pageSize = this.#blocks?.mapped.targetPageSize ?? 1;
+    const bytes = this.#blocks?.mapped.blocks.reduce((sum, block) => sum + block.length, 0) ?? 0;
+    return destinationStatistics(
+      this.#status,
+      this.#state,
+      bytes / pageSize,
+      milliseconds(this.#ended || monotonicNanoseconds()),
+      this.#running === 0 ? undefined : milliseconds(this.#running),
+    );
+  }
+
+  /**
+   * Stops the guest and frees everything. While pages are missing and a thread still waits for one,
+   * its memory and the userfaultfd stay as they are until the process ends: that thread stays held
+   * rather than run on zeros. Closing again does nothing.
+   */
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #receive(channels: IncomingChannels): Promise<void> {
+    try {
+      this.#main = this.#sockets.use(await channels.main);
+    } catch (error) {
+      return this.#fail(error);
+    }
+    this.#connected = monotonicNanoseconds();
+    this.#setStatus("active");
+    this.#background.run({
+      mainFd: this.#main.fd,
+      uffd: this.#uffd.fd,
+      wakeFd: this.#backgroundWake.fd,
+      faultWakeFd: this.#faultWake.fd,
+      state: this.#state.buffer,
+      answers: this.#answers.buffer,
+      landed: this.#landed.buffer,
+      backing: this.#backing,
+    });
+    try {
+      const preempt = this.#sockets.use(await channels.preempt);
+      this.#state.preemptFd = preempt.fd;
+      this.#faultWake.signal();
+    } catch {
+      // Closed without one: a source without preempt.
+    }
+  }
+
+  #onMainChannel(message: MainChannelMessage): void {
+    switch (message.kind) {
+      case "configuration":
+        this.#machine = message.machine;
+        return;
+      case "blocks":
+        this.#blocks = message.blocks;
+        return;
+      case "listen":
+        return this.#serveFaults();
+      case "package":
+        this.#switchOver(message).catch((error) => this.#failGuest(error));
+        return;
+      case "paused":
+        return this.#pause(message.code, message.reason);
+    }
+  }
+
+  #onFault(message: FaultMessage): void {
+    if (message.kind === "paused") return this.#pause(message.code, message.reason);
+    this.#ended = monotonicNanoseconds();
+    this.#setStatus("completed");
+    this.#finished.resolve();
+  }
+
+  #serveFaults(): void {
+    this.#fault.run({
+      blocks: this.#blocks!,
+      uffd: this.#uffd.fd,
+      mainFd: this.#main!.fd,
+      wakeFd: this.#faultWake.fd,
+      state: this.#state.buffer,
+      answers: this.#answers.buffer,
+      controlAnswers: this.#controlAnswers.buffer,
+      landed: this.#landed.buffer,
+      spin: this.#spin,
+    });
+  }
+
+  /** Loads the device state and runs the guest; pages arrive meanwhile. */
+  async #switchOver(
+    { deviceState, commands }: Extract<MainChannelMessage, { kind: "package" }>,
+  ): Promise<void> {
+    this.#setStatus("device");
+    await this.#guest.load(deviceState, { blocks: this.#blocks!.mapped.blocks });
+    for (const command of commands) {
+      if (command.kind === "ping") {
+        this.#answer(ReturnPathMessage.PONG, command.value);
+      } else if (command.kind === "run") {
+        this.#guestStarted = true;
+        await this.#guest.start();
+        this.#running = monotonicNanoseconds();
+        // All pages may be in place already.
+        if (this.#status === "device") this.#setStatus("postcopy-active");
+      } else {
+        throw new MigrationError("BAD_PEER", `Unexpected command in a package: ${command.kind}`);
+      }
+    }
+  }
+
+  #answer(kind: number, value: number): void {
+    this.#controlAnswers.push(kind, value);
+    this.#faultWake.signal();
+  }
+
+  #pause(code: string, reason: string): void {
+    if (this.#status === "completed" || this.#status === "failed") return;
+    const error = new MigrationError(code as MigrationErrorCode, reason);
+    if (!this.#guestStarted) return this.#fail(error);
+    this.#pauseReason ??= error;
+    this.#setStatus("postcopy-paused");
+  }
+
+  #failGuest(cause: unknown): void {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    this.#answer(ReturnPathMessage.SHUT, 1);
+    this.#fail(new MigrationError("GUEST_FAILED", `Guest cannot run here: ${why}`, { cause }));
+  }
+
+  #fail(error: unknown): void {
+    if (this.#status === "completed" || this.#status === "failed") return;
+    this.#ended = monotonicNanoseconds();
+    this.#setStatus("failed");
+    this.#finished.reject(reviveMigrationError(error));
+    this.#channels?.close();
+    // The source learns of it now, not when the owner gets round to closing.
+    this.#main?.shutdown();
+  }
+
+  #setStatus(status: DestinationStatus): void {
+    this.#status = status;
+    for (const waiter of this.#waiters) if (waiter.status === status) waiter.resolve();
+  }
+
+  async #close(): Promise<void> {
+    const complete = this.#status === "completed";
+    this.#fail(new MigrationError("CANCELLED", "Destination was closed"));
+    if (this.#guestStarted) await this.#guest.stop();
+    this.#state.stop();
+    this.#backgroundWake.signal();
+    this.#faultWake.signal();
+    await Promise.all([this.#background.join(), this.#fault.join()]);
+    if (complete) await this.#linger();
+    this.#sockets.dispose();
+    const held = !complete && waitingFaults(this.#uffd.fd) > 0;
+    if (held) return;
+    // Unmapped before the userfaultfd goes: a thread that came late dies rather than reads zeros.
+    if (this.#blocks !== undefined) unmapBlocks(this.#blocks.mapped);
+    this.#stack.dispose();
+  }
+
+  /** Lets the source close first: an unread byte here would make the kernel cut off what it says last. */
+  async #linger(): Promise<void> {
+    const buffer = new Uint8Array(4096);
+    try {
+      while (await this.#main!.receive(buffer, { timeout: LINGER }) > 0);
+    } catch {
+      // Gone already, or still there: it has had its time.
+    }
+  }
+}

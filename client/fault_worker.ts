@@ -1,0 +1,9 @@
+import { setThreadNice } from "../ffi/scheduling.ts";
+import { runWorkerThread } from "../migration/threads/worker_thread.ts";
+import { type FaultMessage, FaultServer, type FaultServerInit } from "./fault_server.ts";
+
+runWorkerThread<FaultServerInit, FaultMessage>((init, tell) => {
+  setThreadNice(-15); // refused to unprivileged users, who keep what they have
+  using server = new FaultServer(init, tell);
+  server.serve();
+});

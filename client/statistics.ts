@@ -1,0 +1,78 @@
+/** What a destination reports, in the names of QEMU's `query-migrate` (10.1 and later). */
+
+import type { DestinationState } from "./destination_state.ts";
+import type { ThreadLatency } from "./thread_latencies.ts";
+
+/** Where an incoming migration stands. The names are QEMU's `MigrationStatus`. */
+export type DestinationStatus =
+  | "setup"
+  | "active"
+  | "device"
+  | "postcopy-active"
+  | "postcopy-paused"
+  | "completed"
+  | "failed";
+
+/** What {@linkcode Destination.statistics} returns. */
+export interface DestinationStatistics {
+  /** Where the migration stands. */
+  readonly status: DestinationStatus;
+  /** Milliseconds from the main connection to the end, or to now. */
+  readonly "total-time": number;
+  /** Milliseconds from the main connection until the guest was started; absent before. */
+  readonly "time-to-run"?: number;
+  /** Nanoseconds from a fault read to its page placed, mean over the faults that were asked for. */
+  readonly "postcopy-latency": number;
+  /** The same in 24 power-of-two buckets: bucket N counts 2^N us up to 2^(N+1) us. */
+  readonly "postcopy-latency-dist": readonly number[];
+  /** The longest of them, nanoseconds. */
+  readonly "postcopy-latency-max": number;
+  /** The same mean for each faulting thread. */
+  readonly "postcopy-vcpu-latency": readonly ThreadLatency[];
+  /** Faults read. */
+  readonly faults: number;
+  /** Pages asked for. */
+  readonly requests: number;
+  /** Pages in place. */
+  readonly received: number;
+  /** Pages of all blocks; 0 before they are known. */
+  readonly pages: number;
+  /** Pages that came twice and were left as they were. */
+  readonly duplicates: number;
+  /** Bytes received on the main and on the preempt channel. */
+  readonly "main-bytes": number;
+  /** Bytes received on the preempt channel. */
+  readonly "preempt-bytes": number;
+}
+
+/**
+ * Puts a destination's figures together.
+ *
+ * @param pages target pages of all blocks
+ * @param totalTime milliseconds
+ * @param timeToRun milliseconds, if the guest was started
+ */
+export function destinationStatistics(
+  status: DestinationStatus,
+  state: DestinationState,
+  pages: number,
+  totalTime: number,
+  timeToRun: number | undefined,
+): DestinationStatistics {
+  return {
+    status,
+    "total-time": totalTime,
+    ...timeToRun === undefined ? {} : { "time-to-run": timeToRun },
+    "postcopy-latency": state.latency.mean,
+    "postcopy-latency-dist": state.latency.buckets(),
+    "postcopy-latency-max": state.latency.longest,
+    "postcopy-vcpu-latency": state.threads.list(),
+    faults: state.faults,
+    requests: state.requests,
+    received: state.received,
+    pages,
+    duplicates: state.duplicates,
+    "main-bytes": state.mainBytes,
+    "preempt-bytes": state.preemptBytes,
+  };
+}

@@ -1,0 +1,32 @@
+/**
+ * Postcopy page server and migration engine: moves the memory of a running machine to another host
+ * while the machine already runs there, over QEMU's own migration protocol.
+ *
+ * @module
+ */
+
+export { Source, type SourceOptions } from "./server/source.ts";
+export type { RamStatistics, SourceStatistics, SourceStatus } from "./server/statistics.ts";
+export { type Mode, MODES } from "./server/mode.ts";
+export {
+  type Image,
+  ImageError,
+  type ImageErrorCode,
+  openImage,
+  type OpenImageOptions,
+} from "./server/image/image.ts";
+export { Destination, type DestinationOptions } from "./client/destination.ts";
+export type { DestinationStatistics, DestinationStatus } from "./client/statistics.ts";
+export type { ThreadLatency } from "./client/thread_latencies.ts";
+export type { Guest, GuestBlock, GuestMemory } from "./client/guest.ts";
+export { MigrationError, type MigrationErrorCode } from "./migration/migration_error.ts";
+export { ProtocolError, type ProtocolErrorCode } from "./migration/protocol/protocol_error.ts";
+export { type Backing, MappedMemory, viewMemory } from "./ffi/memory.ts";
+export {
+  formatSocketAddress,
+  parseSocketAddress,
+  type SocketAddress,
+  SocketAddressError,
+} from "./ffi/socket_address.ts";
+export { SyscallError } from "./ffi/errno.ts";
+export { UnsupportedPlatformError } from "./ffi/platform.ts";

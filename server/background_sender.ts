@@ -1,0 +1,233 @@
+/** The background stream: walks the dirty bitmap and sends every page nobody asked for. */
+
+import { monotonicNanoseconds } from "../ffi/clock.ts";
+import { clearEvent } from "../ffi/eventfd.ts";
+import { PollEvents, PollSet } from "../ffi/poll.ts";
+import { PageBitmap } from "../migration/memory/page_bitmap.ts";
+import { type RamBlockSize, RamLayout } from "../migration/memory/ram_layout.ts";
+import { ELEMENT } from "../migration/protocol/constants.ts";
+import { Ring } from "../migration/threads/ring.ts";
+import { Channel } from "./channel.ts";
+import { PageLocator, type PageSource } from "./image/page_locator.ts";
+import type { Mode } from "./mode.ts";
+import { PageRecords } from "./page_records.ts";
+import { RateLimit } from "./rate_limit.ts";
+import { REQUEST_RING_CAPACITY } from "./request_ring.ts";
+import { SourceState } from "./source_state.ts";
+
+/** What a background sender is made from; structured-cloned into its worker. */
+export interface BackgroundSenderInit {
+  /** The RAM blocks, in the order of the stream. */
+  readonly blocks: readonly RamBlockSize[];
+  /** Bytes of a target page. */
+  readonly targetPageSize: number;
+  /** Where the pages lie. */
+  readonly pages: PageSource;
+  /** Shared memory of the dirty bitmap. */
+  readonly dirty: SharedArrayBuffer;
+  /** Shared memory of the {@linkcode SourceState}. */
+  readonly state: SharedArrayBuffer;
+  /** Shared memory of the ring of requested pages, for the modes in which this thread sends them. */
+  readonly requests: SharedArrayBuffer;
+  /** Which of the modes. */
+  readonly mode: Mode;
+  /** The main channel's socket. */
+  readonly mainFd: number;
+  /** Signalled when a flag of the state changes. */
+  readonly wakeFd: number;
+  /** Signalled when a page was put into the ring of requests. */
+  readonly requestFd: number;
+  /** The `ram` section's id. */
+  readonly sectionId: number;
+  /** Whether the preempt channel ends with an EOS record. */
+  readonly preemptEndOfSection: boolean;
+  /** Bytes a second; 0 for no limit. */
+  readonly maxBandwidth: number;
+  /** Milliseconds. */
+  readonly stallTimeout: number;
+}
+
+// Pages in a batch: 64 KiB while faults come, growing to 1 MiB when it is quiet. A fault waits at
+// most for one batch to pass through the kernel.
+const SMALLEST_BATCH = 16;
+const LARGEST_BATCH = 256;
+
+/** Sends the background stream, and the requested pages in the modes in which they wait their turn. */
+export class BackgroundSender implements Disposable {
+  readonly #init: BackgroundSenderInit;
+  readonly #state: SourceState;
+  readonly #dirty: PageBitmap;
+  readonly #layout: RamLayout;
+  readonly #requests: Ring;
+  readonly #main: Channel;
+  readonly #mainRecords: PageRecords;
+  readonly #preemptRecords: PageRecords;
+  #preempt: Channel | undefined;
+  readonly #limit: RateLimit;
+  readonly #poll = new PollSet(2);
+  #cursor = 0;
+  #batch = SMALLEST_BATCH;
+  #requestsSeen = 0;
+
+  /** @param init what the control plane prepared */
+  constructor(init: BackgroundSenderInit) {
+    this.#init = init;
+    this.#state = new SourceState(init.state);
+    this.#layout = new RamLayout(init.blocks, init.targetPageSize);
+    this.#dirty = new PageBitmap(this.#layout.pageLimit, init.dirty);
+    this.#requests = new Ring(REQUEST_RING_CAPACITY, 1, init.requests);
+    this.#main = this.#channel(init.mainFd, "main");
+    const locator = new PageLocator(init.pages);
+    this.#mainRecords = new PageRecords(this.#layout, locator, LARGEST_BATCH);
+    this.#preemptRecords = new PageRecords(this.#layout, locator, SMALLEST_BATCH);
+    this.#limit = new RateLimit(init.maxBandwidth);
+    this.#poll.watch(0, init.wakeFd, PollEvents.IN);
+    this.#poll.watch(1, init.requestFd, PollEvents.IN);
+  }
+
+  /**
+   * Sends until no page is left to claim, or it is told to stop.
+   *
+   * @returns false when it was told to stop first
+   */
+  sendPages(): boolean {
+    while (!this.#state.stopped) {
+      this.#sendRequested();
+      this.#state.awaitNoUrgent(2);
+      this.#followLocality();
+      const delay = this.#limit.delay(monotonicNanoseconds());
+      if (delay > 0) {
+        this.#sleep(Math.ceil(delay / 1e6));
+        continue;
+      }
+      if (!this.#sendBatch()) return !this.#state.stopped;
+    }
+    return false;
+  }
+
+  /**
+   * Ends the stream: waits until the destination has loaded the device state, then sends SECTION_END
+   * and EOF. Destinations from 10.2 on take the end of the pages for a failure before that.
+   */
+  sendEnd(): boolean {
+    while (!this.#state.guestLoaded) {
+      if (this.#state.stopped) return false;
+      this.#sendRequested();
+      this.#sleep(-1);
+    }
+    const records = this.#mainRecords;
+    records.begin();
+    records.openSection(ELEMENT.SECTION_END, this.#init.sectionId);
+    records.closeSection(this.#init.sectionId);
+    records.endStream();
+    records.end();
+    // Said before it is sent: the destination's SHUT may overtake the return from the call.
+    this.#state.setBackgroundEnded();
+    if (!this.#send(this.#main, records)) return false;
+    if (this.#init.mode === "preempt" && this.#init.preemptEndOfSection) {
+      const preempt = this.#preemptRecords;
+      preempt.begin();
+      preempt.endRecords();
+      preempt.end();
+      return this.#send(this.#preemptChannel(), preempt);
+    }
+    return true;
+  }
+
+  /** Frees its buffers. */
+  close(): void {
+    this.#mainRecords.close();
+    this.#preemptRecords.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  #channel(fd: number, name: string): Channel {
+    const { wakeFd, stallTimeout } = this.#init;
+    return new Channel(fd, name, wakeFd, () => this.#state.stopped, stallTimeout);
+  }
+
+  #preemptChannel(): Channel {
+    this.#preempt ??= this.#channel(this.#state.preemptFd, "preempt");
+    return this.#preempt;
+  }
+
+  #send(channel: Channel, records: PageRecords): boolean {
+    return channel.send(records.gather);
+  }
+
+  /** The modes vanilla and preempt: requested pages go out here, each in its turn. */
+  #sendRequested(): void {
+    while (!this.#requests.empty && !this.#state.stopped) {
+      const onMain = this.#init.mode === "vanilla";
+      const records = onMain ? this.#mainRecords : this.#preemptRecords;
+      records.begin();
+      if (onMain) records.openSection(ELEMENT.SECTION_PART, this.#init.sectionId);
+      while (!this.#requests.empty && !records.full) {
+        const page = this.#requests.peek();
+        this.#requests.drop();
+        this.#cursor = page + 1;
+        if (this.#dirty.take(page)) records.add(page);
+      }
+      if (records.pages + records.zeroPages === 0) continue;
+      if (onMain) records.closeSection(this.#init.sectionId);
+      records.end();
+      if (!this.#send(onMain ? this.#main : this.#preemptChannel(), records)) return;
+      const counters = this.#state.urgent;
+      counters.addPages(records.pages, records.zeroPages);
+      counters.addBytes(records.byteLength);
+    }
+  }
+
+  /** The walk goes on behind the page asked for last: its neighbours are likely to be next. */
+  #followLocality(): void {
+    const page = this.#state.takeLocality();
+    if (page >= 0) this.#cursor = page + 1;
+    const requests = this.#state.returnPath.requests;
+    if (requests !== this.#requestsSeen) {
+      this.#requestsSeen = requests;
+      this.#batch = SMALLEST_BATCH;
+    } else if (this.#batch < LARGEST_BATCH) {
+      this.#batch *= 2;
+    }
+  }
+
+  /** Sends the next batch of unclaimed pages; false when there was none, or on a stop. */
+  #sendBatch(): boolean {
+    const records = this.#mainRecords;
+    const pageBytes = this.#init.targetPageSize;
+    const most = Math.max(1, Math.min(this.#batch, Math.floor(this.#limit.batchBytes / pageBytes)));
+    records.begin();
+    records.openSection(ELEMENT.SECTION_PART, this.#init.sectionId);
+    let wrapped = false;
+    while (records.pages < most && !records.full) {
+      let page = this.#dirty.next(this.#cursor);
+      if (page < 0) {
+        if (wrapped) break;
+        wrapped = true;
+        this.#cursor = 0;
+        page = this.#dirty.next(0);
+        if (page < 0) break;
+      }
+      this.#cursor = page + 1;
+      if (this.#dirty.take(page)) records.add(page);
+    }
+    if (records.pages + records.zeroPages === 0) return false;
+    records.closeSection(this.#init.sectionId);
+    records.end();
+    if (!this.#send(this.#main, records)) return false;
+    const counters = this.#state.background;
+    counters.addPages(records.pages, records.zeroPages);
+    counters.addBytes(records.byteLength);
+    this.#limit.spend(monotonicNanoseconds(), records.byteLength);
+    return true;
+  }
+
+  #sleep(milliseconds: number): void {
+    this.#poll.wait(milliseconds);
+    if (this.#poll.ready(0) !== 0) clearEvent(this.#init.wakeFd);
+    if (this.#poll.ready(1) !== 0) clearEvent(this.#init.requestFd);
+  }
+}

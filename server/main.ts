@@ -1,0 +1,52 @@
+// deno-lint-ignore-file no-console -- a command
+/** The source side's command line. */
+
+import { inspectCommand } from "./inspect_command.ts";
+import { serveCommand } from "./serve_command.ts";
+import { ExitCode, UsageError } from "./command_line.ts";
+
+const USAGE = `postcopy, the source side: serves a machine's memory to a destination on demand
+
+  deno run -A server/main.ts serve IMAGE --to tcp:HOST:PORT [options]
+      Runs the machine in IMAGE at the destination and sends its pages, those it asks for first.
+      --to ADDRESS                     where the destination listens: tcp:HOST:PORT or unix:PATH
+      --mode MODE                      preempt-full (default), preempt or vanilla; the destination's
+                                       capability postcopy-preempt must be on for the first two
+      --max-postcopy-bandwidth BYTES   bytes a second of the background stream (suffix K, M or G);
+                                       pages that are asked for are never limited; default 0: none
+      --stall-timeout SECONDS          give up on a destination that takes nothing; default 30
+      --json                           print the figures as one JSON object at the end
+
+  deno run -A server/main.ts inspect IMAGE [--json]
+      Prints the machine, RAM blocks, page counts and device sections of IMAGE.
+
+IMAGE is a captured QEMU stream (migrate "exec:cat > IMAGE") or a raw memory file with IMAGE.json.
+Exit codes: 0 done, 1 the migration failed, 2 wrong usage, 3 the image cannot be used,
+4 the destination cannot be reached, 130 interrupted.`;
+
+async function main(args: readonly string[]): Promise<number> {
+  const [command, ...rest] = args;
+  try {
+    switch (command) {
+      case "serve":
+        return await serveCommand(rest);
+      case "inspect":
+        return await inspectCommand(rest);
+      case undefined:
+      case "--help":
+      case "-h":
+      case "help":
+        console.log(USAGE);
+        return command === undefined ? ExitCode.USAGE : ExitCode.DONE;
+      default:
+        throw new UsageError(`Unknown command: ${command}: use serve or inspect`);
+    }
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    console.error(`postcopy: ${error.message}`);
+    console.error("postcopy: --help lists what there is");
+    return ExitCode.USAGE;
+  }
+}
+
+if (import.meta.main) Deno.exit(await main(Deno.args));

@@ -1,0 +1,27 @@
+/** The source side: serves a machine's memory to a destination on demand. */
+
+export { Source, type SourceOptions } from "./source.ts";
+export type { RamStatistics, SourceStatistics, SourceStatus } from "./statistics.ts";
+export { type Mode, MODES } from "./mode.ts";
+export { MigrationError, type MigrationErrorCode } from "../migration/migration_error.ts";
+export {
+  type CommandCount,
+  type DeviceSection,
+  type Image,
+  ImageError,
+  type ImageErrorCode,
+  type ImageKind,
+  type IndexReport,
+  openImage,
+  type OpenImageOptions,
+  type PageCounts,
+  type RamSection,
+} from "./image/image.ts";
+export {
+  formatSocketAddress,
+  parseSocketAddress,
+  type SocketAddress,
+  SocketAddressError,
+} from "../ffi/socket_address.ts";
+export { SyscallError } from "../ffi/errno.ts";
+export { UnsupportedPlatformError } from "../ffi/platform.ts";

@@ -1,0 +1,12 @@
+/** The three ways of sending a requested page, as QEMU's history has them. */
+
+/**
+ * Who sends a requested page, and on which channel:
+ * - `vanilla`: the background worker, in turn, on the main channel (QEMU without postcopy-preempt);
+ * - `preempt`: the background worker, on the preempt channel (QEMU 7.1 and 7.2);
+ * - `preempt-full`: the return-path worker, at once, on the preempt channel (QEMU 8.0 and later).
+ */
+export const MODES = ["preempt-full", "preempt", "vanilla"] as const;
+
+/** One of {@linkcode MODES}. */
+export type Mode = typeof MODES[number];

@@ -1,0 +1,289 @@
+/** The return path: hears the destination and sends each requested page at once. */
+
+import { monotonicNanoseconds } from "../ffi/clock.ts";
+import { Errno, errnoName } from "../ffi/errno.ts";
+import { clearEvent, signalEvent } from "../ffi/eventfd.ts";
+import { PollEvents, PollSet } from "../ffi/poll.ts";
+import { receiveInto, setQuickAck } from "../ffi/socket.ts";
+import { PageBitmap } from "../migration/memory/page_bitmap.ts";
+import { type RamBlockSize, RamLayout } from "../migration/memory/ram_layout.ts";
+import type { ReturnPathHandler } from "../migration/protocol/return_path.ts";
+import { ReturnPathDecoder } from "../migration/protocol/return_path_decoder.ts";
+import { Ring } from "../migration/threads/ring.ts";
+import { Channel } from "./channel.ts";
+import { PING } from "./control_stream.ts";
+import { PageLocator, type PageSource } from "./image/page_locator.ts";
+import { MigrationError } from "../migration/migration_error.ts";
+import type { Mode } from "./mode.ts";
+import { PageRecords } from "./page_records.ts";
+import { REQUEST_RING_CAPACITY } from "./request_ring.ts";
+import { SourceState } from "./source_state.ts";
+
+/** What a request server is made from; structured-cloned into its worker. */
+export interface RequestServerInit {
+  /** The RAM blocks, in the order of the stream. */
+  readonly blocks: readonly RamBlockSize[];
+  /** Bytes of a target page. */
+  readonly targetPageSize: number;
+  /** Where the pages lie. */
+  readonly pages: PageSource;
+  /** Shared memory of the dirty bitmap. */
+  readonly dirty: SharedArrayBuffer;
+  /** Shared memory of the {@linkcode SourceState}. */
+  readonly state: SharedArrayBuffer;
+  /** Shared memory of the ring of requested pages, for the modes in which another thread sends them. */
+  readonly requests: SharedArrayBuffer;
+  /** Which of the modes. */
+  readonly mode: Mode;
+  /** The main channel's socket, whose other direction is the return path. */
+  readonly mainFd: number;
+  /** Ends this thread's waits. */
+  readonly wakeFd: number;
+  /** Ends the background worker's waits when a flag of the state changes. */
+  readonly backgroundWakeFd: number;
+  /** Ends the background worker's waits when a page was put into the ring. */
+  readonly requestFd: number;
+  /** Whether the preempt channel ends with an EOS record. */
+  readonly preemptEndOfSection: boolean;
+  /** Milliseconds. */
+  readonly stallTimeout: number;
+}
+
+/** What the request server tells the control plane. */
+export interface ReturnPathMessage {
+  readonly kind: "pong";
+  /** Of the PING that the destination answers. */
+  readonly value: number;
+}
+
+/** Most target pages in one request: one host page, at most 1 GiB. */
+const LARGEST_REQUEST_PAGES = 262_144;
+const RECEIVE_BYTES = 65_536;
+/** Pages of one answer: a 2 MiB host page goes out in eight. */
+const ANSWER_PAGES = 64;
+
+/**
+ * Reads the return path of one migration. In the mode preempt-full it claims each requested page and
+ * sends it itself on the preempt channel: no queue, no lock, no rate limit between the request and
+ * the page.
+ */
+export class RequestServer implements ReturnPathHandler, Disposable {
+  readonly #init: RequestServerInit;
+  readonly #tell: (message: ReturnPathMessage) => void;
+  readonly #state: SourceState;
+  readonly #dirty: PageBitmap;
+  readonly #layout: RamLayout;
+  readonly #requests: Ring;
+  readonly #records: PageRecords;
+  readonly #decoder: ReturnPathDecoder;
+  readonly #buffer = new Uint8Array(RECEIVE_BYTES);
+  readonly #poll = new PollSet(2);
+  #preempt: Channel | undefined;
+  #filled = 0;
+  #receivedAt = 0;
+  #shut = false;
+
+  /**
+   * @param init what the control plane prepared
+   * @param tell called with what the control plane must know
+   */
+  constructor(init: RequestServerInit, tell: (message: ReturnPathMessage) => void) {
+    this.#init = init;
+    this.#tell = tell;
+    this.#state = new SourceState(init.state);
+    this.#layout = new RamLayout(init.blocks, init.targetPageSize);
+    this.#dirty = new PageBitmap(this.#layout.pageLimit, init.dirty);
+    this.#requests = new Ring(REQUEST_RING_CAPACITY, 1, init.requests);
+    this.#records = new PageRecords(this.#layout, new PageLocator(init.pages), ANSWER_PAGES);
+    this.#decoder = new ReturnPathDecoder(this);
+    this.#poll.watch(0, init.mainFd, PollEvents.IN);
+    this.#poll.watch(1, init.wakeFd, PollEvents.IN);
+  }
+
+  /**
+   * Serves until the destination says SHUT or the control plane says stop.
+   *
+   * @throws {MigrationError} when the destination is gone, failed or asks for what is not there
+   * @throws {ProtocolError} when it sends what is no message
+   */
+  serve(): void {
+    let endSent = false;
+    while (!this.#state.stopped && !this.#shut) {
+      if (this.#state.backgroundEnded && !endSent) {
+        endSent = true;
+        if (!this.#endPreempt()) return;
+      }
+      // A destination that has everything says SHUT; before that it may be silent for as long as it likes.
+      const ready = this.#poll.wait(endSent ? this.#init.stallTimeout : -1);
+      if (ready === 0 && endSent) throw stalled(this.#init.stallTimeout);
+      if (this.#poll.ready(1) !== 0) clearEvent(this.#init.wakeFd);
+      if (this.#poll.ready(0) !== 0) this.#receive();
+    }
+  }
+
+  /** Implements {@linkcode ReturnPathHandler}. */
+  requestPages(block: string, start: number, length: number): void {
+    const known = this.#layout.find(block);
+    const pageBytes = this.#layout.targetPageSize;
+    const pages = length / pageBytes;
+    if (
+      known === undefined || start % pageBytes !== 0 || !Number.isInteger(pages) || pages < 1 ||
+      pages > LARGEST_REQUEST_PAGES || start + length > known.usedLength
+    ) {
+      throw new MigrationError(
+        "BAD_PEER",
+        `Destination asked for pages that are not there: block ${block}, ${length} bytes at ${start}`,
+      );
+    }
+    const first = known.firstPage + start / pageBytes;
+    this.#state.returnPath.addRequests(pages);
+    if (this.#init.mode === "preempt-full") this.#answer(first, pages);
+    else this.#enqueue(first, pages);
+    this.#state.setLocality(first + pages - 1);
+  }
+
+  /** Implements {@linkcode ReturnPathHandler}. */
+  pong(value: number): void {
+    if (value === PING.LOADED) {
+      this.#state.setGuestLoaded();
+      signalEvent(this.#init.backgroundWakeFd);
+    }
+    this.#tell({ kind: "pong", value });
+  }
+
+  /** Implements {@linkcode ReturnPathHandler}. */
+  shut(value: number): void {
+    if (value !== 0) {
+      throw new MigrationError(
+        "PEER_FAILED",
+        `Destination reports a failure: SHUT ${value}: its own log says why`,
+      );
+    }
+    if (!this.#state.backgroundEnded) {
+      throw new MigrationError(
+        "PEER_FAILED",
+        "Destination ended the migration before all pages were sent",
+      );
+    }
+    this.#shut = true;
+  }
+
+  /** Implements {@linkcode ReturnPathHandler}. */
+  receivedBitmap(block: string, _size: number): void {
+    throw new MigrationError(
+      "BAD_PEER",
+      `Destination sent a receive bitmap that nobody asked for: block ${block}`,
+    );
+  }
+
+  /** Implements {@linkcode ReturnPathHandler}; never reached: `receivedBitmap` throws. */
+  receivedBitmapData(_bytes: Uint8Array, _at: number, _length: number): void {}
+
+  /** Implements {@linkcode ReturnPathHandler}; never reached: `receivedBitmap` throws. */
+  receivedBitmapEnd(): void {}
+
+  /** Implements {@linkcode ReturnPathHandler}. */
+  resumeAck(value: number): void {
+    throw new MigrationError("BAD_PEER", `Destination resumes what was not paused: ${value}`);
+  }
+
+  /** Implements {@linkcode ReturnPathHandler}: an approval that nobody waits for. */
+  switchoverAck(): void {}
+
+  /** Frees its buffers. */
+  close(): void {
+    this.#records.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  #receive(): void {
+    const fd = this.#init.mainFd;
+    const buffer = this.#buffer;
+    const count = this.#filled === 0
+      ? receiveInto(fd, buffer, buffer.length)
+      : receiveInto(fd, buffer.subarray(this.#filled), buffer.length - this.#filled);
+    setQuickAck(fd);
+    if (count === -Errno.EAGAIN || count === -Errno.EINTR) return;
+    if (count <= 0) {
+      const how = count === 0 ? "it closed the connection" : errnoName(-count);
+      throw new MigrationError("CONNECTION_LOST", `Destination went away: return path: ${how}`);
+    }
+    this.#receivedAt = monotonicNanoseconds();
+    const end = this.#filled + count;
+    // While this thread serves, the background worker starts no new batch.
+    this.#state.beginUrgent();
+    try {
+      const decoded = this.#decoder.decode(buffer, 0, end);
+      buffer.copyWithin(0, decoded, end);
+      this.#filled = end - decoded;
+    } finally {
+      this.#state.endUrgent();
+    }
+  }
+
+  /** Claims the pages and sends those that were not sent yet; the others are on their way already. */
+  #answer(first: number, pages: number): void {
+    this.#preempt ??= this.#openPreempt();
+    const records = this.#records;
+    const counters = this.#state.urgent;
+    let page = first;
+    while (page < first + pages) {
+      records.begin();
+      while (page < first + pages && !records.full) {
+        if (this.#dirty.take(page)) records.add(page);
+        page++;
+      }
+      if (records.pages + records.zeroPages === 0) continue;
+      records.end();
+      if (!this.#preempt.send(records.gather)) return;
+      counters.addPages(records.pages, records.zeroPages);
+      counters.addBytes(records.byteLength);
+      this.#state.service.record(monotonicNanoseconds() - this.#receivedAt);
+    }
+  }
+
+  #enqueue(first: number, pages: number): void {
+    for (let page = first; page < first + pages; page++) {
+      while (!this.#requests.push(page)) {
+        // The ring holds more than any guest can ask for at once; only a hostile peer fills it.
+        signalEvent(this.#init.requestFd);
+        if (this.#state.stopped) return;
+        this.#poll.wait(1);
+      }
+    }
+    signalEvent(this.#init.requestFd);
+  }
+
+  #openPreempt(): Channel {
+    if (this.#state.preemptFd < 0) {
+      throw new MigrationError(
+        "BAD_PEER",
+        "Destination asked for a page before the preempt channel was open",
+      );
+    }
+    const { wakeFd, stallTimeout } = this.#init;
+    const stopped = () => this.#state.stopped;
+    return new Channel(this.#state.preemptFd, "preempt", wakeFd, stopped, stallTimeout);
+  }
+
+  /** QEMU 7.2's thread for the channel waits for an EOS record; every page claimed here was sent before it. */
+  #endPreempt(): boolean {
+    if (this.#init.mode !== "preempt-full" || !this.#init.preemptEndOfSection) return true;
+    this.#preempt ??= this.#openPreempt();
+    this.#records.begin();
+    this.#records.endRecords();
+    this.#records.end();
+    return this.#preempt.send(this.#records.gather);
+  }
+}
+
+function stalled(milliseconds: number): MigrationError {
+  return new MigrationError(
+    "STALLED",
+    `Destination has not confirmed the end for ${milliseconds / 1000} s, all pages are sent: ` +
+      "see whether it still runs",
+  );
+}

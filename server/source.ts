@@ -1,0 +1,276 @@
+/** The source side of one migration: the control plane of the threads that send. */
+
+import { monotonicNanoseconds } from "../ffi/clock.ts";
+import { Eventfd } from "../ffi/eventfd.ts";
+import { Socket, type WaitOptions } from "../ffi/socket.ts";
+import type { SocketAddress } from "../ffi/socket_address.ts";
+import { PageBitmap } from "../migration/memory/page_bitmap.ts";
+import { Ring } from "../migration/threads/ring.ts";
+import { WorkerThread } from "../migration/threads/worker_thread.ts";
+import type { BackgroundThreadInit } from "./background_worker.ts";
+import { encodeOpening, encodeSwitchover, PING } from "./control_stream.ts";
+import type { Image } from "./image/image.ts";
+import { preemptRules } from "./machine_type.ts";
+import { reviveMigrationError } from "../migration/migration_error.ts";
+import type { Mode } from "./mode.ts";
+import { REQUEST_RING_CAPACITY } from "./request_ring.ts";
+import type { RequestServerInit, ReturnPathMessage } from "./request_server.ts";
+import { SourceState } from "./source_state.ts";
+import {
+  type SourceStatistics,
+  sourceStatistics,
+  type SourceStatus,
+  type SourceTimes,
+} from "./statistics.ts";
+
+/** How to migrate. */
+export interface SourceOptions {
+  /** Where the destination listens. */
+  readonly to: SocketAddress;
+  /** Who sends requested pages and where; default `"preempt-full"`. */
+  readonly mode?: Mode;
+  /** Bytes a second of the background stream; requested pages are never limited. Default 0, no limit. */
+  readonly maxPostcopyBandwidth?: number;
+  /** Milliseconds without progress after which the destination counts as stalled; default 30000. */
+  readonly stallTimeout?: number;
+  /** Cancels the migration. */
+  readonly signal?: AbortSignal;
+}
+
+const DEFAULT_STALL_TIMEOUT = 30_000;
+/** Bytes that the main channel may hold unsent beside a preempt channel: 1 ms at 1 Gbit/s. */
+const UNSENT_LIMIT = 128 * 1024;
+/** A QEMU 7.2 whose machine type does not say so reads nothing before it has both channels. */
+const FIRST_PONG_TIMEOUT = 1_000;
+
+/**
+ * One outgoing migration of an image. Its state is its own: a process may run several at once, also
+ * of the same image.
+ *
+ * @example
+ * ```ts
+ * import { openImage } from "./image/open_image.ts";
+ * import { Source } from "./source.ts";
+ * import { parseSocketAddress } from "../ffi/socket_address.ts";
+ *
+ * async function serve(path: string, to: string): Promise<void> {
+ *   using image = await openImage(path);
+ *   await using source = new Source(image, { to: parseSocketAddress(to) });
+ *   const { ram } = await source.run();
+ *   if (ram.remaining !== 0) throw new Error("not all sent");
+ * }
+ * ```
+ */
+export class Source implements AsyncDisposable {
+  readonly #image: Image;
+  readonly #to: SocketAddress;
+  readonly #mode: Mode;
+  readonly #maxBandwidth: number;
+  readonly #stallTimeout: number;
+  readonly #signal: AbortSignal | undefined;
+  readonly #state = new SourceState();
+  readonly #dirty: PageBitmap;
+  readonly #requests = new Ring(REQUEST_RING_CAPACITY, 1);
+  readonly #times: SourceTimes = { started: 0, connected: 0, switched: 0, loaded: 0, ended: 0 };
+  readonly #stack = new DisposableStack();
+  readonly #backgroundWake = this.#stack.use(new Eventfd());
+  readonly #returnPathWake = this.#stack.use(new Eventfd());
+  readonly #requestEvent = this.#stack.use(new Eventfd());
+  // Started here, so that they have loaded by the time the destination answers.
+  readonly #answers = new Answers();
+  readonly #returnPath = new WorkerThread<RequestServerInit, ReturnPathMessage>(
+    new URL("./return_path_worker.ts", import.meta.url),
+    (message) => this.#answers.add(message),
+  );
+  readonly #background = new WorkerThread<BackgroundThreadInit, never>(
+    new URL("./background_worker.ts", import.meta.url),
+  );
+  #status: SourceStatus = "setup";
+  #closed: Promise<void> | undefined;
+
+  /**
+   * @param image an open image, which must stay open until the source is closed
+   * @param options how to migrate
+   */
+  constructor(image: Image, options: SourceOptions) {
+    this.#image = image;
+    this.#to = options.to;
+    this.#mode = options.mode ?? "preempt-full";
+    this.#maxBandwidth = options.maxPostcopyBandwidth ?? 0;
+    this.#stallTimeout = options.stallTimeout ?? DEFAULT_STALL_TIMEOUT;
+    this.#signal = options.signal;
+    this.#dirty = new PageBitmap(image.layout.pageLimit);
+    for (const { firstPage, pageCount } of image.layout.blocks) {
+      this.#dirty.fill(firstPage, pageCount);
+    }
+  }
+
+  /** Where the migration stands. */
+  get status(): SourceStatus {
+    return this.#status;
+  }
+
+  /** The figures so far. */
+  statistics(): SourceStatistics {
+    return sourceStatistics(
+      this.#status,
+      this.#mode,
+      this.#image.layout,
+      this.#state,
+      this.#times,
+      this.#dirty.count(),
+      monotonicNanoseconds(),
+    );
+  }
+
+  /**
+   * Migrates: connects, sends the device state, then every page. May be called once.
+   *
+   * @returns the final figures
+   * @throws {MigrationError} when the destination fails, goes away, stalls or asks for nonsense
+   * @throws {SyscallError} when it cannot be reached
+   * @throws the signal's reason when it was cancelled
+   */
+  async run(): Promise<SourceStatistics> {
+    if (this.#times.started !== 0) throw new Error("A source runs once: make another");
+    this.#times.started = monotonicNanoseconds();
+    try {
+      await this.#migrate();
+      this.#status = "completed";
+    } catch (error) {
+      this.#status = this.#signal?.aborted ? "cancelled" : "failed";
+      throw error;
+    } finally {
+      this.#times.ended = monotonicNanoseconds();
+      await this.close();
+    }
+    return this.statistics();
+  }
+
+  /** Ends all threads and connections. Closing again does nothing. */
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #migrate(): Promise<void> {
+    const abort = new AbortController();
+    const signal = this.#signal === undefined
+      ? abort.signal
+      : AbortSignal.any([abort.signal, this.#signal]);
+    // Whatever thread fails first ends every wait here with its reason.
+    const fail = (error: unknown) => abort.abort(reviveMigrationError(error));
+    const wait: WaitOptions = { signal, timeout: this.#stallTimeout };
+
+    this.#returnPath.ended.catch(fail);
+    this.#background.ended.catch(fail);
+
+    const main = this.#stack.use(await Socket.connect(this.#to, wait));
+    this.#times.connected = monotonicNanoseconds();
+    this.#answers.onLoaded = () => this.#times.loaded = monotonicNanoseconds();
+    const preempt = this.#mode !== "vanilla";
+    if (preempt) main.setUnsentLimit(UNSENT_LIMIT);
+    const rules = preemptRules(this.#image.machine);
+    this.#returnPath.run({
+      ...this.#threadInit(main.fd, rules.endOfSection),
+      wakeFd: this.#returnPathWake.fd,
+      backgroundWakeFd: this.#backgroundWake.fd,
+    });
+    if (preempt && rules.connectAtOnce) await this.#connectPreempt(wait);
+
+    this.#status = "active";
+    await main.sendAll(encodeOpening(this.#image), wait);
+    if (preempt && !rules.connectAtOnce) {
+      await this.#answers.pong(PING.RETURN_PATH, FIRST_PONG_TIMEOUT, signal);
+      await this.#connectPreempt(wait);
+    }
+    this.#status = "device";
+    await main.sendAll(encodeSwitchover(this.#image), wait);
+    this.#times.switched = monotonicNanoseconds();
+    this.#status = "postcopy-active";
+
+    this.#background.run({
+      ...this.#threadInit(main.fd, rules.endOfSection),
+      wakeFd: this.#backgroundWake.fd,
+      returnPathWakeFd: this.#returnPathWake.fd,
+      sectionId: this.#image.ramSection.id,
+      maxBandwidth: this.#maxBandwidth,
+    });
+    await untilAborted(Promise.all([this.#background.ended, this.#returnPath.ended]), signal);
+  }
+
+  async #connectPreempt(wait: WaitOptions): Promise<void> {
+    const socket = this.#stack.use(await Socket.connect(this.#to, wait));
+    this.#state.preemptFd = socket.fd;
+  }
+
+  #threadInit(mainFd: number, preemptEndOfSection: boolean) {
+    return {
+      blocks: this.#image.layout.blocks,
+      targetPageSize: this.#image.targetPageSize,
+      pages: this.#image.pages,
+      dirty: this.#dirty.buffer,
+      state: this.#state.buffer,
+      requests: this.#requests.buffer,
+      mode: this.#mode,
+      mainFd,
+      requestFd: this.#requestEvent.fd,
+      preemptEndOfSection,
+      stallTimeout: this.#stallTimeout,
+    };
+  }
+
+  async #close(): Promise<void> {
+    this.#state.stop();
+    this.#backgroundWake.signal();
+    this.#returnPathWake.signal();
+    // The descriptors are closed only when no thread can use them: a number may be given out again.
+    await Promise.all([this.#returnPath.join(), this.#background.join()]);
+    this.#stack.dispose();
+  }
+}
+
+/** The PONGs heard so far, and who waits for one. */
+class Answers {
+  readonly #heard = new Set<number>();
+  #waiting: { readonly value: number; readonly resolve: () => void } | undefined;
+  /** Called when the destination has loaded the device state. */
+  onLoaded: () => void = () => {};
+
+  add({ value }: ReturnPathMessage): void {
+    this.#heard.add(value);
+    if (value === PING.LOADED) this.onLoaded();
+    if (this.#waiting?.value === value) this.#waiting.resolve();
+  }
+
+  /** Waits for a PONG, but no longer than the given milliseconds. */
+  async pong(value: number, milliseconds: number, signal: AbortSignal): Promise<void> {
+    if (this.#heard.has(value)) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const timer = setTimeout(resolve, milliseconds);
+    this.#waiting = { value, resolve };
+    try {
+      await untilAborted(promise, signal);
+    } finally {
+      clearTimeout(timer);
+      this.#waiting = undefined;
+    }
+  }
+}
+
+/** Settles as the promise does, or rejects with the signal's reason when that comes first. */
+async function untilAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  signal.throwIfAborted();
+  const { promise: aborted, reject } = Promise.withResolvers<never>();
+  const onAbort = () => reject(signal.reason);
+  signal.addEventListener("abort", onAbort);
+  try {
+    return await Promise.race([promise, aborted]);
+  } finally {
+    signal.removeEventListener("abort", onAbort);
+  }
+}
