@@ -161,6 +161,7 @@ export class Destination implements AsyncDisposable {
    */
   async listen(address: SocketAddress): Promise<SocketAddress> {
     if (this.#channels !== undefined) throw new Error("A destination listens once: make another");
+    await Promise.all([this.#background.ready, this.#fault.ready]);
     const listener = this.#sockets.use(await Listener.listen(address));
     this.#channels = this.#sockets.use(new IncomingChannels(listener));
     this.#receive(this.#channels);

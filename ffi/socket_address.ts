@@ -96,6 +96,7 @@ export async function resolveSocketAddress(address: SocketAddress): Promise<Sock
   try {
     found = await lookup(address.host);
   } catch (cause) {
+    if (cause instanceof Deno.errors.NotCapable) throw cause; // says which flag is missing
     throw new SocketAddressError("UNKNOWN_HOST", `Unknown host: ${address.host}`, { cause });
   }
   return found.family === 6

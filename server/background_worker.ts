@@ -1,3 +1,4 @@
+import { libc } from "../ffi/libc.ts";
 import { setThreadNice, setThreadPolicy } from "../ffi/scheduling.ts";
 import { signalEvent } from "../ffi/eventfd.ts";
 import { runWorkerThread } from "../migration/threads/worker_thread.ts";
@@ -9,6 +10,7 @@ export interface BackgroundThreadInit extends BackgroundSenderInit {
   readonly returnPathWakeFd: number;
 }
 
+libc(); // opening it takes 10 ms: before the thread says that it is ready
 runWorkerThread<BackgroundThreadInit, never>((init) => {
   // Behind every urgent thread, before nothing.
   setThreadPolicy("batch");

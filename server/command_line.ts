@@ -1,6 +1,11 @@
-/** What the commands of the source side share: exit codes, arguments, errors for people. */
+/** What the commands of the source side share: exit codes, and the image they work on. */
 
-import { parseArgs, type ParseArgsConfig } from "node:util";
+import { SyscallError } from "../ffi/errno.ts";
+import { UnsupportedPlatformError } from "../ffi/platform.ts";
+import { SocketAddressError } from "../ffi/socket_address.ts";
+import { UsageError } from "../migration/command/arguments.ts";
+import { MigrationError } from "../migration/migration_error.ts";
+import { ImageError } from "./image/image.ts";
 
 /** Exit codes of `server/main.ts`. */
 export const ExitCode = {
@@ -12,23 +17,37 @@ export const ExitCode = {
   INTERRUPTED: 130,
 } as const;
 
-/** Arguments that cannot be understood. */
-export class UsageError extends Error {
-  override readonly name = "UsageError";
+/** The user ended the command. */
+export class Interrupted extends Error {
+  override readonly name = "Interrupted";
+
+  /** Says that nothing is lost. */
+  constructor() {
+    super("Interrupted: the image is as it was");
+  }
 }
 
-/** `parseArgs` of node:util with positionals, its errors as {@linkcode UsageError}. */
-export function parseCommand<T extends NonNullable<ParseArgsConfig["options"]>>(
-  args: readonly string[],
-  options: T,
-): ReturnType<
-  typeof parseArgs<{ args: string[]; options: T; allowPositionals: true; strict: true }>
-> {
-  try {
-    return parseArgs({ args: [...args], options, allowPositionals: true, strict: true });
-  } catch (error) {
-    throw new UsageError(error instanceof Error ? error.message : String(error));
+/**
+ * Returns the exit code for what a command threw, whose message is for the user; undefined for a
+ * mistake of this program.
+ */
+export function exitCodeOf(error: Error): number | undefined {
+  if (error instanceof UsageError) return ExitCode.USAGE;
+  if (error instanceof Deno.errors.NotCapable) return ExitCode.USAGE; // names the missing flag
+  if (error instanceof Interrupted) return ExitCode.INTERRUPTED;
+  if (error instanceof ImageError) return ExitCode.BAD_IMAGE;
+  if (error instanceof SocketAddressError) {
+    return error.code === "BAD_ADDRESS" ? ExitCode.USAGE : ExitCode.UNREACHABLE;
   }
+  if (error instanceof DOMException && error.name === "TimeoutError") return ExitCode.UNREACHABLE;
+  if (error instanceof SyscallError) {
+    return error.syscall === "connect" ? ExitCode.UNREACHABLE : ExitCode.FAILED;
+  }
+  if (error instanceof MigrationError || error instanceof UnsupportedPlatformError) {
+    return ExitCode.FAILED;
+  }
+  // A thread's: it crossed as plain data, with its name.
+  return error.name === "ProtocolError" ? ExitCode.FAILED : undefined;
 }
 
 /**
@@ -41,29 +60,4 @@ export function imageArgument(positionals: readonly string[]): string {
   if (image === undefined) throw new UsageError("No IMAGE given");
   if (extra !== undefined) throw new UsageError(`One IMAGE at a time: ${extra}`);
   return image;
-}
-
-/**
- * Reads a number of bytes with an optional suffix K, M or G (powers of 1024).
- *
- * @throws {UsageError} when it is none
- */
-export function bytesArgument(flag: string, text: string): number {
-  const match = /^(\d+(?:\.\d+)?)([KMG]?)$/i.exec(text);
-  if (match === null) throw new UsageError(`No number of bytes after --${flag}: ${text}`);
-  const power = " KMG".indexOf((match[2] || " ").toUpperCase());
-  return Math.floor(Number(match[1]) * 1024 ** power);
-}
-
-/**
- * Reads a positive number of seconds and returns milliseconds.
- *
- * @throws {UsageError} when it is none
- */
-export function secondsArgument(flag: string, text: string): number {
-  const seconds = Number(text);
-  if (!(seconds > 0) || seconds > 86_400) {
-    throw new UsageError(`No number of seconds between 0 and 86400 after --${flag}: ${text}`);
-  }
-  return Math.ceil(seconds * 1000);
 }

@@ -83,7 +83,7 @@ export async function inspectImage(image: Image): Promise<ImageReport> {
 /**
  * Writes a report for a terminal.
  *
- * @returns lines with a line end after each
+ * @returns lines, without a line end after the last
  */
 export function formatImageReport(report: ImageReport): string {
   const sections = [
@@ -102,7 +102,7 @@ export function formatImageReport(report: ImageReport): string {
     const missing = formatCount(report.pages.missing);
     sections.push([`${missing} pages are not in the stream: they are served as zero pages`]);
   }
-  return sections.map((lines) => lines.join("\n") + "\n").join("\n");
+  return sections.map((lines) => lines.join("\n")).join("\n\n");
 }
 
 function headRows(report: ImageReport): string[][] {

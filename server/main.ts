@@ -3,7 +3,8 @@
 
 import { inspectCommand } from "./inspect_command.ts";
 import { serveCommand } from "./serve_command.ts";
-import { ExitCode, UsageError } from "./command_line.ts";
+import { UsageError } from "../migration/command/arguments.ts";
+import { ExitCode, exitCodeOf } from "./command_line.ts";
 
 const USAGE = `postcopy, the source side: serves a machine's memory to a destination on demand
 
@@ -15,6 +16,8 @@ const USAGE = `postcopy, the source side: serves a machine's memory to a destina
       --max-postcopy-bandwidth BYTES   bytes a second of the background stream (suffix K, M or G);
                                        pages that are asked for are never limited; default 0: none
       --stall-timeout SECONDS          give up on a destination that takes nothing; default 30
+      --spin MICROSECONDS              look for the next request so long before sleeping: lower
+                                       latency for a busy core; default 0
       --json                           print the figures as one JSON object at the end
 
   deno run -A server/main.ts inspect IMAGE [--json]
@@ -42,10 +45,11 @@ async function main(args: readonly string[]): Promise<number> {
         throw new UsageError(`Unknown command: ${command}: use serve or inspect`);
     }
   } catch (error) {
-    if (!(error instanceof UsageError)) throw error;
-    console.error(`postcopy: ${error.message}`);
-    console.error("postcopy: --help lists what there is");
-    return ExitCode.USAGE;
+    const code = error instanceof Error ? exitCodeOf(error) : undefined;
+    if (code === undefined) throw error;
+    console.error(`postcopy: ${(error as Error).message}`);
+    if (error instanceof UsageError) console.error("postcopy: --help lists what there is");
+    return code;
   }
 }
 

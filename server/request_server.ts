@@ -47,6 +47,8 @@ export interface RequestServerInit {
   readonly preemptEndOfSection: boolean;
   /** Milliseconds. */
   readonly stallTimeout: number;
+  /** Microseconds to look again and again after a request before sleeping. */
+  readonly spin: number;
 }
 
 /** What the request server tells the control plane. */
@@ -114,7 +116,7 @@ export class RequestServer implements ReturnPathHandler, Disposable {
         if (!this.#endPreempt()) return;
       }
       // A destination that has everything says SHUT; before that it may be silent for as long as it likes.
-      const ready = this.#poll.wait(endSent ? this.#init.stallTimeout : -1);
+      const ready = this.#spin() || this.#poll.wait(endSent ? this.#init.stallTimeout : -1);
       if (ready === 0 && endSent) throw stalled(this.#init.stallTimeout);
       if (this.#poll.ready(1) !== 0) clearEvent(this.#init.wakeFd);
       if (this.#poll.ready(0) !== 0) this.#receive();
@@ -197,6 +199,16 @@ export class RequestServer implements ReturnPathHandler, Disposable {
 
   [Symbol.dispose](): void {
     this.close();
+  }
+
+  /** Looks without sleeping while the next request is likely: an idle core takes 70 us to wake. */
+  #spin(): number {
+    const end = this.#receivedAt + this.#init.spin * 1000;
+    while (monotonicNanoseconds() < end) {
+      const ready = this.#poll.wait(0);
+      if (ready !== 0) return ready;
+    }
+    return 0;
   }
 
   #receive(): void {

@@ -1,26 +1,30 @@
 // deno-lint-ignore-file no-console -- a command
 /** `serve IMAGE --to ADDRESS`. */
 
-import { SyscallError } from "../ffi/errno.ts";
-import { UnsupportedPlatformError } from "../ffi/platform.ts";
 import {
   formatSocketAddress,
   parseSocketAddress,
   type SocketAddress,
-  SocketAddressError,
 } from "../ffi/socket_address.ts";
-import { ProgressLine } from "../migration/report/progress_line.ts";
-import { formatBytes, formatCount, formatDuration, formatRate } from "../migration/report/units.ts";
 import {
   bytesArgument,
-  ExitCode,
-  imageArgument,
+  choiceArgument,
+  countArgument,
   parseCommand,
   secondsArgument,
   UsageError,
-} from "./command_line.ts";
-import { type Image, ImageError, openImage } from "./image/image.ts";
-import { type Mode, MODES } from "./mode.ts";
+} from "../migration/command/arguments.ts";
+import { ProgressLine } from "../migration/report/progress_line.ts";
+import {
+  formatBytes,
+  formatCount,
+  formatDuration,
+  formatRate,
+  formatShare,
+} from "../migration/report/units.ts";
+import { ExitCode, imageArgument, Interrupted } from "./command_line.ts";
+import { type Image, openImage } from "./image/image.ts";
+import { MODES } from "./mode.ts";
 import { Source, type SourceOptions } from "./source.ts";
 import type { SourceStatistics } from "./statistics.ts";
 
@@ -38,6 +42,9 @@ interface ServeArguments {
  * Serves an image until the destination has all of it.
  *
  * @returns the exit code
+ * @throws {UsageError} for arguments that cannot be understood
+ * @throws {ImageError} for an image that cannot be used
+ * @throws {MigrationError} when the migration failed
  */
 export async function serveCommand(args: readonly string[]): Promise<number> {
   const abort = new AbortController();
@@ -45,22 +52,18 @@ export async function serveCommand(args: readonly string[]): Promise<number> {
   const onSignal = () => abort.abort(new Interrupted());
   for (const signal of ["SIGINT", "SIGTERM"] as const) Deno.addSignalListener(signal, onSignal);
   try {
-    using image = await openImage(path);
+    const line = newProgressLine();
+    using image = await openImage(path, {
+      signal: abort.signal,
+      onProgress: (done, total) => line.update(`Indexing ${path}: ${formatShare(done, total)}`),
+    });
+    line.clear();
     announce(image, options.to);
-    return await serve(image, options, json);
-  } catch (error) {
-    return explain(error);
+    return await serve(image, options, json, line);
   } finally {
     for (const signal of ["SIGINT", "SIGTERM"] as const) {
       Deno.removeSignalListener(signal, onSignal);
     }
-  }
-}
-
-class Interrupted extends Error {
-  override readonly name = "Interrupted";
-  constructor() {
-    super("Interrupted: the machine's image is as it was");
   }
 }
 
@@ -70,22 +73,12 @@ function readArguments(args: readonly string[], signal: AbortSignal): ServeArgum
     mode: { type: "string" },
     "max-postcopy-bandwidth": { type: "string" },
     "stall-timeout": { type: "string" },
+    spin: { type: "string" },
     json: { type: "boolean" },
   });
   const path = imageArgument(positionals);
   if (values.to === undefined) {
     throw new UsageError("No destination given: say where it listens with --to tcp:HOST:PORT");
-  }
-  const mode = values.mode ?? "preempt-full";
-  if (!(MODES as readonly string[]).includes(mode)) {
-    throw new UsageError(`Unknown --mode: ${mode}: use ${MODES.join(", ")}`);
-  }
-  let to: SocketAddress;
-  try {
-    to = parseSocketAddress(values.to);
-  } catch (error) {
-    if (error instanceof SocketAddressError) throw new UsageError(error.message);
-    throw error;
   }
   const bandwidth = values["max-postcopy-bandwidth"] ?? "0";
   const stall = values["stall-timeout"] ?? "30";
@@ -93,10 +86,11 @@ function readArguments(args: readonly string[], signal: AbortSignal): ServeArgum
     path,
     json: values.json ?? false,
     options: {
-      to,
-      mode: mode as Mode,
+      to: parseSocketAddress(values.to),
+      mode: choiceArgument("mode", values.mode ?? "preempt-full", MODES),
       maxPostcopyBandwidth: bytesArgument("max-postcopy-bandwidth", bandwidth),
       stallTimeout: secondsArgument("stall-timeout", stall),
+      spin: countArgument("spin", values.spin ?? "0"),
       signal,
     },
   };
@@ -119,13 +113,13 @@ function announce(image: Image, to: SocketAddress): void {
   }
 }
 
-async function serve(image: Image, options: SourceOptions, json: boolean): Promise<number> {
+async function serve(
+  image: Image,
+  options: SourceOptions,
+  json: boolean,
+  line: ProgressLine,
+): Promise<number> {
   await using source = new Source(image, options);
-  const line = new ProgressLine(
-    (text) => Deno.stderr.writeSync(new TextEncoder().encode(text)),
-    Deno.stderr.isTerminal(),
-    () => Deno.stderr.isTerminal() ? Deno.consoleSize().columns : 80,
-  );
   const progress = setInterval(
     () => line.update(progressText(source.statistics())),
     PROGRESS_INTERVAL,
@@ -139,6 +133,15 @@ async function serve(image: Image, options: SourceOptions, json: boolean): Promi
   }
   if (!json) console.log(summaryText(source.statistics()));
   return ExitCode.DONE;
+}
+
+function newProgressLine(): ProgressLine {
+  const terminal = Deno.stderr.isTerminal();
+  return new ProgressLine(
+    (text) => Deno.stderr.writeSync(new TextEncoder().encode(text)),
+    terminal,
+    () => terminal ? Deno.consoleSize().columns : 80,
+  );
 }
 
 function progressText(statistics: SourceStatistics): string {
@@ -164,26 +167,4 @@ function summaryText(statistics: SourceStatistics): string {
     `${formatCount(ram["postcopy-requests"])} requested`,
     formatRate(ram.mbps * 1e6 / 8),
   ].join(", ");
-}
-
-/** Says what went wrong and returns the exit code; mistakes of this program are not explained away. */
-function explain(error: unknown): number {
-  if (!(error instanceof Error)) throw error;
-  const code = exitCodeOf(error);
-  if (code === undefined) throw error;
-  console.error(`postcopy: ${error.message}`);
-  return code;
-}
-
-function exitCodeOf(error: Error): number | undefined {
-  if (error instanceof Interrupted) return ExitCode.INTERRUPTED;
-  if (error instanceof ImageError) return ExitCode.BAD_IMAGE;
-  if (error instanceof UnsupportedPlatformError) return ExitCode.FAILED;
-  if (error instanceof SocketAddressError) return ExitCode.UNREACHABLE;
-  if (error instanceof SyscallError) {
-    return error.syscall === "connect" ? ExitCode.UNREACHABLE : ExitCode.FAILED;
-  }
-  if (error instanceof DOMException && error.name === "TimeoutError") return ExitCode.UNREACHABLE;
-  if (error.name === "MigrationError" || error.name === "ProtocolError") return ExitCode.FAILED;
-  return undefined;
 }

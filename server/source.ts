@@ -33,6 +33,11 @@ export interface SourceOptions {
   readonly maxPostcopyBandwidth?: number;
   /** Milliseconds without progress after which the destination counts as stalled; default 30000. */
   readonly stallTimeout?: number;
+  /**
+   * Microseconds for which the return-path worker looks for the next request before it sleeps, at
+   * the price of a busy core; default 0. Helps where cores are idle: waking one takes 70 us.
+   */
+  readonly spin?: number;
   /** Cancels the migration. */
   readonly signal?: AbortSignal;
 }
@@ -67,6 +72,7 @@ export class Source implements AsyncDisposable {
   readonly #mode: Mode;
   readonly #maxBandwidth: number;
   readonly #stallTimeout: number;
+  readonly #spin: number;
   readonly #signal: AbortSignal | undefined;
   readonly #state = new SourceState();
   readonly #dirty: PageBitmap;
@@ -98,6 +104,7 @@ export class Source implements AsyncDisposable {
     this.#mode = options.mode ?? "preempt-full";
     this.#maxBandwidth = options.maxPostcopyBandwidth ?? 0;
     this.#stallTimeout = options.stallTimeout ?? DEFAULT_STALL_TIMEOUT;
+    this.#spin = options.spin ?? 0;
     this.#signal = options.signal;
     this.#dirty = new PageBitmap(image.layout.pageLimit);
     for (const { firstPage, pageCount } of image.layout.blocks) {
@@ -169,6 +176,8 @@ export class Source implements AsyncDisposable {
     this.#returnPath.ended.catch(fail);
     this.#background.ended.catch(fail);
 
+    // The destination is not kept waiting: both threads have loaded when it hears of us.
+    await untilAborted(Promise.all([this.#returnPath.ready, this.#background.ready]), signal);
     const main = this.#stack.use(await Socket.connect(this.#to, wait));
     this.#times.connected = monotonicNanoseconds();
     this.#answers.onLoaded = () => this.#times.loaded = monotonicNanoseconds();
@@ -179,6 +188,7 @@ export class Source implements AsyncDisposable {
       ...this.#threadInit(main.fd, rules.endOfSection),
       wakeFd: this.#returnPathWake.fd,
       backgroundWakeFd: this.#backgroundWake.fd,
+      spin: this.#spin,
     });
     if (preempt && rules.connectAtOnce) await this.#connectPreempt(wait);
 

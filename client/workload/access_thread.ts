@@ -11,7 +11,6 @@ import type { WorkloadSettings } from "./options.ts";
 import { makePageOrder, type PageOrder, RandomNumbers, threadPages } from "./page_order.ts";
 import {
   Control,
-  type ControlBuffer,
   SharedPages,
   type SharedPagesBuffers,
   ThreadRecord,
@@ -30,7 +29,7 @@ export interface AccessJob {
   /** Where the memory is. */
   readonly ranges: readonly PageRange[];
   /** Shared by all threads. */
-  readonly control: ControlBuffer;
+  readonly control: SharedArrayBuffer;
   /** Shared by all threads. */
   readonly pages: SharedPagesBuffers;
   /** The thread's own. */
@@ -39,6 +38,7 @@ export interface AccessJob {
 
 /** The accesses of one thread. A test may call {@linkcode AccessThread.step} on any thread. */
 export class AccessThread {
+  readonly #thread: number;
   readonly #settings: WorkloadSettings;
   readonly #memory: GuestPages;
   readonly #pattern: TestPattern;
@@ -54,6 +54,7 @@ export class AccessThread {
   /** @param job memory that must stay mapped while this thread runs */
   constructor(job: AccessJob) {
     const { settings, thread } = job;
+    this.#thread = thread;
     this.#settings = settings;
     this.#memory = new GuestPages(job.ranges);
     this.#pattern = new TestPattern(job.pattern);
@@ -98,14 +99,20 @@ export class AccessThread {
     const slot = write ? writeSlot(page, count) : this.#random.below(PATTERN_PAGE_WORDS);
     const at = memory.start + slot;
     const first = !touched.has(page);
-    const before = first ? monotonicNanoseconds() : 0;
-    const found = words[at]!;
-    const waited = first ? monotonicNanoseconds() - before : 0;
-    // A thread that was held on a page when the destination closed is let go with whatever page:
-    // what it read after the stop means nothing.
-    if (control.stopped) return false;
     const base = this.#pattern.base(page);
-    if (first) {
+    let found: number;
+    if (!first) {
+      found = words[at]!;
+    } else {
+      control.setTouching(this.#thread, true);
+      if (control.stopped) return false;
+      const before = monotonicNanoseconds();
+      found = words[at]!;
+      const waited = monotonicNanoseconds() - before;
+      control.setTouching(this.#thread, false);
+      // A thread that was held on a page when its destination closed may be let go with any content,
+      // and the memory may be gone by now.
+      if (control.stopped) return false;
       this.#touched(page, waited);
       const index = findDifference(words, memory.start, base, page, count);
       if (index >= 0) {

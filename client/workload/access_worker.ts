@@ -1,10 +1,10 @@
 /** Worker entry: one thread of a workload. */
 
 import { pinThread } from "../../ffi/scheduling.ts";
+import { runWorkerThread } from "../../migration/threads/worker_thread.ts";
 import { type AccessJob, AccessThread } from "./access_thread.ts";
-import { serveJobs } from "./job_worker.ts";
 
-serveJobs((job: AccessJob): void => {
+runWorkerThread<AccessJob, never>((job) => {
   const { cpus } = job.settings;
   if (cpus.length > 0) pinThread(cpus[job.thread % cpus.length]!);
   new AccessThread(job).run();

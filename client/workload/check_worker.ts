@@ -1,6 +1,6 @@
 /** Worker entry: checks a part of a guest's memory. */
 
-import { checkPages } from "./check.ts";
-import { serveJobs } from "./job_worker.ts";
+import { runWorkerThread } from "../../migration/threads/worker_thread.ts";
+import { type CheckJob, checkPages, type CheckResult } from "./check.ts";
 
-serveJobs(checkPages);
+runWorkerThread<CheckJob, CheckResult>((job, tell) => tell(checkPages(job)));

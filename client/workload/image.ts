@@ -22,6 +22,8 @@ export interface ImageBlock {
 export interface WorkloadImageOptions extends TestPatternSettings {
   /** The guest's RAM, at least one block. */
   readonly blocks: readonly ImageBlock[];
+  /** Ends the writing early; what was written stays. */
+  readonly signal?: AbortSignal;
 }
 
 /**
@@ -29,6 +31,7 @@ export interface WorkloadImageOptions extends TestPatternSettings {
  * `PATH.devices` with its device state. 512 MiB take about a second.
  *
  * @param path the memory file
+ * @throws the signal's reason when it was aborted
  * @throws {RangeError} for a block that is no whole number of pages
  */
 export async function writeWorkloadImage(
@@ -51,7 +54,7 @@ export async function writeWorkloadImage(
     return { name: block.name, offset, length: block.length };
   });
   const pages = length / PATTERN_PAGE_BYTES;
-  await writeMemory(path, pattern, pages);
+  await writeMemory(path, pattern, pages, options.signal);
   const { seed, zeroEvery } = pattern;
   await Deno.writeFile(`${path}.devices`, encodeWorkloadState({ seed, zeroEvery, pages }));
   const description = {
@@ -65,17 +68,23 @@ export async function writeWorkloadImage(
   await Deno.writeTextFile(`${path}.json`, `${JSON.stringify(description, null, 2)}\n`);
 }
 
-async function writeMemory(path: string, pattern: TestPattern, pages: number): Promise<void> {
+async function writeMemory(
+  path: string,
+  pattern: TestPattern,
+  pages: number,
+  signal: AbortSignal | undefined,
+): Promise<void> {
   using file = await Deno.open(path, { write: true, create: true, truncate: true });
   const words = new Int32Array(PAGES_PER_WRITE * PATTERN_PAGE_WORDS);
   const bytes = new Uint8Array(words.buffer);
   for (let first = 0; first < pages; first += PAGES_PER_WRITE) {
+    signal?.throwIfAborted();
     const count = Math.min(PAGES_PER_WRITE, pages - first);
     for (let index = 0; index < count; index++) {
       pattern.expectedPage(first + index, words, index * PATTERN_PAGE_WORDS);
     }
     const end = count * PATTERN_PAGE_BYTES;
-    for (let at = 0; at < end;) at += file.writeSync(bytes.subarray(at, end));
+    for (let at = 0; at < end;) at += await file.write(bytes.subarray(at, end));
   }
 }
 

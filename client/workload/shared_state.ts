@@ -9,20 +9,20 @@ export const Phase = { READY: 0, RUNNING: 1, STOPPED: 2 } as const;
 
 const PHASE = 0;
 const TOUCHED = 1;
-
-/** The shared memory of a {@linkcode Control}. */
-export type ControlBuffer = SharedArrayBuffer;
+const FIRST_THREAD = 2;
 
 /** Starts and stops all threads, and counts what they touched together. */
 export class Control {
   /** The shared memory behind it, to give to another thread's constructor. */
-  readonly buffer: ControlBuffer;
+  readonly buffer: SharedArrayBuffer;
   readonly #words: Int32Array;
 
-  /** @param buffer another thread's; without it, new memory in phase READY */
-  constructor(buffer: ControlBuffer = new SharedArrayBuffer(8)) {
-    this.buffer = buffer;
-    this.#words = new Int32Array(buffer);
+  /** @param from another thread's memory, or how many threads there are, for new memory */
+  constructor(from: SharedArrayBuffer | number) {
+    this.buffer = typeof from === "number"
+      ? new SharedArrayBuffer((FIRST_THREAD + from) * 4)
+      : from;
+    this.#words = new Int32Array(this.buffer);
   }
 
   /** Lets all threads run, unless they were stopped. */
@@ -50,6 +50,19 @@ export class Control {
   /** Blocks this running thread for a time, or until it is stopped. */
   pause(milliseconds: number): void {
     Atomics.wait(this.#words, PHASE, Phase.RUNNING, milliseconds);
+  }
+
+  /**
+   * A thread says that it touches memory which may be missing: until it takes that back it does
+   * nothing else, and once stopped it touches no more.
+   */
+  setTouching(thread: number, touching: boolean): void {
+    Atomics.store(this.#words, FIRST_THREAD + thread, touching ? 1 : 0);
+  }
+
+  /** Reports whether a thread is touching memory which may be missing. */
+  isTouching(thread: number): boolean {
+    return Atomics.load(this.#words, FIRST_THREAD + thread) !== 0;
   }
 
   /** Counts a page that no thread had touched before. */

@@ -2,11 +2,11 @@
 
 import type { Guest, GuestMemory } from "../guest.ts";
 import { PATTERN_PAGE_BYTES } from "../../migration/memory/test_pattern.ts";
+import { WorkerThread } from "../../migration/threads/worker_thread.ts";
 import type { AccessJob } from "./access_thread.ts";
 import { type CheckJob, type CheckResult, joinChecks } from "./check.ts";
 import { parseWorkloadState, type WorkloadState } from "./device_state.ts";
 import type { PageRange } from "./guest_pages.ts";
-import { JobWorker } from "./job_worker.ts";
 import { type WorkloadOptions, type WorkloadSettings, workloadSettings } from "./options.ts";
 import { Control, SharedPages, ThreadRecord } from "./shared_state.ts";
 import { WorkloadError } from "./workload_error.ts";
@@ -14,6 +14,13 @@ import type { WrongByte } from "./written_page.ts";
 
 const ACCESS_WORKER = new URL("./access_worker.ts", import.meta.url);
 const CHECK_WORKER = new URL("./check_worker.ts", import.meta.url);
+
+/**
+ * A stopped thread that is seen touching a page so many times in a row, so many milliseconds apart,
+ * is held on it: one that is not held has microseconds to go.
+ */
+const HELD_TIMES = 25;
+const HELD_INTERVAL = 10;
 
 /** What a workload did until now. */
 export interface WorkloadStatistics {
@@ -46,9 +53,8 @@ interface Loaded {
  * image of {@linkcode writeWorkloadImage}.
  *
  * Threads touch memory in user mode alone, so that an unprivileged user's userfaultfd serves them. A
- * thread that waits for its page cannot be stopped: whoever closes the memory calls
- * {@linkcode WorkloadGuest.stop}, lets go of the waiting threads, and then awaits what `stop`
- * returned. What a thread reads after the stop is not checked.
+ * thread that waits for its page cannot be stopped; see {@linkcode WorkloadGuest.stop}. What a thread
+ * reads after the stop is not checked.
  *
  * @example
  * ```ts ignore
@@ -61,28 +67,31 @@ interface Loaded {
  */
 export class WorkloadGuest implements Guest {
   readonly #settings: WorkloadSettings;
-  readonly #control = new Control();
+  readonly #control: Control;
   readonly #records: readonly ThreadRecord[];
+  readonly #threads: readonly WorkerThread<AccessJob, never>[];
+  readonly #running = new Set<number>();
   readonly #ended = Promise.withResolvers<void>();
-  #workers: Promise<JobWorker<AccessJob, void>[]> | undefined;
   #loaded: Loaded | undefined;
 
   /**
+   * Starts the threads, which wait until the guest is loaded and started.
+   *
    * @param options what to do with the memory
    * @throws {RangeError} for a setting out of its range
    */
   constructor(options: WorkloadOptions = {}) {
     this.#settings = workloadSettings(options);
-    this.#records = Array.from(
-      { length: this.#settings.threads },
-      () => new ThreadRecord(this.#settings.samples),
-    );
+    const { threads, samples } = this.#settings;
+    this.#control = new Control(threads);
+    this.#records = Array.from({ length: threads }, () => new ThreadRecord(samples));
+    this.#threads = this.#records.map(() => new WorkerThread<AccessJob, never>(ACCESS_WORKER));
     this.#ended.promise.catch(() => {}); // whoever waits for it sees it
   }
 
-  /** Starts the threads ahead, so that loading need not wait for that: about 20 ms each. */
-  async prepare(): Promise<void> {
-    await this.#startWorkers();
+  /** Resolves when all threads have loaded their code: some 20 ms after the guest was made. */
+  get ready(): Promise<void> {
+    return Promise.all(this.#threads.map((thread) => thread.ready)).then(() => {});
   }
 
   /**
@@ -90,7 +99,7 @@ export class WorkloadGuest implements Guest {
    *
    * @throws {WorkloadError} when it is not a workload guest's, or the memory is of another size
    */
-  async load(deviceState: Uint8Array, memory: GuestMemory): Promise<void> {
+  load(deviceState: Uint8Array, memory: GuestMemory): void {
     const state = parseWorkloadState(deviceState);
     const ranges = memory.blocks.map(({ address, length }) => ({
       address,
@@ -110,9 +119,9 @@ export class WorkloadGuest implements Guest {
         `Image was made with another seed than ${seed}: ${state.seed}`,
       );
     }
-    const workers = await this.#startWorkers();
-    this.#loaded = { state, ranges, pages: new SharedPages(pages) };
-    this.#run(workers);
+    const loaded = { state, ranges, pages: new SharedPages(pages) };
+    this.#loaded = loaded;
+    this.#run(loaded);
   }
 
   /** Lets the threads run. */
@@ -138,13 +147,28 @@ export class WorkloadGuest implements Guest {
     await this.#ended.promise;
   }
 
-  /** Stops the threads, waits until all ended, and gives them back. */
+  /**
+   * Stops the threads and gives them back. Waits until all ended, or wait for a page that does not
+   * come: such a thread stays until the process ends or its page is placed, then ends without
+   * another access. Stopping again does nothing.
+   */
   async stop(): Promise<void> {
+    this.#control.stop();
+    if (this.#loaded === undefined) {
+      await Promise.all(this.#threads.map((thread) => thread.join()));
+      this.#ended.resolve();
+    }
+    const { promise: held, resolve } = Promise.withResolvers<void>();
+    let times = 0;
+    const timer = setInterval(() => {
+      times = this.#allHeld() ? times + 1 : 0;
+      if (times === HELD_TIMES) resolve();
+    }, HELD_INTERVAL);
     try {
-      await this.halt();
+      // A thread's breakdown is reported by `ended`.
+      await Promise.race([this.#ended.promise.catch(() => {}), held]);
     } finally {
-      for (const worker of await this.#workers ?? []) worker.close();
-      this.#workers = undefined;
+      clearInterval(timer);
     }
   }
 
@@ -157,22 +181,18 @@ export class WorkloadGuest implements Guest {
   async check(): Promise<CheckResult> {
     if (this.#loaded === undefined) throw new Error("Guest is not loaded: nothing to check");
     const { state, ranges, pages } = this.#loaded;
-    const threads = Math.min(navigator.hardwareConcurrency, state.pages);
-    const { writes } = pages.buffers;
     const { seed, zeroEvery } = state;
+    const threads = Math.min(navigator.hardwareConcurrency, state.pages);
     const limit = (part: number): number => Math.floor(state.pages * part / threads);
-    return joinChecks(
-      await Promise.all(Array.from({ length: threads }, async (_, part) => {
-        using worker = await JobWorker.start<CheckJob, CheckResult>(CHECK_WORKER, `check ${part}`);
-        return await worker.run({
-          pattern: { seed, zeroEvery },
-          ranges,
-          writes,
-          from: limit(part),
-          to: limit(part + 1),
-        });
-      })),
-    );
+    const results = Array.from({ length: threads }, (_, part) =>
+      checkPart({
+        pattern: { seed, zeroEvery },
+        ranges,
+        writes: pages.buffers.writes,
+        from: limit(part),
+        to: limit(part + 1),
+      }));
+    return joinChecks(await Promise.all(results));
   }
 
   /** What the threads did until now. */
@@ -216,23 +236,18 @@ export class WorkloadGuest implements Guest {
     return all.sort();
   }
 
-  #startWorkers(): Promise<JobWorker<AccessJob, void>[]> {
-    this.#workers ??= Promise.all(
-      this.#records.map((_, thread) =>
-        JobWorker.start<AccessJob, void>(ACCESS_WORKER, `guest ${thread}`)
-      ),
-    );
-    return this.#workers;
-  }
-
-  /** Lets the workers wait for the start, and notices when all have ended. */
-  async #run(workers: readonly JobWorker<AccessJob, void>[]): Promise<void> {
-    const runs = workers.map(async (worker, thread) => {
+  /** Lets the threads wait for the start, and notices when all have ended. */
+  async #run(loaded: Loaded): Promise<void> {
+    const runs = this.#threads.map(async (thread, index) => {
+      this.#running.add(index);
       try {
-        await worker.run(this.#accessJob(thread));
+        thread.run(this.#accessJob(index, loaded));
+        await thread.ended;
       } catch (error) {
         this.#control.stop(); // a guest that lost a thread has crashed
         throw error;
+      } finally {
+        this.#running.delete(index);
       }
     });
     const outcomes = await Promise.allSettled(runs);
@@ -241,8 +256,11 @@ export class WorkloadGuest implements Guest {
     else this.#ended.reject(failed.reason);
   }
 
-  #accessJob(thread: number): AccessJob {
-    const { state, ranges, pages } = this.#loaded!;
+  #allHeld(): boolean {
+    return this.#running.values().every((index) => this.#control.isTouching(index));
+  }
+
+  #accessJob(thread: number, { state, ranges, pages }: Loaded): AccessJob {
     return {
       thread,
       settings: this.#settings,
@@ -253,4 +271,13 @@ export class WorkloadGuest implements Guest {
       record: this.#records[thread]!.buffers,
     };
   }
+}
+
+/** Checks a part of the memory on a thread of its own. */
+async function checkPart(job: CheckJob): Promise<CheckResult> {
+  const { promise, resolve } = Promise.withResolvers<CheckResult>();
+  const thread = new WorkerThread<CheckJob, CheckResult>(CHECK_WORKER, resolve);
+  thread.run(job);
+  await thread.ended;
+  return await promise;
 }

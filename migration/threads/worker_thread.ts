@@ -2,6 +2,7 @@
 
 /** What a worker thread tells its owner; `M` is the messages of its own. */
 type Report<M> =
+  | { readonly kind: "ready" }
   | { readonly kind: "message"; readonly message: M }
   | { readonly kind: "failed"; readonly failure: Failure }
   | { readonly kind: "ended" };
@@ -35,6 +36,7 @@ export class WorkerThreadError extends Error {
  */
 export class WorkerThread<I, M> {
   readonly #worker: Worker;
+  readonly #loaded = Promise.withResolvers<void>();
   readonly #settled = Promise.withResolvers<void>();
   #started = false;
 
@@ -50,6 +52,7 @@ export class WorkerThread<I, M> {
     this.#worker = worker;
     worker.onmessage = ({ data }: MessageEvent<Report<M>>) => {
       if (data.kind === "message") return onMessage(data.message);
+      if (data.kind === "ready") return this.#loaded.resolve();
       worker.terminate();
       if (data.kind === "ended") resolve();
       else reject(new WorkerThreadError(data.failure));
@@ -59,8 +62,15 @@ export class WorkerThread<I, M> {
       worker.terminate();
       reject(new Error(`Worker thread ${entry.pathname} failed: ${event.message}`));
     };
+    promise.then(this.#loaded.resolve, this.#loaded.reject);
+    this.#loaded.promise.catch(() => {});
     // Whoever owns the thread awaits `ended` at the end; until then a failure is not unhandled.
     promise.catch(() => {});
+  }
+
+  /** Resolves when the thread has loaded its module and can run at once; rejects when it cannot. */
+  get ready(): Promise<void> {
+    return this.#loaded.promise;
   }
 
   /** Resolves when the loop has returned, and rejects with what it threw. */
@@ -108,6 +118,7 @@ export function runWorkerThread<I, M>(loop: (init: I, tell: Tell<M>) => void): v
       scope.postMessage({ kind: "failed", failure: toFailure(error) });
     }
   };
+  scope.postMessage({ kind: "ready" });
 }
 
 function toFailure(thrown: unknown): Failure {

@@ -1,6 +1,5 @@
 /** The index of a captured stream: found beside it, or made. */
 
-import { crc32 } from "node:zlib";
 import { MappedMemory } from "../../ffi/memory.ts";
 import { RamLayout } from "../../migration/memory/ram_layout.ts";
 import { DEFAULT_TARGET_PAGE_SIZE } from "../../migration/protocol/mod.ts";
@@ -11,6 +10,7 @@ import { type FileStamp, requireUnchanged, sameStamp, stampFile } from "./file_s
 import type { IndexReport } from "./image.ts";
 import {
   checkIndex,
+  checksum,
   encodeIndexHeader,
   identifyImage,
   type ImageIdentity,
@@ -180,12 +180,12 @@ class IndexBuilder implements Disposable {
         ...identity,
         pageSize: DEFAULT_TARGET_PAGE_SIZE,
         pageLimit: this.layout.pageLimit,
-        tableSum: crc32(new Uint8Array(words.buffer)),
+        tableSum: checksum(new Uint8Array(words.buffer)),
         pagesOffset: start,
         pagesCount,
         contentsOffset,
         contentsLength: contents.length,
-        contentsSum: crc32(contents),
+        contentsSum: checksum(contents),
       }),
     );
     writeSparse(words, (at, bytes) => storage.write(INDEX_HEADER_BYTES + at, bytes));

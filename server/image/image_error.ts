@@ -7,6 +7,7 @@ export type ImageErrorCode =
   | "unsupported"
   | "bad-description"
   | "changed"
+  | "index-failed"
   | "closed";
 
 /** A file that cannot be served. The file itself is as it was: images are only read. */

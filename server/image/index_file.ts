@@ -10,6 +10,7 @@ export const INDEX_HEADER_BYTES = 4096;
 const MAGIC = new TextEncoder().encode("POSTCIDX");
 const FORMAT_VERSION = 1;
 const BYTES_WITH_CHECKSUM = 256;
+const CHECKED_AT_ONCE = 2 ** 30;
 const TWO_TO_32 = 0x1_0000_0000;
 /** Bytes of the image's start and of its end that tell it from another of its size and time. */
 const SAMPLE_BYTES = 65536;
@@ -64,11 +65,20 @@ const FIELDS = [
 const FIELDS_OFFSET = 16;
 const CHECKSUM_OFFSET = BYTES_WITH_CHECKSUM - 4;
 
+/** CRC-32 of any number of bytes; the library's own lengths may be of 32 bits. */
+export function checksum(bytes: Uint8Array, before = 0): number {
+  let sum = before;
+  for (let at = 0; at < bytes.length; at += CHECKED_AT_ONCE) {
+    sum = crc32(bytes.subarray(at, at + CHECKED_AT_ONCE), sum);
+  }
+  return sum;
+}
+
 /** Tells an image from another with its size and time. */
 export function identifyImage(bytes: Uint8Array, modified: number): ImageIdentity {
   const head = bytes.subarray(0, SAMPLE_BYTES);
   const tail = bytes.subarray(Math.max(0, bytes.length - SAMPLE_BYTES));
-  return { size: bytes.length, modified, sample: crc32(tail, crc32(head)) };
+  return { size: bytes.length, modified, sample: checksum(tail, checksum(head)) };
 }
 
 /** Where reconstructed pages begin in the index of a table of that many entries. */
@@ -84,7 +94,7 @@ export function encodeIndexHeader(header: IndexHeader): Uint8Array {
   bytes.set(MAGIC);
   view.setUint32(MAGIC.length, FORMAT_VERSION, true);
   FIELDS.forEach((name, i) => view.setFloat64(FIELDS_OFFSET + i * 8, header[name], true));
-  view.setUint32(CHECKSUM_OFFSET, crc32(bytes.subarray(0, CHECKSUM_OFFSET)), true);
+  view.setUint32(CHECKSUM_OFFSET, checksum(bytes.subarray(0, CHECKSUM_OFFSET)), true);
   return bytes;
 }
 
@@ -108,10 +118,10 @@ export function checkIndex(
   ) return "it was made from another image, or the image has changed";
   if (!inOrder(header, index.length)) return "its parts do not make up its length";
   const contents = index.subarray(header.contentsOffset);
-  if (crc32(contents) !== header.contentsSum) return "its contents fail their checksum";
+  if (checksum(contents) !== header.contentsSum) return "its contents fail their checksum";
   const tableBytes = header.pageLimit * ENTRY_BYTES;
   const table = new Uint8Array(index.buffer, index.byteOffset + INDEX_HEADER_BYTES, tableBytes);
-  if (crc32(table) !== header.tableSum) return "its table fails its checksum";
+  if (checksum(table) !== header.tableSum) return "its table fails its checksum";
   const words = new Uint32Array(table.buffer, table.byteOffset, tableBytes / 4);
   if (!entriesInside(words, header)) return "its table points outside of the files";
   return header;
@@ -123,7 +133,7 @@ function decodeIndexHeader(index: Uint8Array<ArrayBuffer>): IndexHeader | string
   const view = new DataView(index.buffer, index.byteOffset, BYTES_WITH_CHECKSUM);
   const version = view.getUint32(MAGIC.length, true);
   if (version !== FORMAT_VERSION) return `its format is of version ${version}`;
-  if (crc32(index.subarray(0, CHECKSUM_OFFSET)) !== view.getUint32(CHECKSUM_OFFSET, true)) {
+  if (checksum(index.subarray(0, CHECKSUM_OFFSET)) !== view.getUint32(CHECKSUM_OFFSET, true)) {
     return "its header fails its checksum";
   }
   const numbers = FIELDS.map((name, i) => [name, view.getFloat64(FIELDS_OFFSET + i * 8, true)]);

@@ -1,6 +1,7 @@
 /** Where an index is written: a file beside the image, or memory where that cannot be. */
 
 import { MappedMemory } from "../../ffi/memory.ts";
+import { ImageError } from "./image_error.ts";
 
 /** Bytes that are written at any place and at last mapped. */
 export interface IndexStorage extends Disposable {
@@ -47,9 +48,15 @@ class FileStorage implements IndexStorage {
   reserve(_limit: number): void {}
 
   write(position: number, bytes: Uint8Array): void {
-    this.#file.seekSync(position, Deno.SeekMode.Start);
-    let written = 0;
-    while (written < bytes.length) written += this.#file.writeSync(bytes.subarray(written));
+    try {
+      this.#file.seekSync(position, Deno.SeekMode.Start);
+      let written = 0;
+      while (written < bytes.length) written += this.#file.writeSync(bytes.subarray(written));
+    } catch (cause) {
+      const remedy = "make room for 8 bytes a page and more for encoded pages";
+      const problem = `Cannot write the index: ${reasonOf(cause)}`;
+      throw new ImageError("index-failed", this.#path, problem, remedy, { cause });
+    }
   }
 
   read(position: number, into: Uint8Array): void {

@@ -1,0 +1,53 @@
+// deno-lint-ignore-file no-console -- a command
+/** The destination side's command line. */
+
+import { UsageError } from "../migration/command/arguments.ts";
+import { ExitCode } from "./command_line.ts";
+import { workloadCommand } from "./workload_command.ts";
+
+const USAGE = `postcopy, the destination side: runs a machine whose memory arrives on demand
+
+  deno run -A client/main.ts workload --listen tcp:HOST:PORT [options]
+      Receives a workload guest: threads that use all the memory, and know what it must hold.
+      --listen ADDRESS       where: tcp:HOST:PORT (port 0: one that is free) or unix:PATH
+      --threads N            the guest's threads; default 2
+      --pattern ORDER        random (default), sequential, or once: each page once
+      --write                change what was read, instead of only reading
+      --rate N               most accesses of a thread in a second; default 0: no limit
+      --cpus A,B,...         pin the threads to these CPUs in turn
+      --accesses N           end a thread after so many accesses; default 0: no limit
+      --until-touched        end when every page was touched, not when every page is here
+      --seed N               refuse an image made with another seed
+      --backing KIND         anonymous (default) or memfd
+      --spin MICROSECONDS    look for page faults so long before sleeping; default 0
+      --json                 print JSON objects, one a line: listening, progress, paused, result
+
+When all memory is here the guest is stopped and every byte of it is checked.
+Exit codes: 0 every byte is right, 1 the migration failed or a byte is wrong, 2 wrong usage,
+4 the address cannot be listened at, 130 interrupted.`;
+
+async function main(args: readonly string[]): Promise<number> {
+  const [command, ...rest] = args;
+  try {
+    switch (command) {
+      case "workload":
+        return await workloadCommand(rest);
+      case undefined:
+      case "--help":
+      case "-h":
+      case "help":
+        console.log(USAGE);
+        return command === undefined ? ExitCode.USAGE : ExitCode.DONE;
+      default:
+        throw new UsageError(`Unknown command: ${command}: use workload`);
+    }
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    console.error(`postcopy: ${error.message}`);
+    console.error("postcopy: --help lists what there is");
+    return ExitCode.USAGE;
+  }
+}
+
+// Ends at once, though a thread may be held on a page that never comes.
+if (import.meta.main) Deno.exit(await main(Deno.args));

@@ -1,0 +1,116 @@
+/** How a migration of a workload guest is told: as plain data for programs, as text for people. */
+
+import { formatLatencyChart } from "../migration/report/latency_chart.ts";
+import { percentile } from "../migration/report/percentile.ts";
+import { formatTable } from "../migration/report/table.ts";
+import {
+  formatBytes,
+  formatCount,
+  formatDuration,
+  formatRate,
+  formatShare,
+} from "../migration/report/units.ts";
+import type { DestinationStatistics } from "./statistics.ts";
+import type { CheckResult } from "./workload/check.ts";
+import type { WorkloadGuest, WorkloadStatistics } from "./workload/workload_guest.ts";
+import type { WrongByte } from "./workload/written_page.ts";
+
+/** A line of `workload --json`. */
+export type WorkloadEvent =
+  /** Ready for a source at this address. */
+  | { readonly event: "listening"; readonly address: string }
+  /** The figures so far. */
+  | ({ readonly event: "progress" } & WorkloadProgress)
+  /** The source went away; the guest's threads are held on what is missing. */
+  | { readonly event: "paused"; readonly reason: string }
+  /** The end. */
+  | ({ readonly event: "result" } & WorkloadResult);
+
+/** The figures of a migration under way. */
+export interface WorkloadProgress {
+  /** What the destination counted. */
+  readonly destination: DestinationStatistics;
+  /** What the guest counted. */
+  readonly workload: WorkloadStatistics;
+}
+
+/** The outcome of a migration. */
+export interface WorkloadResult extends WorkloadProgress {
+  /** Exact percentiles of the guest's waits, in nanoseconds. */
+  readonly percentiles: { readonly p50: number; readonly p99: number };
+  /** The check of every byte. */
+  readonly check: CheckResult;
+  /** Nanoseconds that the check took. */
+  readonly checkTime: number;
+}
+
+/** Reports whether every byte was right, at every access and at the end. */
+export function isRight({ workload, check }: WorkloadResult): boolean {
+  return workload.failures.length === 0 && check.wrongPages === 0 && check.pages === workload.pages;
+}
+
+/** The exact median and 99th percentile of a guest's waits. */
+export function waitPercentiles(guest: WorkloadGuest): WorkloadResult["percentiles"] {
+  const latencies = guest.latencies();
+  return { p50: percentile(latencies, 0.5), p99: percentile(latencies, 0.99) };
+}
+
+/** Tells the figures so far on one line. */
+export function progressText({ destination, workload }: WorkloadProgress): string {
+  const { received, pages } = destination;
+  const seconds = destination["total-time"] / 1000;
+  return [
+    destination.status,
+    ...pages === 0 ? [] : [
+      `${formatShare(received, pages)} of ${formatCount(pages)} pages here`,
+      formatRate(seconds === 0 ? 0 : receivedBytes(destination) / seconds),
+      `${formatCount(workload.accesses)} accesses`,
+      `${formatCount(workload.waits)} waited, ${formatDuration(workload.meanWait)} each`,
+    ],
+  ].join(", ");
+}
+
+/** Tells the outcome as lines of text: a table, a chart of latencies, and what was wrong. */
+export function resultLines(result: WorkloadResult): string[] {
+  const { destination, workload, percentiles, check } = result;
+  const bytes = receivedBytes(destination);
+  const seconds = destination["total-time"] / 1000;
+  const run = destination["time-to-run"];
+  const table = formatTable([
+    ["Memory", formatBytes(workload.pages * 4096), `${formatCount(workload.pages)} pages`],
+    ["Guest ran after", run === undefined ? "-" : formatDuration(run * 1e6)],
+    ["All memory after", formatDuration(seconds * 1e9), formatRate(bytes / seconds)],
+    ["Accesses", formatCount(workload.accesses), `${formatCount(workload.touched)} pages touched`],
+    ["Waited for a page", formatCount(workload.waits), `${formatCount(destination.faults)} faults`],
+    ["Wait, mean", formatDuration(workload.meanWait)],
+    ["Wait, p50", formatDuration(percentiles.p50)],
+    ["Wait, p99", formatDuration(percentiles.p99)],
+    ["Wait, longest", formatDuration(workload.longestWait)],
+    ["Fault to page, mean", formatDuration(destination["postcopy-latency"])],
+    ["Check of every byte", formatDuration(result.checkTime), verdict(result)],
+  ], { align: ["left", "right", "left"] });
+  const wrong = [...workload.failures, ...check.first === undefined ? [] : [check.first]];
+  return [
+    ...table,
+    ...workload.waits === 0 ? [] : [
+      "",
+      "How long the guest's threads waited for a page:",
+      ...formatLatencyChart(workload.waitBuckets),
+    ],
+    ...wrong.length === 0 ? [] : ["", ...wrong.map(wrongText)],
+  ];
+}
+
+function verdict(result: WorkloadResult): string {
+  if (isRight(result)) return "all right";
+  return `${formatCount(result.check.wrongPages)} wrong pages`;
+}
+
+function wrongText({ page, offset, expected, found }: WrongByte): string {
+  const hex = (byte: number): string => `0x${byte.toString(16).padStart(2, "0")}`;
+  return `Wrong byte in page ${page} at offset ${offset}: ${hex(found)}, expected ${hex(expected)}`;
+}
+
+function receivedBytes(destination: DestinationStatistics): number {
+  return destination["main-bytes"] + destination["preempt-bytes"];
+}

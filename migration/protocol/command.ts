@@ -1,0 +1,32 @@
+/** A byte range of a RAM block whose content the destination is to forget. */
+export interface DiscardRange {
+  /** First byte, from the start of the block. */
+  readonly start: number;
+  /** Length in bytes. */
+  readonly length: number;
+}
+
+/** A COMMAND element of the main channel, except PACKAGED (facts section 1.4). */
+export type Command =
+  | { readonly kind: "open-return-path" }
+  /** Answered by PONG with the same value. */
+  | { readonly kind: "ping"; readonly value: number }
+  /** `ram` is absent when only dirty bitmaps are to be migrated in postcopy. */
+  | {
+    readonly kind: "advise";
+    readonly ram?: {
+      /** Bitwise OR of the page sizes of all migrated blocks, bytes. */
+      readonly pageSizeSummary: number;
+      /** Target page size, bytes. */
+      readonly targetPageSize: number;
+    };
+  }
+  | { readonly kind: "listen" }
+  | { readonly kind: "run" }
+  | { readonly kind: "discard"; readonly block: string; readonly ranges: readonly DiscardRange[] }
+  | { readonly kind: "enable-colo" }
+  | { readonly kind: "resume" }
+  /** The source asks for a block's receive bitmap. */
+  | { readonly kind: "receive-bitmap"; readonly block: string }
+  /** 10.0 and later only; older destinations die of it. */
+  | { readonly kind: "switchover-start" };

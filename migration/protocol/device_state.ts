@@ -1,0 +1,157 @@
+import { readU32 } from "./byte_order.ts";
+import { ELEMENT } from "./constants.ts";
+import { decodeName } from "./names.ts";
+import { hex, ProtocolError } from "./protocol_error.ts";
+import type { VmDescription } from "./vm_description.ts";
+
+/** The opaque end of a captured stream, taken apart. */
+export interface DeviceStateTail {
+  /** SECTION_FULL elements as they are, ready for a package. */
+  readonly devices: Uint8Array;
+  /** JSON of the VMDESCRIPTION; absent for machines that suppress it. See `parseVmDescription`. */
+  readonly description?: string;
+}
+
+/** A device's section inside the device state. */
+export interface DeviceSection {
+  /** Section id as the source numbered it. */
+  readonly id: number;
+  /** Name of the device. */
+  readonly name: string;
+  /** Tells devices of one name apart. */
+  readonly instance: number;
+  /** Version of the state. */
+  readonly version: number;
+  /** Where the payload begins in the device state, bytes. */
+  readonly start: number;
+  /** Bytes of the payload. */
+  readonly size: number;
+}
+
+const DESCRIPTION_HEAD_BYTES = 5;
+const FOOTER_BYTES = 5;
+
+/**
+ * Finds the end of the device state in the tail of a captured precopy stream: everything a
+ * {@linkcode StreamDecoder} handed to `deviceState`, up to the end of the file.
+ *
+ * Sections carry no length, so the search goes backwards (facts section 4.3): the description is text
+ * that ends where the file ends and begins with a length that says so, and the EOF byte lies before it.
+ *
+ * @returns Views of `tail`.
+ * @throws {ProtocolError} When the tail does not end like a stream; offsets are from its start.
+ */
+export function splitDeviceState(tail: Uint8Array): DeviceStateTail {
+  for (let at = tail.length - DESCRIPTION_HEAD_BYTES; at > 0; at--) {
+    // The description is text, which holds no byte 0x06; the test rarely gets further than this.
+    if (tail[at] !== ELEMENT.VM_DESCRIPTION || tail[at - 1] !== ELEMENT.EOF) continue;
+    const length = readU32(tail, at + 1);
+    if (at + DESCRIPTION_HEAD_BYTES + length !== tail.length) continue;
+    const devices = tail.subarray(0, at - 1);
+    if (!endsWithFooter(devices)) continue;
+    const text = tail.subarray(at + DESCRIPTION_HEAD_BYTES);
+    return { devices, description: new TextDecoder().decode(text) };
+  }
+  const devices = tail.subarray(0, Math.max(tail.length - 1, 0));
+  if (tail[tail.length - 1] === ELEMENT.EOF && endsWithFooter(devices)) return { devices };
+  throw new ProtocolError(
+    "truncated",
+    tail.length,
+    "a section footer, the EOF byte and a description at the end of the stream",
+    "none of them",
+    "device state",
+  );
+}
+
+/**
+ * Lists the sections of a device state.
+ *
+ * Where a section ends is taken from the description when its size leads to the section's footer, or
+ * else searched: the first footer of that id behind which another section begins or the state ends. The
+ * search can be fooled by a device's own bytes, the description cannot.
+ *
+ * @throws {ProtocolError} When the bytes are not sections; offsets are from the start of the state.
+ */
+export function deviceSections(
+  devices: Uint8Array,
+  description?: VmDescription,
+): DeviceSection[] {
+  const sections: DeviceSection[] = [];
+  const sizes = new Map<string, number>();
+  for (const { name, instance, size } of description?.devices ?? []) {
+    sizes.set(`${name} ${instance}`, size);
+  }
+  let at = 0;
+  while (at < devices.length) {
+    const head = sectionHead(devices, at);
+    if (head === undefined) {
+      const found = hex(devices[at]!);
+      throw bad("bad-section", at, "the head of a device's section", found);
+    }
+    const { id, name, instance } = head;
+    const size = sizes.get(`${name} ${instance}`);
+    const described = size !== undefined && endsSection(devices, head.start + size, id);
+    const end = described ? head.start + size : searchFooter(devices, head.start, id);
+    if (end < 0) {
+      throw bad("truncated", devices.length, `the footer of section ${id}, ${name}`, "the end");
+    }
+    sections.push({ ...head, size: end - head.start });
+    at = end + FOOTER_BYTES;
+  }
+  return sections;
+}
+
+function searchFooter(devices: Uint8Array, start: number, id: number): number {
+  let at = devices.indexOf(ELEMENT.SECTION_FOOTER, start);
+  while (at >= 0 && !endsSection(devices, at, id)) {
+    at = devices.indexOf(ELEMENT.SECTION_FOOTER, at + 1);
+  }
+  return at;
+}
+
+/** Is the footer of section `id` at `at`, and behind it another section or nothing? */
+function endsSection(devices: Uint8Array, at: number, id: number): boolean {
+  const next = at + FOOTER_BYTES;
+  if (next > devices.length || devices[at] !== ELEMENT.SECTION_FOOTER) return false;
+  if (readU32(devices, at + 1) !== id) return false;
+  return next === devices.length || sectionHead(devices, next) !== undefined;
+}
+
+/** The head of a SECTION_FULL at `at`, without its payload's size; undefined when there is none. */
+function sectionHead(devices: Uint8Array, at: number): Omit<DeviceSection, "size"> | undefined {
+  if (devices[at] !== ELEMENT.SECTION_FULL || devices.length - at < 6) return undefined;
+  const nameLength = devices[at + 5]!;
+  const start = at + 6 + nameLength + 8;
+  if (nameLength === 0 || start > devices.length) return undefined;
+  for (let i = at + 6; i < at + 6 + nameLength; i++) {
+    // Names of devices are printable; payload bytes that look like a head seldom are.
+    if (devices[i]! < 0x20) return undefined;
+  }
+  let name: string;
+  try {
+    name = decodeName(devices.subarray(at + 6, at + 6 + nameLength), at + 5, "a device");
+  } catch {
+    return undefined;
+  }
+  return {
+    id: readU32(devices, at + 1),
+    name,
+    instance: readU32(devices, start - 8),
+    version: readU32(devices, start - 4),
+    start,
+  };
+}
+
+function endsWithFooter(devices: Uint8Array): boolean {
+  return devices.length >= FOOTER_BYTES &&
+    devices[devices.length - FOOTER_BYTES] === ELEMENT.SECTION_FOOTER;
+}
+
+function bad(
+  code: "bad-section" | "truncated",
+  offset: number,
+  expected: string,
+  found: string,
+): ProtocolError {
+  return new ProtocolError(code, offset, expected, found, "device state");
+}

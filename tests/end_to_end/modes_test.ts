@@ -1,0 +1,125 @@
+import "../support/native.ts";
+import { assert, assertEquals, assertGreater, assertGreaterOrEqual, assertLess } from "@std/assert";
+import { MODES } from "../../server/mode.ts";
+import { WorkloadGuest } from "../../client/workload/workload_guest.ts";
+import { leavingNoDescriptors } from "../support/descriptors.ts";
+import { TestImage } from "../support/images.ts";
+import { assertEachPageOnce, migrate } from "../support/migrate.ts";
+import { StillGuest } from "../support/still_guest.ts";
+
+const BACKINGS = ["anonymous", "memfd"] as const;
+/** Sizes that fill no word of a bitmap, several blocks, one page alone. */
+const BLOCKS = { ram: 4099, "0000:00:02.0/vga.vram": 33, "/rom@etc/table": 1, "pc.bios": 64 };
+
+for (const mode of MODES) {
+  for (const backing of BACKINGS) {
+    Deno.test(
+      `Source in mode ${mode} moves every byte of several blocks once into ${backing} memory`,
+      leavingNoDescriptors(async () => {
+        using image = await TestImage.make(BLOCKS);
+        const guest = new StillGuest();
+        await migrate(image.path, { mode, guest, backing }, (migrated) => {
+          assertEachPageOnce(migrated);
+          assertGreater(migrated.source.ram.duplicate, 0);
+          image.assertEqualMemory(guest.blocks);
+          assertEquals(guest.blocks.map(({ name }) => name), Object.keys(BLOCKS));
+        });
+        assertEquals(guest.calls, ["load", "start", "stop"]);
+        image.assertUntouched();
+      }),
+    );
+
+    Deno.test(
+      `Source in mode ${mode} serves threads that write at random while ${backing} memory arrives`,
+      leavingNoDescriptors(async () => {
+        using image = await TestImage.make(BLOCKS);
+        const guest = new WorkloadGuest({ threads: 3, write: true, untilTouched: true });
+        await migrate(image.path, { mode, guest, backing }, async (migrated) => {
+          assertEachPageOnce(migrated);
+          await guest.ended;
+          assertEquals(guest.statistics().failures, []);
+          assertEquals(guest.statistics().touched, image.pages);
+          assertEquals(await guest.check(), { pages: image.pages, wrongPages: 0 });
+        });
+      }),
+    );
+  }
+
+  Deno.test(
+    `Source in mode ${mode} serves the destination's main thread while its event loop stands still`,
+    leavingNoDescriptors(async () => {
+      using image = await TestImage.make({ ram: 512 });
+      const file = new Int32Array(Deno.readFileSync(image.path).buffer);
+      let wrong = 0;
+      const guest = new StillGuest((guest) => {
+        const words = guest.words();
+        // Backwards, so that the background stream has not been there yet.
+        for (let page = 511; page >= 0; page--) {
+          if (words[page * 1024 + 17] !== file[page * 1024 + 17]) wrong++;
+        }
+      });
+      // A slow background stream: the guest must get its pages by asking.
+      const slow = { mode, guest, maxPostcopyBandwidth: 4 << 20 };
+      await migrate(image.path, slow, (migrated) => {
+        assertEquals(wrong, 0);
+        assertEachPageOnce(migrated);
+        assertGreater(migrated.destination.requests, 0);
+        image.assertEqualMemory(guest.blocks);
+      });
+    }),
+  );
+
+  Deno.test(
+    `Source in mode ${mode} sends what is asked for past the limit of its background stream`,
+    leavingNoDescriptors(async () => {
+      const pages = 768;
+      using image = await TestImage.make({ ram: pages }, { zeroEvery: 0 });
+      // 1 page in 2 s: if requests had to wait for the limit, this would take half an hour.
+      const guest = new WorkloadGuest({ threads: 2, pattern: "once" });
+      const slow = { mode, guest, maxPostcopyBandwidth: 2048 };
+      await migrate(image.path, slow, async (migrated) => {
+        await guest.ended;
+        assertEquals(guest.statistics().failures, []);
+        assertEachPageOnce(migrated);
+        const { ram } = migrated.source;
+        const urgentPages = Math.round(ram["postcopy-bytes"] / 4096);
+        assertGreater(urgentPages, pages / 2);
+      });
+    }),
+  );
+}
+
+Deno.test(
+  "Source and Destination have statistics that add up",
+  leavingNoDescriptors(async () => {
+    using image = await TestImage.make({ ram: 3000, rom: 100 });
+    const guest = new WorkloadGuest({ threads: 2, pattern: "once" });
+    await migrate(image.path, { guest, maxPostcopyBandwidth: 64 << 20 }, async (migrated) => {
+      await guest.ended;
+      assertEachPageOnce(migrated);
+      const { source, destination } = migrated;
+      const { ram } = source;
+      assertEquals(ram.total, image.pages * 4096);
+      assertEquals(ram["normal-bytes"], ram.normal * 4096);
+      assertGreater(ram.transferred, ram["normal-bytes"]);
+      // Heads and section frames are small beside the pages.
+      assertLess(ram.transferred, ram["normal-bytes"] + image.pages * 64 + 100_000);
+      assertEquals(destination["preempt-bytes"], ram["postcopy-bytes"]);
+      assertGreaterOrEqual(destination["main-bytes"] + destination["preempt-bytes"], ram.transferred);
+      assertGreaterOrEqual(destination.requests, source["requests-served"]);
+      assertGreaterOrEqual(destination.faults, destination.requests);
+      const sum = (counts: readonly number[]) => counts.reduce((total, count) => total + count, 0);
+      assertEquals(sum(source["request-service-dist"]), source["requests-served"]);
+      const threads = destination["postcopy-vcpu-latency"];
+      const waits = sum(destination["postcopy-latency-dist"]);
+      assertEquals(waits, sum(threads.map(({ count }) => count)));
+      assertLess(waits, destination.faults + 1);
+      assertGreater(waits, 0);
+      const total = threads.reduce((time, { count, mean }) => time + count * mean, 0);
+      assert(Math.abs(total / waits - destination["postcopy-latency"]) < 1);
+      assertGreaterOrEqual(destination["postcopy-latency-max"], destination["postcopy-latency"]);
+      assertGreaterOrEqual(source["total-time"], source["setup-time"]);
+      assert(source["time-to-run"] !== undefined && destination["time-to-run"] !== undefined);
+    });
+  }),
+);

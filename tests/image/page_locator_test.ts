@@ -1,0 +1,78 @@
+import "../support/native.ts";
+import { assertEquals, assertStrictEquals } from "@std/assert";
+import { MappedMemory, viewMemory } from "../../ffi/memory.ts";
+import { RamLayout } from "../../migration/memory/ram_layout.ts";
+import { CaptureHandler } from "../../server/image/capture_handler.ts";
+import { PageLocator } from "../../server/image/page_locator.ts";
+import { PageTable } from "../../server/image/page_table.ts";
+import type { ReconstructedPages } from "../../server/image/reconstructed_pages.ts";
+import { isZeroPage } from "../../server/image/zero_page.ts";
+import { PAGE, testPage, withDirectory } from "./captures.ts";
+
+const GIB = 2 ** 30;
+
+Deno.test("PageLocator finds pages beyond 4 GiB of a sparse file", async () => {
+  await withDirectory(async (directory) => {
+    const path = `${directory}/sparse`;
+    const offsets = [8, 2 ** 32 - 2 * PAGE, 2 ** 32 - 100, 2 ** 32 + PAGE, 9 * GIB + 12345];
+    using file = await Deno.open(path, { write: true, createNew: true });
+    await file.truncate(10 * GIB);
+    for (const [i, offset] of offsets.entries()) {
+      await file.seek(offset, Deno.SeekMode.Start);
+      await file.write(testPage(i));
+    }
+    using memory = MappedMemory.file(path, 10 * GIB);
+    using table = new PageTable(new RamLayout([{ name: "ram", usedLength: 64 * PAGE }]));
+    const indexAddress = 2 ** 46;
+    offsets.forEach((offset, page) => table.setInImage(page, offset));
+    table.setZero(5);
+    table.setInIndex(7, 4096);
+    table.setInIndex(8, 2 ** 33 + 4096);
+    using copy = MappedMemory.anonymous(64 * 8);
+    copy.bytes().set(new Uint8Array(table.words.buffer));
+    const locator = new PageLocator({
+      kind: "table",
+      imageAddress: memory.address,
+      indexAddress,
+      tableAddress: copy.address,
+      pageLimit: 64,
+    });
+    for (const [page, offset] of offsets.entries()) {
+      assertEquals(locator.locate(page), memory.address + offset);
+      assertEquals(table.position(page), { offset, inIndex: false });
+      assertEquals(viewMemory(locator.locate(page), PAGE), testPage(page));
+    }
+    assertEquals([5, 6].map((page) => locator.locate(page)), [0, 0]);
+    assertEquals(locator.locate(7), indexAddress + 4096);
+    assertEquals(locator.locate(8), indexAddress + 2 ** 33 + 4096);
+    assertEquals(table.position(8), { offset: 2 ** 33 + 4096, inIndex: true });
+    assertEquals(table.counts(), [{ data: 7, zero: 1, missing: 56 }]);
+  });
+});
+
+Deno.test("CaptureHandler enters positions beyond 4 GiB", () => {
+  let table: PageTable | undefined;
+  const handler = new CaptureHandler("image", (layout) => {
+    table = new PageTable(layout);
+    return { table, reconstructed: undefined as unknown as ReconstructedPages };
+  });
+  handler.blockList(8 * GIB);
+  handler.blockEntry({ name: "ram", usedLength: 8 * GIB });
+  handler.block("ram");
+  handler.origin = 5 * GIB;
+  handler.page(6 * GIB, testPage(0), 12);
+  assertEquals(table!.position(6 * GIB / PAGE), { offset: 5 * GIB + 12, inIndex: false });
+  table!.close();
+});
+
+Deno.test("isZeroPage finds any bit of a page, and none beside it", () => {
+  const words = new Int32Array(3 * 1024);
+  const bytes = new Uint8Array(words.buffer);
+  for (let at = 0; at < bytes.length; at++) {
+    for (const byte of [0x80, 1]) {
+      bytes[at] = byte;
+      assertStrictEquals(isZeroPage(words, 1024), at < PAGE || at >= 2 * PAGE, `byte ${at}`);
+    }
+    bytes[at] = 0;
+  }
+});

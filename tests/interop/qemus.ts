@@ -1,0 +1,34 @@
+/**
+ * The QEMUs that the interop tests run against: Debian's, and the one named in `QEMU_SYSTEM`.
+ *
+ * @module
+ */
+import { needsRoot, type SkipReason, skipReason } from "../support/skip.ts";
+import { type QemuBinary, qemuFromEnvironment, whyNoQemu } from "../qemu/qemu_binary.ts";
+
+/** A QEMU to test with, or the reason why it cannot be. */
+export interface TestedQemu {
+  /** Short name for test names. */
+  readonly name: string;
+  readonly binary: QemuBinary;
+  readonly skip: SkipReason | undefined;
+}
+
+/**
+ * Gives the QEMUs to test with: `/usr/bin/qemu-system-x86_64`, and that of `QEMU_SYSTEM` when set.
+ *
+ * @returns At least one; each says whether it can run here. Postcopy needs root for userfaultfd.
+ */
+export async function testedQemus(): Promise<TestedQemu[]> {
+  const debian = qemuFromEnvironment({ get: () => undefined });
+  const named = qemuFromEnvironment();
+  const both = named.command.join(" ") === debian.command.join(" ") ? [debian] : [debian, named];
+  return await Promise.all(both.map(async (binary) => {
+    const reason = await whyNoQemu(binary);
+    return {
+      name: binary.command.join(" "),
+      binary,
+      skip: reason === undefined ? needsRoot() : skipReason("missing package", reason),
+    };
+  }));
+}

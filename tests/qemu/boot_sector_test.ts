@@ -1,0 +1,65 @@
+import { assertEquals, assertThrows } from "@std/assert";
+import { buildBootSector, pageValue, parseRoundLine, workingSetPages } from "./boot_sector.ts";
+import { assemble, type Row } from "./guest_code.ts";
+
+Deno.test("buildBootSector gives one sector that a BIOS boots", () => {
+  const sector = buildBootSector();
+  assertEquals(sector.length, 512);
+  assertEquals([...sector.subarray(510)], [0x55, 0xaa]);
+});
+
+Deno.test("buildBootSector refuses a page that is not whole words", () => {
+  assertThrows(() => buildBootSector({ bytesPerPage: 4098 }), RangeError, "4098");
+  assertThrows(() => buildBootSector({ bytesPerPage: 6 }), RangeError, "6");
+});
+
+Deno.test("workingSetPages refuses what is no power of two", () => {
+  assertEquals(workingSetPages({ workingSetMiB: 16 }), 4096);
+  for (const workingSetMiB of [0, 3, 2048]) {
+    assertThrows(() => workingSetPages({ workingSetMiB }), RangeError, `${workingSetMiB}`);
+  }
+});
+
+Deno.test("pageValue differs between pages and between generations", () => {
+  assertEquals(pageValue(0, 1), 1);
+  assertEquals(pageValue(1, 1), 0x9e3779b2);
+  assertEquals(pageValue(0xffff, 7), (0xffff * 0x9e3779b1 + 7) % 2 ** 32);
+});
+
+Deno.test("parseRoundLine reads the number of the round behind the dots", () => {
+  assertEquals(parseRoundLine("...round 0000002A"), { round: 42 });
+});
+
+Deno.test("parseRoundLine reads the latencies", () => {
+  const histogram = Array.from({ length: 32 }, (_, bin) => bin);
+  const words = [1, 2, 3, 4, 5, ...histogram];
+  const line = `round ${words.map((each) => each.toString(16).padStart(8, "0")).join(" ")}`;
+  assertEquals(parseRoundLine(line.toUpperCase().replace("ROUND", "round")), {
+    round: 1,
+    latency: { tsc: 2 * 2 ** 32 + 3, sum: 4 * 2 ** 32 + 5, histogram },
+  });
+});
+
+Deno.test("parseRoundLine finds no round in other lines", () => {
+  for (const line of ["", "BAD page 00000001", "round", "round 2A", "round 0000002Around"]) {
+    assertEquals(parseRoundLine(line), undefined);
+  }
+});
+
+Deno.test("assemble measures jumps from the end of the instruction", () => {
+  const rows: Row[] = [
+    ["start", [0xeb, { kind: "relative8", target: "end" }], "jmp end"],
+    ["", [0xe8, { kind: "relative32", target: "start" }], "call start"],
+    ["end", [0xa1, { kind: "absolute32", target: "end" }], "mov eax, [end]"],
+  ];
+  const { bytes, labels } = assemble(rows, 0x7c00);
+  assertEquals([...bytes], [0xeb, 5, 0xe8, 0xf9, 0xff, 0xff, 0xff, 0xa1, 0x07, 0x7c, 0, 0]);
+  assertEquals(labels.get("end"), 7);
+});
+
+Deno.test("assemble refuses labels that are missing or too far", () => {
+  const jump: Row = ["", [0xeb, { kind: "relative8", target: "far" }], "jmp far"];
+  assertThrows(() => assemble([jump], 0), RangeError, "far");
+  const filler: Row = ["", new Array(200).fill(0x90), "nop"];
+  assertThrows(() => assemble([jump, filler, ["far", [0xc3], "ret"]], 0), RangeError, "far");
+});

@@ -1,0 +1,45 @@
+/** The file descriptors of a process, to find those that were left open. */
+
+import { assertEquals } from "@std/assert";
+import { until } from "./deadline.ts";
+
+/** Kinds of descriptor that this project opens; Deno's own (epoll, pipes, files) come and go. */
+const OURS = /^(?:socket:|anon_inode:\[(?:userfaultfd|eventfd)\]|\/memfd:)/;
+
+// The first worker opens descriptors that Deno keeps for the life of the process.
+await new Promise<void>((resolve) => {
+  const worker = new Worker("data:text/javascript,postMessage(0)", { type: "module" });
+  worker.onmessage = () => {
+    worker.terminate();
+    resolve();
+  };
+});
+
+/** Returns how many descriptors of each of our kinds are open, for example `"socket"` to 2. */
+export function openDescriptors(): Record<string, number> {
+  const counts: Record<string, number> = {};
+  for (const { name } of Deno.readDirSync("/proc/self/fd")) {
+    let link: string;
+    try {
+      link = Deno.readLinkSync(`/proc/self/fd/${name}`);
+    } catch {
+      continue; // the directory's own, closed by now
+    }
+    if (!OURS.test(link)) continue;
+    const kind = link.replace(/:\[\d+\]$/, "").replace(/^\/memfd:.*/, "memfd");
+    counts[kind] = (counts[kind] ?? 0) + 1;
+  }
+  return counts;
+}
+
+/** Runs a test and sees that it leaves no descriptor open. */
+export function leavingNoDescriptors(test: () => Promise<void>): () => Promise<void> {
+  return async () => {
+    const before = openDescriptors();
+    await test();
+    // A worker that ended lets go of its event loop's descriptors a moment later.
+    const same = () => JSON.stringify(openDescriptors()) === JSON.stringify(before);
+    await until("no descriptor left open", same, 3000).catch(() => {});
+    assertEquals(openDescriptors(), before);
+  };
+}

@@ -1,0 +1,55 @@
+/** A migration from end to end in this process. */
+
+import { assertEquals } from "@std/assert";
+import { Destination, type DestinationOptions } from "../../client/destination.ts";
+import type { DestinationStatistics } from "../../client/statistics.ts";
+import type { SocketAddress } from "../../ffi/socket_address.ts";
+import { openImage } from "../../server/image/open_image.ts";
+import { Source, type SourceOptions } from "../../server/source.ts";
+import type { SourceStatistics } from "../../server/statistics.ts";
+import { within } from "./deadline.ts";
+
+/** Any port of the loopback. */
+export const LOOPBACK: SocketAddress = { transport: "tcp", host: "127.0.0.1", port: 0 };
+
+/** How to migrate. */
+export interface MigrateOptions extends Omit<SourceOptions, "to">, DestinationOptions {
+  /** Where the destination listens; default any port of the loopback. */
+  readonly at?: SocketAddress;
+}
+
+/** How it went. */
+export interface Migrated {
+  readonly source: SourceStatistics;
+  readonly destination: DestinationStatistics;
+}
+
+/**
+ * Migrates an image to a destination, and calls `check` while the memory is still there.
+ *
+ * @param path the image
+ */
+export async function migrate(
+  path: string,
+  options: MigrateOptions,
+  check: (migrated: Migrated) => void | Promise<void>,
+): Promise<void> {
+  await using destination = new Destination(options);
+  const to = await destination.listen(options.at ?? LOOPBACK);
+  using image = await openImage(path);
+  await using source = new Source(image, { ...options, to });
+  const sent = await within("the source to complete", source.run());
+  await within("the destination to complete", destination.finished);
+  await check({ source: sent, destination: destination.statistics() });
+}
+
+/** What holds of every migration that completed, whatever its mode. */
+export function assertEachPageOnce({ source, destination }: Migrated): void {
+  assertEquals(source.status, "completed");
+  assertEquals(destination.status, "completed");
+  assertEquals(source.ram.remaining, 0);
+  assertEquals(source.ram.normal + source.ram.duplicate, destination.pages);
+  assertEquals(destination.received, destination.pages);
+  assertEquals(destination.duplicates, 0);
+  assertEquals(source.ram["postcopy-requests"], destination.requests);
+}

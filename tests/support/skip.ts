@@ -1,0 +1,95 @@
+// deno-lint-ignore-file no-console -- says which tests are skipped, and why
+
+/**
+ * Tests that cannot run everywhere: each is registered with the reason why it cannot run here, if
+ * there is one. A skipped test is reported by Deno as ignored, and by one line
+ * `skipped (KIND): NAME: REASON`, which .ci/run reads.
+ *
+ * ```ts ignore
+ * testUnless(firstOf(needsRoot(), needsCommand("ip", "iproute2")), "veth pair does …", async () => {
+ *   …
+ * });
+ * ```
+ *
+ * @module
+ */
+
+/** Why a test does not run; .ci/run accepts no "missing package". */
+export type SkipKind = "missing package" | "no permission" | "no recordings" | "no support";
+
+/** One reason to skip a test. */
+export interface SkipReason {
+  /** What kind of thing is missing. */
+  readonly kind: SkipKind;
+  /** What is missing, and what to do about it, without a full stop. */
+  readonly text: string;
+}
+
+/** Makes a reason to skip a test. */
+export function skipReason(kind: SkipKind, text: string): SkipReason {
+  return { kind, text };
+}
+
+/**
+ * Registers a test, or reports it as skipped.
+ *
+ * @param reason Why it cannot run here; undefined when it can.
+ * @param name A sentence: the symbol, then its behaviour.
+ * @param fn The test.
+ */
+export function testUnless(
+  reason: SkipReason | undefined,
+  name: string,
+  fn: (t: Deno.TestContext) => void | Promise<void>,
+): void {
+  if (reason !== undefined) console.log(`skipped (${reason.kind}): ${name}: ${reason.text}`);
+  Deno.test({ name, ignore: reason !== undefined, fn });
+}
+
+/** The first reason that there is. */
+export function firstOf(...reasons: (SkipReason | undefined)[]): SkipReason | undefined {
+  return reasons.find((reason) => reason !== undefined);
+}
+
+/**
+ * The need for a command.
+ *
+ * @param command File name searched in PATH (and /usr/sbin, /sbin), or an absolute path.
+ * @param debianPackage The package that has it.
+ */
+export function needsCommand(command: string, debianPackage: string): SkipReason | undefined {
+  const directories = command.includes("/")
+    ? [""]
+    : [...(Deno.env.get("PATH") ?? "").split(":"), "/usr/sbin", "/sbin"].map((each) => `${each}/`);
+  if (directories.some((directory) => exists(directory + command))) return undefined;
+  return skipReason("missing package", `No ${command}, install Debian's ${debianPackage}`);
+}
+
+/** The need to be root. */
+export function needsRoot(): SkipReason | undefined {
+  if (Deno.uid() === 0) return undefined;
+  return skipReason("no permission", `Needs root, this is user: ${Deno.uid()}`);
+}
+
+/** Directory of the recordings of real QEMU, beside the checkout. */
+export const recordings: URL = new URL("../../../shared/fixtures/", import.meta.url);
+
+/**
+ * The need for a recording.
+ *
+ * @param path Path below {@linkcode recordings}; the directory itself when empty.
+ */
+export function needsRecording(path = ""): SkipReason | undefined {
+  const url = new URL(path, recordings);
+  if (exists(url)) return undefined;
+  return skipReason("no recordings", `No such recording: ${url.pathname}`);
+}
+
+function exists(path: string | URL): boolean {
+  try {
+    Deno.statSync(path);
+    return true;
+  } catch {
+    return false;
+  }
+}

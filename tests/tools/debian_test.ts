@@ -1,0 +1,21 @@
+import { assertEquals } from "@std/assert";
+import { commandNeed, explainMissing, findCommand } from "../../tools/debian.ts";
+
+Deno.test("findCommand finds a command on PATH", () => {
+  assertEquals(findCommand("sh")?.endsWith("/sh"), true);
+});
+
+Deno.test("findCommand returns undefined for a command that nobody has", () => {
+  assertEquals(findCommand("no-such-command-anywhere"), undefined);
+});
+
+Deno.test("explainMissing names each package once, with what it is needed for", () => {
+  const missing = [
+    commandNeed("ip", "iproute2", "make network namespaces"),
+    commandNeed("tc", "iproute2", "shape a link"),
+  ];
+  assertEquals(
+    explainMissing(missing),
+    "Missing, needed to make network namespaces and to shape a link; as root: apt-get install iproute2",
+  );
+});

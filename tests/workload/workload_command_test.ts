@@ -1,0 +1,169 @@
+import "../support/native.ts";
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { encodeWorkloadState } from "../../client/workload/device_state.ts";
+import { writeWorkloadImage } from "../../client/workload/image.ts";
+import type { WorkloadEvent, WorkloadResult } from "../../client/workload_report.ts";
+import { TestPattern } from "../../migration/memory/test_pattern.ts";
+
+const PAGES = 1024;
+const pattern = { seed: 77, zeroEvery: 4 };
+const blocks = [{ name: "low", length: 96 * 4096 }, { name: "high", length: (PAGES - 96) * 4096 }];
+
+function program(name: string): string {
+  return new URL(`../../${name}`, import.meta.url).pathname;
+}
+
+function run(args: readonly string[]): Deno.ChildProcess {
+  return new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", ...args],
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+}
+
+/** Serves an image to `workload --json` and returns how that ended. */
+async function migrate(
+  image: string,
+  options: readonly string[],
+): Promise<{ code: number; result: WorkloadResult | undefined; complaint: string }> {
+  const destination = run([
+    program("client/main.ts"),
+    ...["workload", "--listen", "tcp:127.0.0.1:0", "--json"],
+    ...options,
+  ]);
+  const complaint = new Response(destination.stderr).text();
+  let result: WorkloadResult | undefined;
+  let source: Promise<Deno.CommandOutput> | undefined;
+  let rest = "";
+  for await (const text of destination.stdout.pipeThrough(new TextDecoderStream())) {
+    const lines = (rest + text).split("\n");
+    rest = lines.pop()!;
+    for (const event of lines.map((line) => JSON.parse(line) as WorkloadEvent)) {
+      if (event.event === "listening") {
+        source = run([program("server/main.ts"), "serve", image, "--to", event.address]).output();
+      }
+      if (event.event === "result") result = event;
+    }
+  }
+  const { code } = await destination.status;
+  await source;
+  return { code, result, complaint: await complaint };
+}
+
+async function withImage(use: (image: string) => Promise<void>): Promise<void> {
+  const directory = await Deno.makeTempDir();
+  try {
+    const image = `${directory}/guest.img`;
+    await writeWorkloadImage(image, { ...pattern, blocks });
+    await use(image);
+  } finally {
+    await Deno.remove(directory, { recursive: true });
+  }
+}
+
+Deno.test("workload receives a guest of two blocks and finds every byte right", async () => {
+  await withImage(async (image) => {
+    const { code, result } = await migrate(image, ["--write", "--until-touched"]);
+    assertEquals(code, 0);
+    assertEquals(result?.check, { pages: PAGES, wrongPages: 0 });
+    assertEquals(result?.workload.touched, PAGES);
+    assertEquals(result?.destination.status, "completed");
+  });
+});
+
+Deno.test("workload with memfd memory reads each page once", async () => {
+  await withImage(async (image) => {
+    const { code, result } = await migrate(image, ["--pattern", "once", "--backing", "memfd"]);
+    assertEquals(code, 0);
+    assertEquals(result?.workload.accesses, PAGES);
+  });
+});
+
+Deno.test("workload ends with 1 and names the byte when one is wrong", async () => {
+  await withImage(async (image) => {
+    const page = 1000;
+    const offset = 4095;
+    const words = new Int32Array(1024);
+    new TestPattern(pattern).expectedPage(page, words);
+    const expected = new Uint8Array(words.buffer)[offset]!;
+    using file = await Deno.open(image, { write: true });
+    await file.seek(page * 4096 + offset, Deno.SeekMode.Start);
+    await file.write(new Uint8Array([expected ^ 0x10]));
+    const { code, result } = await migrate(image, []);
+    assertEquals(code, 1);
+    assertEquals(result?.check.wrongPages, 1);
+    assertEquals(result?.check.first, { page, offset, expected, found: expected ^ 0x10 });
+  });
+});
+
+Deno.test("workload refuses the image of another guest and says so", async () => {
+  await withImage(async (image) => {
+    await Deno.writeFile(`${image}.devices`, encodeWorkloadState({ ...pattern, pages: 5 }));
+    const { code, complaint } = await migrate(image, []);
+    assertEquals(code, 1);
+    assertStringIncludes(complaint, "5 pages came with memory of: 1024 pages");
+  });
+});
+
+Deno.test("workload refuses arguments that it does not understand", async () => {
+  for (
+    const [args, complaint] of [
+      [[], "No address given"],
+      [["--listen", "nowhere"], "Unknown address: nowhere"],
+      [["--listen", "tcp::1", "--pattern", "zigzag"], "Unknown --pattern: zigzag"],
+      [["--listen", "tcp::1", "--threads", "0"], "Threads must be a whole number from 1"],
+      [["--listen", "tcp::1", "--rate", "-"], "--rate"],
+    ] as const
+  ) {
+    const { code, stderr } = await run([program("client/main.ts"), "workload", ...args]).output();
+    assertEquals(code, 2);
+    assertStringIncludes(new TextDecoder().decode(stderr), complaint);
+  }
+});
+
+Deno.test("workload stays paused when the source dies, and ends when it is told to", async () => {
+  await withImage(async (image) => {
+    const destination = run([
+      program("client/main.ts"),
+      ...["workload", "--listen", "tcp:127.0.0.1:0", "--json", "--pattern", "once"],
+    ]);
+    const complaint = new Response(destination.stderr).text();
+    let source: Deno.ChildProcess | undefined;
+    let paused = false;
+    let rest = "";
+    for await (const text of destination.stdout.pipeThrough(new TextDecoderStream())) {
+      const lines = (rest + text).split("\n");
+      rest = lines.pop()!;
+      for (const event of lines.map((line) => JSON.parse(line) as WorkloadEvent)) {
+        if (event.event === "listening") {
+          const limit = ["--max-postcopy-bandwidth", "1", "--mode", "vanilla"];
+          source = run([
+            program("server/main.ts"),
+            "serve",
+            image,
+            "--to",
+            event.address,
+            ...limit,
+          ]);
+        }
+        if (event.event === "progress" && event.destination.status === "postcopy-active") {
+          try {
+            source!.kill("SIGKILL");
+          } catch {
+            // It is gone already.
+          }
+        }
+        if (event.event === "paused") {
+          paused = true;
+          destination.kill("SIGINT");
+        }
+        assert(event.event !== "result");
+      }
+    }
+    const { code } = await destination.status;
+    await source!.output();
+    assert(paused);
+    assertEquals(code, 130);
+    assertStringIncludes(await complaint, "Interrupted");
+  });
+});
