@@ -91,7 +91,7 @@ async function main(options: RawOptions): Promise<void> {
   const idleness = await waitForIdleMachine(10);
   progress(`${formatMachine(machine)}; ${(idleness.idle * 100).toFixed(0)} % idle`);
   const rows: FloorRow[] = [];
-  const leftOut = await withLinks(links, async (link) => {
+  const notes = await withLinks(links, async (link) => {
     for (const placement of placements) {
       await using pair = await FloorPair.start(link, placement);
       const common = { link: link.name, placement };
@@ -102,9 +102,10 @@ async function main(options: RawOptions): Promise<void> {
       rows.push({ ...common, beside: "bulk stream", ...busy });
     }
   });
-  const path = await writeResults("floors", machine, { warmth, idleness, leftOut, rows });
+  const path = await writeResults("floors", machine, { warmth, idleness, notes, rows });
   print(`All in us, median of ${repeat} repetitions. ${formatMachine(machine)}\n`);
   print(markdownTable(HEADER, rows.map(tableRow)));
+  for (const note of notes) print(`- ${note}`);
   progress(`Results in ${path.pathname}`);
 }
 

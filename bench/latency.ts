@@ -63,6 +63,10 @@ interface Plan {
   readonly images: WorkloadImages;
 }
 
+function wholePages(bytes: number): number {
+  return Math.ceil(bytes / 4096) * 4096;
+}
+
 /** A condition under which latency is measured, and what was found by repetition. */
 interface Condition {
   readonly order: Order;
@@ -95,7 +99,7 @@ async function measureCondition(
   plan: Plan,
 ): Promise<void> {
   const { order, beside, mode } = condition;
-  const size = beside === "idle" ? plan.size / IDLE_SHARE : plan.size;
+  const size = wholePages(beside === "idle" ? plan.size / IDLE_SHARE : plan.size);
   const { source, destination } = await runMigration({
     link,
     placement,
@@ -175,7 +179,7 @@ async function main(options: RawOptions): Promise<void> {
   const idleness = await waitForIdleMachine(10);
   progress(`${formatMachine(machine)}; ${(idleness.idle * 100).toFixed(0)} % idle`);
   const sections: LatencySection[] = [];
-  const leftOut = await withLinks(links, async (link, name) => {
+  const notes = await withLinks(links, async (link, name) => {
     // The two ends of a link are two hosts, each with CPUs of its own.
     const usual = name === "loopback" ? CPU_PLACEMENTS : ["two-cpus" as const];
     const size = name === "1g" ? plan.size / 4 : plan.size;
@@ -189,7 +193,7 @@ async function main(options: RawOptions): Promise<void> {
     idleness,
     size: plan.size,
     threads: plan.threads,
-    leftOut,
+    notes,
     targets,
     sections,
   });
@@ -202,7 +206,7 @@ async function main(options: RawOptions): Promise<void> {
     print(latencyTable(section));
     print(`\n\`\`\`\n${latencyCharts(section)}\n\`\`\``);
   }
-  print(`\n${[...targets.map(formatTarget), ...leftOut.map((line) => `- ${line}`)].join("\n")}`);
+  print(`\n${[...targets.map(formatTarget), ...notes.map((line) => `- ${line}`)].join("\n")}`);
   progress(`Results in ${path.pathname}`);
 }
 

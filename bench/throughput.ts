@@ -155,7 +155,7 @@ async function main(options: RawOptions): Promise<void> {
   const idleness = await waitForIdleMachine(10);
   progress(`${formatMachine(machine)}; ${(idleness.idle * 100).toFixed(0)} % idle`);
   const sections: Section[] = [];
-  const leftOut = await withLinks(links, async (link) => {
+  const notes = await withLinks(links, async (link) => {
     for (const placement of placementOption(options, ["scheduler"])) {
       progress(`${link.name}, ${describePlacement(placement)}`);
       const start = await startCost(link, placement, images);
@@ -166,7 +166,7 @@ async function main(options: RawOptions): Promise<void> {
       sections.push({ link: link.name, placement, startCost: start, repetitions });
     }
   });
-  const content = { warmth, idleness, size, leftOut, sections };
+  const content = { warmth, idleness, size, notes, sections };
   const path = await writeResults("throughput", machine, content);
   print(`${formatMachine(machine)}. ${size / 2 ** 20} MiB, ${repeat} repetitions, warm memory.`);
   for (const section of sections) {
@@ -176,7 +176,7 @@ async function main(options: RawOptions): Promise<void> {
     const verdict = rate >= TARGET ? "met" : "MISSED";
     print(`\n- ${verdict}: at least 1.0 GB/s on loopback: ${significant(rate / 1e9)}`);
   }
-  for (const line of leftOut) print(`- ${line}`);
+  for (const note of notes) print(`- ${note}`);
   progress(`Results in ${path.pathname}`);
 }
 

@@ -7,7 +7,7 @@ libc(); // opening it takes 10 ms: before the thread says that it is ready
 runWorkerThread<MainChannelInit, MainChannelMessage>((init, tell) => {
   // Behind the fault worker and the guest.
   setThreadPolicy("batch");
-  setThreadNice(10);
+  setThreadNice(5);
   using channel = new MainChannel(init, tell);
   channel.read();
 });

@@ -38,6 +38,8 @@ export interface DestinationOptions {
 
 /** Milliseconds for a source that has everything to close its end first, so that nothing is cut off. */
 const LINGER = 2_000;
+/** Milliseconds between two looks whether a guest that is being loaded is held. */
+const HELD_INTERVAL = 10;
 
 /**
  * One incoming migration. Its memory is mapped in this process and outlives the migration: it is the
@@ -82,6 +84,7 @@ export class Destination implements AsyncDisposable {
   #connected = 0;
   #running = 0;
   #ended = 0;
+  #switching: Promise<void> | undefined;
   #closed: Promise<void> | undefined;
 
   /**
@@ -214,13 +217,6 @@ export class Destination implements AsyncDisposable {
       landed: this.#landed.buffer,
       backing: this.#backing,
     });
-    try {
-      const preempt = this.#sockets.use(await channels.preempt);
-      this.#state.preemptFd = preempt.fd;
-      this.#faultWake.signal();
-    } catch {
-      // Closed without one: a source without preempt.
-    }
   }
 
   #onMainChannel(message: MainChannelMessage): void {
@@ -234,7 +230,7 @@ export class Destination implements AsyncDisposable {
       case "listen":
         return this.#serveFaults();
       case "package":
-        this.#switchOver(message).catch((error) => this.#failGuest(error));
+        this.#switching = this.#switchOver(message).catch((error) => this.#failGuest(error));
         return;
       case "paused":
         return this.#pause(message.code, message.reason);
@@ -258,6 +254,7 @@ export class Destination implements AsyncDisposable {
       answers: this.#answers.buffer,
       controlAnswers: this.#controlAnswers.buffer,
       landed: this.#landed.buffer,
+      incoming: this.#channels!.handOver(),
       spin: this.#spin,
     });
   }
@@ -266,17 +263,24 @@ export class Destination implements AsyncDisposable {
   async #switchOver(
     { deviceState, commands }: Extract<MainChannelMessage, { kind: "package" }>,
   ): Promise<void> {
+    if (this.#status === "failed") return;
+    if (!commands.some((command) => command.kind === "run")) {
+      throw new MigrationError("BAD_PEER", "Source sent a package that does not run the guest");
+    }
     this.#setStatus("device");
     await this.#guest.load(deviceState, { blocks: this.#blocks!.mapped.blocks });
     for (const command of commands) {
+      if (this.#status !== "device") return; // the source is gone, or this was closed
       if (command.kind === "ping") {
         this.#answer(ReturnPathMessage.PONG, command.value);
       } else if (command.kind === "run") {
         this.#guestStarted = true;
         await this.#guest.start();
         this.#running = monotonicNanoseconds();
-        // All pages may be in place already.
         if (this.#status === "device") this.#setStatus("postcopy-active");
+        // All pages may be in place already.
+        this.#state.setGuestRuns();
+        this.#faultWake.signal();
       } else {
         throw new MigrationError("BAD_PEER", `Unexpected command in a package: ${command.kind}`);
       }
@@ -294,22 +298,28 @@ export class Destination implements AsyncDisposable {
     if (!this.#guestStarted) return this.#fail(error);
     this.#pauseReason ??= error;
     this.#setStatus("postcopy-paused");
+    // The source learns of it now, and the thread that still reads it too.
+    this.#main?.shutdown();
   }
 
   #failGuest(cause: unknown): void {
     const why = cause instanceof Error ? cause.message : String(cause);
+    this.#fail(
+      new MigrationError("GUEST_FAILED", `Guest cannot run here: ${why}`, { cause }),
+      false,
+    );
     this.#answer(ReturnPathMessage.SHUT, 1);
-    this.#fail(new MigrationError("GUEST_FAILED", `Guest cannot run here: ${why}`, { cause }));
   }
 
-  #fail(error: unknown): void {
+  /** @param hangUp whether to end the connection at once; false when a word to the source is under way */
+  #fail(error: unknown, hangUp = true): void {
     if (this.#status === "completed" || this.#status === "failed") return;
     this.#ended = monotonicNanoseconds();
     this.#setStatus("failed");
     this.#finished.reject(reviveMigrationError(error));
-    this.#channels?.close();
+    this.#channels?.refuse();
     // The source learns of it now, not when the owner gets round to closing.
-    this.#main?.shutdown();
+    if (hangUp) this.#main?.shutdown();
   }
 
   #setStatus(status: DestinationStatus): void {
@@ -319,8 +329,29 @@ export class Destination implements AsyncDisposable {
 
   async #close(): Promise<void> {
     const complete = this.#status === "completed";
-    this.#fail(new MigrationError("CANCELLED", "Destination was closed"));
+    this.#fail(new MigrationError("CANCELLED", "Destination was closed"), false);
+    try {
+      await this.#stopGuest();
+    } finally {
+      await this.#free(complete);
+    }
+  }
+
+  async #stopGuest(): Promise<void> {
+    // A guest that is being loaded may wait for pages: it gets them, or is held as its threads are.
+    const { promise: held, resolve } = Promise.withResolvers<void>();
+    const timer = setInterval(() => {
+      if (this.#state.paused && waitingFaults(this.#uffd.fd) > 0) resolve();
+    }, HELD_INTERVAL);
+    try {
+      await Promise.race([this.#switching, held]);
+    } finally {
+      clearInterval(timer);
+    }
     if (this.#guestStarted) await this.#guest.stop();
+  }
+
+  async #free(complete: boolean): Promise<void> {
     this.#state.stop();
     this.#backgroundWake.signal();
     this.#faultWake.signal();
@@ -337,8 +368,12 @@ export class Destination implements AsyncDisposable {
   /** Lets the source close first: an unread byte here would make the kernel cut off what it says last. */
   async #linger(): Promise<void> {
     const buffer = new Uint8Array(4096);
+    const end = performance.now() + LINGER;
     try {
-      while (await this.#main!.receive(buffer, { timeout: LINGER }) > 0);
+      let left = LINGER;
+      while (left > 0 && await this.#main!.receive(buffer, { timeout: left }) > 0) {
+        left = Math.ceil(end - performance.now());
+      }
     } catch {
       // Gone already, or still there: it has had its time.
     }

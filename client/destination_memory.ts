@@ -50,6 +50,8 @@ export function mapBlocks(
         : MappedMemory.anonymous(usedLength),
     )
   );
+  // A source may send pages before the userfaultfd is there.
+  for (const memory of memories) memory.adviseSmallPages();
   const blocks = layout.blocks.map(({ name, usedLength }, index) => {
     const { address, fd } = memories[index]!;
     return { name, address, length: usedLength, fd };

@@ -8,6 +8,7 @@ const STOP = 0;
 const PAUSED = 1;
 const MAIN_ENDED = 2;
 const PREEMPT_FD = 3;
+const GUEST_RUNS = 4;
 // A cache line of its own: both placing threads add to it.
 const RECEIVED = 16;
 
@@ -76,6 +77,16 @@ export class DestinationState {
   /** True when the main channel came to its regular end. */
   get mainEnded(): boolean {
     return Atomics.load(this.#flags, MAIN_ENDED) === 1;
+  }
+
+  /** Records that the guest has been started. */
+  setGuestRuns(): void {
+    Atomics.store(this.#flags, GUEST_RUNS, 1);
+  }
+
+  /** True when the guest has been started. */
+  get guestRuns(): boolean {
+    return Atomics.load(this.#flags, GUEST_RUNS) === 1;
   }
 
   /** The preempt channel's descriptor; -1 while there is none. */

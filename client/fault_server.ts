@@ -19,6 +19,7 @@ import { DestinationState } from "./destination_state.ts";
 import type { ListeningBlocks } from "./main_channel.ts";
 import { MigrationError } from "../migration/migration_error.ts";
 import { PageSink } from "./page_sink.ts";
+import { DOOR_SLOTS, type IncomingConnections, PreemptDoor } from "./preempt_door.ts";
 import { landedRing, ReturnPathMessage, returnPathRing } from "./return_path_ring.ts";
 import { WaitingThreads } from "./waiting_threads.ts";
 
@@ -40,6 +41,8 @@ export interface FaultServerInit {
   readonly controlAnswers: SharedArrayBuffer;
   /** Shared memory of the ring of requested pages that came on the main channel. */
   readonly landed: SharedArrayBuffer;
+  /** Connections of which one may be the preempt channel. */
+  readonly incoming: IncomingConnections;
   /** Microseconds to look again and again before sleeping, while a page is awaited. */
   readonly spin: number;
 }
@@ -59,6 +62,7 @@ const UFFD = 0;
 const PREEMPT = 1;
 const WAKE = 2;
 const RETURN_PATH = 3;
+const DOOR = 4;
 
 /**
  * Serves the faults of one destination, on one thread from the fault to the page in place: every
@@ -79,7 +83,8 @@ export class FaultServer implements RamHandler, Disposable {
   readonly #decoder: RamDecoder;
   readonly #buffer = MappedMemory.anonymous(RECEIVE_BYTES);
   readonly #bytes = this.#buffer.bytes();
-  readonly #poll = new PollSet(4);
+  readonly #poll = new PollSet(DOOR + DOOR_SLOTS);
+  readonly #door: PreemptDoor;
   /** From the background worker and from the control plane: a ring has one producer. */
   readonly #answers: readonly Ring[];
   readonly #landed: Ring;
@@ -120,6 +125,7 @@ export class FaultServer implements RamHandler, Disposable {
     this.#landed = landedRing(init.landed);
     this.#poll.watch(UFFD, init.uffd, PollEvents.IN);
     this.#poll.watch(WAKE, init.wakeFd, PollEvents.IN);
+    this.#door = new PreemptDoor(this.#poll, DOOR, init.incoming);
   }
 
   /**
@@ -183,9 +189,11 @@ export class FaultServer implements RamHandler, Disposable {
 
   multifdFlush(): void {}
 
-  /** Frees its buffer. */
+  /** Frees its buffer and closes the preempt channel. */
   close(): void {
     this.#buffer.close();
+    this.#state.preemptFd = -1;
+    this.#door.close();
   }
 
   [Symbol.dispose](): void {
@@ -203,9 +211,13 @@ export class FaultServer implements RamHandler, Disposable {
       this.#flush();
       if (this.#complete()) return;
       poll.watch(PREEMPT, this.#preemptEnded ? -1 : this.#state.preemptFd, PollEvents.IN);
-      // The main channel is read by the background worker; here only for room on the return path.
-      poll.watch(RETURN_PATH, this.#outgoingEnd > 0 ? this.#init.mainFd : -1, PollEvents.OUT);
+      // The main channel is read by the background worker; here only for room on the return path,
+      // and for a source that leaves although a preempt channel never showed itself.
+      const events = (this.#outgoingEnd > 0 ? PollEvents.OUT : 0) |
+        (this.#orphaned() ? PollEvents.RDHUP : 0);
+      poll.watch(RETURN_PATH, events === 0 ? -1 : this.#init.mainFd, events);
       this.#wait();
+      if (this.#state.preemptFd < 0) this.#state.preemptFd = this.#door.look();
       // Pages before new faults: somebody has waited longer for them.
       if (poll.ready(PREEMPT) !== 0) this.#receivePages();
       if (poll.ready(UFFD) !== 0) this.#readFaults();
@@ -328,6 +340,12 @@ export class FaultServer implements RamHandler, Disposable {
     this.#outgoingEnd += message.length;
   }
 
+  /** True when pages are missing after the main channel's end, and nobody came to bring them. */
+  #orphaned(): boolean {
+    const state = this.#state;
+    return state.mainEnded && state.preemptFd < 0 && state.received < this.#map.layout.pageCount;
+  }
+
   /** True when every page is in place and the source knows it. */
   #complete(): boolean {
     if (!this.#state.mainEnded) return false;
@@ -341,23 +359,38 @@ export class FaultServer implements RamHandler, Disposable {
       }
       return false;
     }
+    // A guest that cannot be started is not moved, though its memory is: that SHUT would say 1.
+    if (!this.#state.guestRuns) return false;
     this.#answer(ReturnPathMessage.SHUT, 0);
-    while (this.#outgoingEnd > 0 && !this.#state.stopped) {
-      this.#flush();
-      if (this.#outgoingEnd === 0) break;
-      this.#poll.watch(RETURN_PATH, this.#init.mainFd, PollEvents.OUT);
-      this.#poll.watch(UFFD, -1, 0);
-      this.#poll.watch(PREEMPT, -1, 0);
-      this.#poll.wait(-1);
-    }
     this.#ended = true;
+    try {
+      this.#flush();
+    } catch {
+      this.#outgoingEnd = 0; // a source that left without waiting for the word; nothing is missing here
+    }
     this.#tell({ kind: "completed" });
+    this.#flushAll();
     return true;
+  }
+
+  #flushAll(): void {
+    const only = new PollSet(2);
+    only.watch(0, this.#init.mainFd, PollEvents.OUT);
+    only.watch(1, this.#init.wakeFd, PollEvents.IN);
+    while (this.#outgoingEnd > 0 && !this.#state.stopped) {
+      only.wait(-1);
+      if (only.ready(1) !== 0) clearEvent(this.#init.wakeFd);
+      this.#flush();
+    }
   }
 
   /** True while a page that was asked for may still be on its way on the preempt channel. */
   #awaitsPages(): boolean {
-    if (this.#preemptEnded || this.#state.preemptFd < 0) return false;
+    if (this.#preemptEnded) return false;
+    if (this.#state.preemptFd < 0) {
+      const left = (this.#poll.ready(RETURN_PATH) & (PollEvents.RDHUP | PollEvents.HUP)) !== 0;
+      if (left || !this.#door.undecided) return false;
+    }
     const limit = this.#map.layout.pageLimit;
     for (let page = this.#requested.next(0, limit); page >= 0;) {
       if (!this.#received.has(page)) return true;
@@ -375,10 +408,9 @@ export class FaultServer implements RamHandler, Disposable {
 
   /** Keeps the userfaultfd's threads waiting: nothing is read from it, nothing placed. */
   #hold(): void {
-    this.#poll.watch(UFFD, -1, 0);
-    this.#poll.watch(PREEMPT, -1, 0);
-    this.#poll.watch(RETURN_PATH, -1, 0);
-    this.#poll.wait(-1);
-    if (this.#poll.ready(WAKE) !== 0) clearEvent(this.#init.wakeFd);
+    const only = new PollSet(1);
+    only.watch(0, this.#init.wakeFd, PollEvents.IN);
+    only.wait(-1);
+    clearEvent(this.#init.wakeFd);
   }
 }

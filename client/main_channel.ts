@@ -91,6 +91,7 @@ export class MainChannel implements StreamHandler, Disposable {
   #package: Uint8Array = new Uint8Array(0);
   #packaged = 0;
   #packageLength = 0;
+  #switched = false;
   #ended = false;
 
   /**
@@ -269,6 +270,9 @@ export class MainChannel implements StreamHandler, Disposable {
         "Source ended without switching to postcopy: turn postcopy-ram on there",
       );
     }
+    if (!this.#switched) {
+      throw new MigrationError("BAD_PEER", "Source ended without sending the device state");
+    }
     this.#state.setMainEnded();
     signalEvent(this.#init.faultWakeFd);
   }
@@ -411,6 +415,7 @@ export class MainChannel implements StreamHandler, Disposable {
     if (listen < 0) throw new MigrationError("BAD_PEER", "Device state arrived without LISTEN");
     for (const command of before.slice(0, listen + 1)) this.command(command);
     const commands = [...before.slice(listen + 1), ...after];
+    this.#switched = true;
     // The control plane loads it while this thread goes on reading: loading may touch missing pages.
     this.#tell({ kind: "package", deviceState: devices.slice(), commands });
     this.#package = new Uint8Array(0);

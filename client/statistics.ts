@@ -39,7 +39,7 @@ export interface DestinationStatistics {
   readonly pages: number;
   /** Pages that came twice and were left as they were. */
   readonly duplicates: number;
-  /** Bytes received on the main and on the preempt channel. */
+  /** Bytes received on the main channel. */
   readonly "main-bytes": number;
   /** Bytes received on the preempt channel. */
   readonly "preempt-bytes": number;

@@ -61,6 +61,7 @@ export const Errno = {
   EINVAL: 22,
   EPIPE: 32,
   ENOSYS: 38,
+  EADDRINUSE: 98,
   ECONNRESET: 104,
   EINPROGRESS: 115,
 } as const;

@@ -76,6 +76,7 @@ const SYMBOLS = {
   // Files and descriptors
   open: { parameters: ["buffer", /* path */ "i32", /* flags */ "u32" /* mode */], result: "i32" },
   close: { parameters: ["i32" /* fd */], result: "i32" },
+  unlink: { parameters: ["buffer" /* path */], result: "i32" },
   read: { parameters: ["i32", /* fd */ "buffer", /* to */ "u32" /* length */], result: "i32" },
   write: { parameters: ["i32", /* fd */ "buffer", /* from */ "u32" /* length */], result: "i32" },
   fcntl: { parameters: ["i32", /* fd */ "i32", /* command */ "i32" /* argument */], result: "i32" },
@@ -88,6 +89,15 @@ const SYMBOLS = {
     parameters: ["buffer", /* pollfd[] */ "u64", /* count */ "i32" /* milliseconds */],
     result: "i32",
     nonblocking: true,
+  },
+  ppoll: {
+    parameters: [
+      "buffer", /* pollfd[] */
+      "u64", /* count */
+      "buffer", /* timespec */
+      "buffer", /* signal mask, null for none */
+    ],
+    result: "i32",
   },
   eventfd: { parameters: ["u32", /* initial value */ "i32" /* flags */], result: "i32" },
   ftruncate: { parameters: ["i32", /* fd */ "i64" /* length */], result: "i32" },

@@ -13,6 +13,7 @@ const MAP_NORESERVE = 0x4000;
 const MADV_DONTNEED = 4;
 const MADV_REMOVE = 9;
 const MADV_HUGEPAGE = 14;
+const MADV_NOHUGEPAGE = 15;
 const MADV_POPULATE_WRITE = 23;
 const MFD_CLOEXEC = 1;
 const O_RDONLY = 0;
@@ -198,6 +199,15 @@ export class MappedMemory implements Disposable {
   /** Asks for transparent huge pages where the kernel grants them. */
   adviseHugePages(): void {
     advise(this.address, this.length, MADV_HUGEPAGE, "MADV_HUGEPAGE");
+  }
+
+  /**
+   * Keeps pages from coming in more than one at a time: with a huge page the neighbours of a page that
+   * was touched would be there too, as zeros, and no longer missing.
+   */
+  adviseSmallPages(): void {
+    // A kernel without huge pages refuses the advice, and needs it not.
+    libc().madvise(BigInt(this.address), BigInt(this.length), MADV_NOHUGEPAGE);
   }
 
   /** Unmaps the memory. Closing again does nothing. */

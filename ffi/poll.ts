@@ -27,6 +27,9 @@ export class PollSet {
   readonly #fds: Int32Array;
   readonly #events: Int16Array;
   readonly #count: bigint;
+  // struct timespec { i64 seconds; i64 nanoseconds; }, of which the low halves are used.
+  readonly #timespec = new Uint8Array(16);
+  readonly #time = new Uint32Array(this.#timespec.buffer);
 
   /** @param size how many slots the set has */
   constructor(size: number) {
@@ -54,6 +57,19 @@ export class PollSet {
    */
   wait(milliseconds: number): number {
     const ready = libc().poll(this.#bytes, this.#count, milliseconds);
+    if (ready >= 0) return ready;
+    return this.#failed(errno());
+  }
+
+  /**
+   * {@linkcode PollSet.wait} for waits of less than milliseconds; the kernel adds some 50 us of slack.
+   *
+   * @param nanoseconds the longest wait
+   */
+  waitNanoseconds(nanoseconds: number): number {
+    this.#time[0] = Math.floor(nanoseconds / 1e9);
+    this.#time[2] = nanoseconds % 1e9;
+    const ready = libc().ppoll(this.#bytes, this.#count, this.#timespec, null);
     if (ready >= 0) return ready;
     return this.#failed(errno());
   }

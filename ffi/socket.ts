@@ -1,6 +1,6 @@
 /** Stream sockets as plain descriptors, so that a worker can poll them beside a userfaultfd. */
 
-import { errno, libc } from "./libc.ts";
+import { cString, errno, libc } from "./libc.ts";
 import { Errno, SyscallError } from "./errno.ts";
 import { Eventfd } from "./eventfd.ts";
 import { PollEvents, PollSet } from "./poll.ts";
@@ -21,11 +21,15 @@ const SO_REUSEADDR = 2;
 const SO_ERROR = 4;
 const SO_SNDBUF = 7;
 const SO_RCVBUF = 8;
+const SO_RCVLOWAT = 18;
 const IPPROTO_TCP = 6;
 const TCP_NODELAY = 1;
+const TCP_MAXSEG = 2;
 const TCP_QUICKACK = 12;
 const TCP_USER_TIMEOUT = 18;
 const TCP_NOTSENT_LOWAT = 25;
+/** SIOCOUTQ, from include/uapi/linux/sockios.h. */
+const SIOCOUTQ = 0x5411;
 const MSG_PEEK = 0x02;
 const MSG_DONTWAIT = 0x40;
 const MSG_NOSIGNAL = 0x4000;
@@ -76,6 +80,53 @@ export function receiveInto(fd: number, buffer: Uint8Array, length: number): num
 export function sendFrom(fd: number, buffer: Uint8Array, length: number): number {
   const count = libc().send(fd, buffer, length, MSG_DONTWAIT | MSG_NOSIGNAL);
   return count >= 0 ? count : -errno();
+}
+
+/** Returns the bytes that were sent and that the peer's kernel has not acknowledged. */
+export function unacknowledged(fd: number): number {
+  return libc().ioctl(fd, SIOCOUTQ, optionValue) === 0 ? optionWord[0]! : 0;
+}
+
+/** Returns the bytes of a full TCP segment of this connection; 64 KiB where there is no such thing. */
+export function segmentBytes(fd: number): number {
+  const known = libc().getsockopt(fd, IPPROTO_TCP, TCP_MAXSEG, optionValue, optionLength) === 0;
+  return known ? optionWord[0]! : 65_536;
+}
+
+/**
+ * {@linkcode receiveInto} that leaves the bytes where they are.
+ *
+ * @returns bytes seen, 0 at the end of the stream, or the negated errno
+ */
+export function peekInto(fd: number, buffer: Uint8Array, length: number): number {
+  const count = libc().recv(fd, buffer, length, MSG_DONTWAIT | MSG_PEEK);
+  return count >= 0 ? count : -errno();
+}
+
+/**
+ * Accepts a connection that waits, without waiting for one.
+ *
+ * @param fd a listening socket
+ * @returns the connection's descriptor, the caller's to close; or the negated errno (`-EAGAIN`: none)
+ */
+export function acceptFrom(fd: number): number {
+  const accepted = libc().accept4(fd, null, null, SOCK_NONBLOCK | SOCK_CLOEXEC);
+  return accepted >= 0 ? accepted : -errno();
+}
+
+/** Lets a poll find a TCP socket readable only with so many bytes, or at the stream's end. */
+export function setLowWater(fd: number, bytes: number): void {
+  setOption(fd, SOL_SOCKET, SO_RCVLOWAT, bytes);
+}
+
+/** Ends both directions of a connection, or the listening, of a descriptor owned elsewhere. */
+export function shutdownSocket(fd: number): void {
+  libc().shutdown(fd, SHUT_RDWR);
+}
+
+/** Closes a descriptor from {@linkcode acceptFrom}. */
+export function closeSocket(fd: number): void {
+  libc().close(fd);
 }
 
 /** How long and for whom to wait. */
@@ -256,6 +307,11 @@ export class Socket implements Disposable {
     }
   }
 
+  /** Waits until the other end has closed the connection, or it broke; reads nothing. */
+  async closedByPeer(options: WaitOptions = {}): Promise<void> {
+    await waitReady(this.#fd, PollEvents.RDHUP, `the end of ${this.peer}`, options);
+  }
+
   /** Ends both directions at once; threads that wait on the descriptor wake. It stays open. */
   shutdown(): void {
     if (this.#fd >= 0) libc().shutdown(this.#fd, SHUT_RDWR);
@@ -310,7 +366,7 @@ export class Listener implements Disposable {
     try {
       setOption(fd, SOL_SOCKET, SO_REUSEADDR, 1);
       if (libc().bind(fd, sockaddr.bytes, sockaddr.bytes.length) < 0) {
-        throw new SyscallError("bind", errno(), formatSocketAddress(address));
+        throw bindError(errno(), address);
       }
       if (libc().listen(fd, 16) < 0) {
         throw new SyscallError("listen", errno(), formatSocketAddress(address));
@@ -341,16 +397,31 @@ export class Listener implements Disposable {
     }
   }
 
-  /** Stops listening. Closing again does nothing. */
+  /** The descriptor, for a worker; -1 once closed. */
+  get fd(): number {
+    return this.#fd;
+  }
+
+  /** Stops listening and removes a unix socket's file. Closing again does nothing. */
   close(): void {
     if (this.#fd < 0) return;
     libc().close(this.#fd);
     this.#fd = -1;
+    if (this.address.transport === "unix") libc().unlink(cString(this.address.path));
   }
 
   [Symbol.dispose](): void {
     this.close();
   }
+}
+
+function bindError(code: number, address: SocketAddress): SyscallError {
+  const remedy = code !== Errno.EADDRINUSE
+    ? undefined
+    : address.transport === "unix"
+    ? "remove that file if nobody listens there any more"
+    : "another program listens there";
+  return new SyscallError("bind", code, formatSocketAddress(address), remedy);
 }
 
 /** A client that gave up before it was accepted. */

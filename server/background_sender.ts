@@ -3,6 +3,8 @@
 import { monotonicNanoseconds } from "../ffi/clock.ts";
 import { clearEvent } from "../ffi/eventfd.ts";
 import { PollEvents, PollSet } from "../ffi/poll.ts";
+import { segmentBytes, unacknowledged } from "../ffi/socket.ts";
+import { MigrationError } from "../migration/migration_error.ts";
 import { PageBitmap } from "../migration/memory/page_bitmap.ts";
 import { type RamBlockSize, RamLayout } from "../migration/memory/ram_layout.ts";
 import { ELEMENT } from "../migration/protocol/constants.ts";
@@ -52,6 +54,18 @@ export interface BackgroundSenderInit {
 const SMALLEST_BATCH = 16;
 const LARGEST_BATCH = 256;
 
+// An urgent page has a channel of its own, but the link's queue is shared: what the background
+// stream has on the wire goes first. While faults come, this much may be there; less than two full
+// segments would wait for the peer's delayed acknowledgement.
+const ON_THE_WIRE = 16 * 1024;
+const SEGMENTS_ON_THE_WIRE = 2;
+/** Nanoseconds without a request after which the stream may fill the link again. */
+const QUIET = 10e6;
+/** Nanoseconds between two looks at what is on the wire. */
+const WIRE_INTERVAL = 50e3;
+/** Nanoseconds after which the stream goes on whatever is on the wire: a peer may acknowledge late. */
+const LONGEST_YIELD = 40e6;
+
 /** Sends the background stream, and the requested pages in the modes in which they wait their turn. */
 export class BackgroundSender implements Disposable {
   readonly #init: BackgroundSenderInit;
@@ -68,6 +82,8 @@ export class BackgroundSender implements Disposable {
   #cursor = 0;
   #batch = SMALLEST_BATCH;
   #requestsSeen = 0;
+  #busyUntil = 0;
+  readonly #wireLimit: number;
 
   /** @param init what the control plane prepared */
   constructor(init: BackgroundSenderInit) {
@@ -81,6 +97,8 @@ export class BackgroundSender implements Disposable {
     this.#mainRecords = new PageRecords(this.#layout, locator, LARGEST_BATCH);
     this.#preemptRecords = new PageRecords(this.#layout, locator, SMALLEST_BATCH);
     this.#limit = new RateLimit(init.maxBandwidth);
+    const segments = segmentBytes(init.mainFd) * SEGMENTS_ON_THE_WIRE;
+    this.#wireLimit = Math.max(ON_THE_WIRE, segments);
     this.#poll.watch(0, init.wakeFd, PollEvents.IN);
     this.#poll.watch(1, init.requestFd, PollEvents.IN);
   }
@@ -94,12 +112,14 @@ export class BackgroundSender implements Disposable {
     while (!this.#state.stopped) {
       this.#sendRequested();
       this.#state.awaitNoUrgent(2);
-      this.#followLocality();
-      const delay = this.#limit.delay(monotonicNanoseconds());
+      const now = monotonicNanoseconds();
+      this.#followLocality(now);
+      const delay = this.#limit.delay(now);
       if (delay > 0) {
-        this.#sleep(Math.ceil(delay / 1e6));
+        this.#nap(delay);
         continue;
       }
+      if (now < this.#busyUntil && this.#init.mode !== "vanilla") this.#yieldWire(now);
       if (!this.#sendBatch()) return !this.#state.stopped;
     }
     return false;
@@ -113,7 +133,11 @@ export class BackgroundSender implements Disposable {
     while (!this.#state.guestLoaded) {
       if (this.#state.stopped) return false;
       this.#sendRequested();
-      this.#sleep(-1);
+      const asked = this.#state.returnPath.requests;
+      const woken = this.#sleep(this.#init.stallTimeout);
+      // In the mode preempt-full requests are served elsewhere, and wake nobody here.
+      const idle = !woken && this.#state.returnPath.requests === asked;
+      if (idle && !this.#state.guestLoaded) throw notLoaded(this.#init.stallTimeout);
     }
     const records = this.#mainRecords;
     records.begin();
@@ -182,15 +206,25 @@ export class BackgroundSender implements Disposable {
   }
 
   /** The walk goes on behind the page asked for last: its neighbours are likely to be next. */
-  #followLocality(): void {
+  #followLocality(now: number): void {
     const page = this.#state.takeLocality();
     if (page >= 0) this.#cursor = page + 1;
     const requests = this.#state.returnPath.requests;
     if (requests !== this.#requestsSeen) {
       this.#requestsSeen = requests;
+      this.#busyUntil = now + QUIET;
       this.#batch = SMALLEST_BATCH;
     } else if (this.#batch < LARGEST_BATCH) {
       this.#batch *= 2;
+    }
+  }
+
+  /** Lets the link's queue run empty, for the pages that are asked for meanwhile. */
+  #yieldWire(now: number): void {
+    const end = now + LONGEST_YIELD;
+    while (unacknowledged(this.#init.mainFd) > this.#wireLimit && !this.#state.stopped) {
+      if (this.#nap(WIRE_INTERVAL)) return;
+      if (monotonicNanoseconds() > end) return;
     }
   }
 
@@ -225,9 +259,29 @@ export class BackgroundSender implements Disposable {
     return true;
   }
 
-  #sleep(milliseconds: number): void {
-    this.#poll.wait(milliseconds);
+  /** Waits; returns true when it was woken before the time. */
+  #sleep(milliseconds: number): boolean {
+    return this.#woken(this.#poll.wait(milliseconds));
+  }
+
+  /** Waits for less than milliseconds; returns true when it was woken before the time. */
+  #nap(nanoseconds: number): boolean {
+    return this.#woken(this.#poll.waitNanoseconds(nanoseconds));
+  }
+
+  #woken(ready: number): boolean {
     if (this.#poll.ready(0) !== 0) clearEvent(this.#init.wakeFd);
     if (this.#poll.ready(1) !== 0) clearEvent(this.#init.requestFd);
+    return ready !== 0;
   }
+}
+
+function notLoaded(milliseconds: number): MigrationError {
+  return new MigrationError(
+    "STALLED",
+    `Destination has not loaded the device state after ${
+      milliseconds / 1000
+    } s without a request, ` +
+      "all pages are sent: see whether it still runs",
+  );
 }

@@ -14,7 +14,7 @@ libc(); // opening it takes 10 ms: before the thread says that it is ready
 runWorkerThread<BackgroundThreadInit, never>((init) => {
   // Behind every urgent thread, before nothing.
   setThreadPolicy("batch");
-  setThreadNice(10);
+  setThreadNice(5);
   using sender = new BackgroundSender(init);
   if (sender.sendPages() && sender.sendEnd()) signalEvent(init.returnPathWakeFd);
 });

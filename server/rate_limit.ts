@@ -1,5 +1,8 @@
 /** Keeping the background stream below a bandwidth. */
 
+/** Nanoseconds of the bandwidth that may be caught up on. */
+const LONGEST_OVERSLEEP = 10e6;
+
 /** Spreads what is sent over time; the sleeping is the caller's. */
 export class RateLimit {
   readonly #bytesPerNanosecond: number;
@@ -32,7 +35,8 @@ export class RateLimit {
    */
   spend(now: number, bytes: number): void {
     if (this.#bytesPerNanosecond === 0) return;
-    // Time not used is not saved up: a burst after a pause would be what the limit forbids.
-    this.#free = Math.max(this.#free, now) + bytes / this.#bytesPerNanosecond;
+    // A sleep lasts longer than it was asked to: what it cost is made up for. More is not saved up, a
+    // burst after a pause would be what the limit forbids.
+    this.#free = Math.max(this.#free, now - LONGEST_OVERSLEEP) + bytes / this.#bytesPerNanosecond;
   }
 }

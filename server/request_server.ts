@@ -84,6 +84,7 @@ export class RequestServer implements ReturnPathHandler, Disposable {
   #filled = 0;
   #receivedAt = 0;
   #shut = false;
+  #pongs = 0;
 
   /**
    * @param init what the control plane prepared
@@ -150,6 +151,10 @@ export class RequestServer implements ReturnPathHandler, Disposable {
       this.#state.setGuestLoaded();
       signalEvent(this.#init.backgroundWakeFd);
     }
+    // Each PING is answered once. What else comes stays here: a flood of it would fill the owner's queue.
+    const bit = value <= PING.RUNNING ? 1 << value : 0;
+    if ((bit & ~this.#pongs) === 0) return;
+    this.#pongs |= bit;
     this.#tell({ kind: "pong", value });
   }
 
@@ -259,6 +264,7 @@ export class RequestServer implements ReturnPathHandler, Disposable {
 
   #enqueue(first: number, pages: number): void {
     for (let page = first; page < first + pages; page++) {
+      if (!this.#dirty.has(page)) continue; // on its way; and nobody empties the ring at the end
       while (!this.#requests.push(page)) {
         // The ring holds more than any guest can ask for at once; only a hostile peer fills it.
         signalEvent(this.#init.requestFd);

@@ -2,16 +2,18 @@
 
 import { monotonicNanoseconds } from "../ffi/clock.ts";
 import { Eventfd } from "../ffi/eventfd.ts";
+import { SyscallError } from "../ffi/errno.ts";
 import { Socket, type WaitOptions } from "../ffi/socket.ts";
 import type { SocketAddress } from "../ffi/socket_address.ts";
 import { PageBitmap } from "../migration/memory/page_bitmap.ts";
 import { Ring } from "../migration/threads/ring.ts";
 import { WorkerThread } from "../migration/threads/worker_thread.ts";
+import { withAdvice } from "./advice.ts";
 import type { BackgroundThreadInit } from "./background_worker.ts";
 import { encodeOpening, encodeSwitchover, PING } from "./control_stream.ts";
 import type { Image } from "./image/image.ts";
 import { preemptRules } from "./machine_type.ts";
-import { reviveMigrationError } from "../migration/migration_error.ts";
+import { MigrationError, reviveMigrationError } from "../migration/migration_error.ts";
 import type { Mode } from "./mode.ts";
 import { REQUEST_RING_CAPACITY } from "./request_ring.ts";
 import type { RequestServerInit, ReturnPathMessage } from "./request_server.ts";
@@ -47,6 +49,8 @@ const DEFAULT_STALL_TIMEOUT = 30_000;
 const UNSENT_LIMIT = 128 * 1024;
 /** A QEMU 7.2 whose machine type does not say so reads nothing before it has both channels. */
 const FIRST_PONG_TIMEOUT = 1_000;
+/** Milliseconds in which a destination that closed one channel may close the other. */
+const RETURN_PATH_GRACE = 100;
 
 /**
  * One outgoing migration of an image. Its state is its own: a process may run several at once, also
@@ -91,6 +95,9 @@ export class Source implements AsyncDisposable {
   readonly #background = new WorkerThread<BackgroundThreadInit, never>(
     new URL("./background_worker.ts", import.meta.url),
   );
+  readonly #abort = new AbortController();
+  #migration: Promise<void> | undefined;
+  #preemptWatch: Promise<void> | undefined;
   #status: SourceStatus = "setup";
   #closed: Promise<void> | undefined;
 
@@ -142,11 +149,14 @@ export class Source implements AsyncDisposable {
     if (this.#times.started !== 0) throw new Error("A source runs once: make another");
     this.#times.started = monotonicNanoseconds();
     try {
-      await this.#migrate();
+      this.#migration = this.#migrate();
+      await this.#migration;
       this.#status = "completed";
     } catch (error) {
-      this.#status = this.#signal?.aborted ? "cancelled" : "failed";
-      throw error;
+      const cancelled = this.#signal?.aborted || this.#closed !== undefined;
+      this.#status = cancelled ? "cancelled" : "failed";
+      const started = this.#state.guestLoaded;
+      throw started ? error : withAdvice(error, this.#image.machine, this.#mode);
     } finally {
       this.#times.ended = monotonicNanoseconds();
       await this.close();
@@ -154,7 +164,10 @@ export class Source implements AsyncDisposable {
     return this.statistics();
   }
 
-  /** Ends all threads and connections. Closing again does nothing. */
+  /**
+   * Ends all threads and connections; a migration under way rejects with `CANCELLED`. Closing again
+   * does nothing.
+   */
   close(): Promise<void> {
     this.#closed ??= this.#close();
     return this.#closed;
@@ -165,7 +178,7 @@ export class Source implements AsyncDisposable {
   }
 
   async #migrate(): Promise<void> {
-    const abort = new AbortController();
+    const abort = this.#abort;
     const signal = this.#signal === undefined
       ? abort.signal
       : AbortSignal.any([abort.signal, this.#signal]);
@@ -174,11 +187,14 @@ export class Source implements AsyncDisposable {
     const wait: WaitOptions = { signal, timeout: this.#stallTimeout };
 
     this.#returnPath.ended.catch(fail);
-    this.#background.ended.catch(fail);
 
     // The destination is not kept waiting: both threads have loaded when it hears of us.
     await untilAborted(Promise.all([this.#returnPath.ready, this.#background.ready]), signal);
     const main = this.#stack.use(await Socket.connect(this.#to, wait));
+    this.#background.ended.catch(async (error) => {
+      if (error.code === "CONNECTION_LOST") await this.#hearOut(main);
+      fail(error);
+    });
     this.#times.connected = monotonicNanoseconds();
     this.#answers.onLoaded = () => this.#times.loaded = monotonicNanoseconds();
     const preempt = this.#mode !== "vanilla";
@@ -193,13 +209,13 @@ export class Source implements AsyncDisposable {
     if (preempt && rules.connectAtOnce) await this.#connectPreempt(wait);
 
     this.#status = "active";
-    await main.sendAll(encodeOpening(this.#image), wait);
+    await this.#send(main, encodeOpening(this.#image), wait);
     if (preempt && !rules.connectAtOnce) {
       await this.#answers.pong(PING.RETURN_PATH, FIRST_PONG_TIMEOUT, signal);
       await this.#connectPreempt(wait);
     }
     this.#status = "device";
-    await main.sendAll(encodeSwitchover(this.#image), wait);
+    await this.#send(main, encodeSwitchover(this.#image), wait);
     this.#times.switched = monotonicNanoseconds();
     this.#status = "postcopy-active";
 
@@ -213,9 +229,77 @@ export class Source implements AsyncDisposable {
     await untilAborted(Promise.all([this.#background.ended, this.#returnPath.ended]), signal);
   }
 
+  async #send(main: Socket, bytes: Uint8Array, wait: WaitOptions): Promise<void> {
+    try {
+      await main.sendAll(bytes, wait);
+    } catch (cause) {
+      if (cause instanceof SyscallError) {
+        await this.#hearOut(main);
+        this.#abort.signal.throwIfAborted();
+        throw new MigrationError(
+          "CONNECTION_LOST",
+          `Destination went away: main channel: ${cause.code}`,
+          { cause },
+        );
+      }
+      if (isTimeout(cause)) {
+        throw new MigrationError(
+          "STALLED",
+          `Destination has taken nothing on the main channel for ${
+            this.#stallTimeout / 1000
+          } s: see whether it still runs`,
+          { cause },
+        );
+      }
+      throw cause;
+    }
+  }
+
+  /**
+   * Lets the return path be read to its end: what a destination said before it went away tells more
+   * than the broken connection behind it, and ends the migration first.
+   */
+  async #hearOut(main: Socket): Promise<void> {
+    main.shutdown();
+    await this.#returnPath.ended.catch(() => {});
+  }
+
   async #connectPreempt(wait: WaitOptions): Promise<void> {
-    const socket = this.#stack.use(await Socket.connect(this.#to, wait));
-    this.#state.preemptFd = socket.fd;
+    try {
+      const socket = this.#stack.use(await Socket.connect(this.#to, wait));
+      this.#state.preemptFd = socket.fd;
+      this.#preemptWatch = this.#watchPreempt(socket, wait.signal!);
+    } catch (cause) {
+      if (!(cause instanceof SyscallError) && !isTimeout(cause)) throw cause;
+      const how = cause instanceof SyscallError ? cause.code : cause.message;
+      throw new MigrationError(
+        "CONNECTION_LOST",
+        `Destination does not take the preempt channel: ${how}: it is gone, or postcopy-preempt is ` +
+          "off there: turn it on, or use the mode vanilla",
+        { cause },
+      );
+    }
+  }
+
+  /**
+   * Fails when the destination closes the preempt channel: one without postcopy-preempt takes it and
+   * closes it unread. A page sent there is lost, and the destination would wait for it for ever.
+   */
+  async #watchPreempt(socket: Socket, signal: AbortSignal): Promise<void> {
+    try {
+      await socket.closedByPeer({ signal });
+    } catch {
+      return; // the migration has ended
+    }
+    // One that went away closes the return path too, and that is the better reason.
+    const { promise: patience, resolve } = Promise.withResolvers<void>();
+    const timer = setTimeout(resolve, RETURN_PATH_GRACE);
+    await Promise.race([this.#returnPath.ended.catch(() => {}), patience]);
+    clearTimeout(timer);
+    if (this.#state.backgroundEnded) return; // all is sent: now it may
+    this.#abort.abort(
+      new MigrationError("PEER_FAILED", "Destination closed the preempt channel"),
+    );
   }
 
   #threadInit(mainFd: number, preemptEndOfSection: boolean) {
@@ -235,9 +319,12 @@ export class Source implements AsyncDisposable {
   }
 
   async #close(): Promise<void> {
+    this.#abort.abort(new MigrationError("CANCELLED", "Source was closed"));
     this.#state.stop();
     this.#backgroundWake.signal();
     this.#returnPathWake.signal();
+    await this.#migration?.catch(() => {});
+    await this.#preemptWatch;
     // The descriptors are closed only when no thread can use them: a number may be given out again.
     await Promise.all([this.#returnPath.join(), this.#background.join()]);
     this.#stack.dispose();
@@ -274,6 +361,7 @@ class Answers {
 
 /** Settles as the promise does, or rejects with the signal's reason when that comes first. */
 async function untilAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  promise.catch(() => {}); // nobody may be left to hear of it
   signal.throwIfAborted();
   const { promise: aborted, reject } = Promise.withResolvers<never>();
   const onAbort = () => reject(signal.reason);
@@ -283,4 +371,8 @@ async function untilAborted<T>(promise: Promise<T>, signal: AbortSignal): Promis
   } finally {
     signal.removeEventListener("abort", onAbort);
   }
+}
+
+function isTimeout(error: unknown): error is DOMException {
+  return error instanceof DOMException && error.name === "TimeoutError";
 }

@@ -55,13 +55,20 @@ async function processesOf(directory: string, text: string): Promise<number[]> {
   return found;
 }
 
-/** Waits until such a process is there. */
-async function processOf(directory: string, text: string): Promise<number> {
-  for (;;) {
+/** Waits until such a process is there; fails when the demo ends first. */
+async function processOf(
+  directory: string,
+  text: string,
+  ended: Promise<Outcome>,
+): Promise<number> {
+  let outcome: Outcome | undefined;
+  ended.then((result) => outcome = result);
+  while (outcome === undefined) {
     const [pid] = await processesOf(directory, text);
     if (pid !== undefined) return pid;
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
+  throw new Error(`Demo ended before there was a process ${text}: ${outcome.output}`);
 }
 
 async function assertNothingLeft(directory: string): Promise<void> {
@@ -91,7 +98,7 @@ Deno.test("demo leaves nothing behind when it is interrupted", async () => {
   await withDirectory(async (directory) => {
     const demo = startDemo(directory, ["--size", "256M", "--bandwidth", "1M"]);
     const ended = outcome(demo);
-    await processOf(directory, "server/main.ts");
+    await processOf(directory, "server/main.ts", ended);
     demo.kill("SIGINT");
     const { code, output } = await ended;
     assertEquals(code, 1);
@@ -104,8 +111,8 @@ Deno.test("demo fails and leaves nothing behind when a process dies", async () =
   for (const victim of ["server/main.ts", "client/main.ts"]) {
     await withDirectory(async (directory) => {
       const ended = outcome(startDemo(directory, ["--size", "256M", "--bandwidth", "1M"]));
-      await processOf(directory, "server/main.ts");
-      Deno.kill(await processOf(directory, victim), "SIGKILL");
+      await processOf(directory, "server/main.ts", ended);
+      Deno.kill(await processOf(directory, victim, ended), "SIGKILL");
       const { code, output } = await ended;
       assertEquals(code, 1);
       assertStringIncludes(output, "ended with SIGKILL");

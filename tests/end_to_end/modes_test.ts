@@ -105,7 +105,10 @@ Deno.test(
       // Heads and section frames are small beside the pages.
       assertLess(ram.transferred, ram["normal-bytes"] + image.pages * 64 + 100_000);
       assertEquals(destination["preempt-bytes"], ram["postcopy-bytes"]);
-      assertGreaterOrEqual(destination["main-bytes"] + destination["preempt-bytes"], ram.transferred);
+      assertGreaterOrEqual(
+        destination["main-bytes"] + destination["preempt-bytes"],
+        ram.transferred,
+      );
       assertGreaterOrEqual(destination.requests, source["requests-served"]);
       assertGreaterOrEqual(destination.faults, destination.requests);
       const sum = (counts: readonly number[]) => counts.reduce((total, count) => total + count, 0);

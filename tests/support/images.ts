@@ -41,7 +41,9 @@ export class TestImage implements Disposable {
   }
 
   /** Compares every byte of memory with the image's blocks, which follow one another. */
-  assertEqualMemory(blocks: readonly { readonly address: number; readonly length: number }[]): void {
+  assertEqualMemory(
+    blocks: readonly { readonly address: number; readonly length: number }[],
+  ): void {
     let at = 0;
     for (const { address, length } of blocks) {
       const expected = Buffer.from(this.#content.buffer, at, length);

@@ -1,0 +1,27 @@
+/** What to do about a destination that did not start the machine. */
+
+import { MigrationError } from "../migration/migration_error.ts";
+import type { Mode } from "./mode.ts";
+
+/**
+ * Adds to an error what a destination needs: one that refuses a machine mostly just goes away, or
+ * waits for ever, and says why only in its own log.
+ *
+ * @param error why the migration failed, before the destination had loaded the device state
+ * @param machine the image's machine type
+ * @param mode how requested pages were to be sent
+ * @returns an error with the same code; the error itself when it says all there is to say
+ */
+export function withAdvice(error: unknown, machine: string, mode: Mode): unknown {
+  if (!(error instanceof MigrationError) || !ADVISED.has(error.code)) return error;
+  const preempt = mode === "vanilla" ? "postcopy-preempt off" : "postcopy-preempt on";
+  return new MigrationError(
+    error.code,
+    `${error.message}: the machine did not start: look into the destination's log, and see that it ` +
+      `has machine type ${machine}, the same memory and devices, and the capabilities postcopy-ram ` +
+      `on, ${preempt}`,
+    { cause: error },
+  );
+}
+
+const ADVISED = new Set<string>(["CONNECTION_LOST", "PEER_FAILED", "STALLED"]);
