@@ -330,6 +330,12 @@ export class MainChannel implements StreamHandler, Disposable {
     encoder.pong(value);
     const message = encoder.take();
     const sent = sendFrom(this.#init.mainFd, message, message.length);
+    if (sent < 0 && sent !== -Errno.EAGAIN) {
+      throw new MigrationError(
+        "CONNECTION_LOST",
+        `Source went away: return path: ${errnoName(-sent)}`,
+      );
+    }
     if (sent !== message.length) {
       throw new MigrationError("CONNECTION_LOST", "Source does not read the return path");
     }

@@ -110,11 +110,12 @@ export class MappedMemory implements Disposable {
    * Maps a new memfd, shared; {@linkcode MappedMemory.fd} is its descriptor.
    *
    * @param length bytes
-   * @param name shown in /proc/PID/maps
+   * @param name shown in /proc/PID/maps, at most its first 80 characters
    * @throws {SyscallError} from memfd_create, ftruncate or mmap
    */
   static memfd(length: number, name: string): MappedMemory {
-    const fd = libc().memfd_create(cString(name), MFD_CLOEXEC);
+    // The kernel takes 249 bytes, and a character of UTF-16 makes three at most.
+    const fd = libc().memfd_create(cString(name.slice(0, 80)), MFD_CLOEXEC);
     if (fd < 0) throw new SyscallError("memfd_create", errno(), name);
     if (libc().ftruncate(fd, BigInt(length)) < 0) {
       const error = new SyscallError("ftruncate", errno(), `memfd to ${length} bytes`);

@@ -183,18 +183,24 @@ export class Source implements AsyncDisposable {
       ? abort.signal
       : AbortSignal.any([abort.signal, this.#signal]);
     // Whatever thread fails first ends every wait here with its reason.
-    const fail = (error: unknown) => abort.abort(reviveMigrationError(error));
+    const fail = (error: unknown): never => {
+      const reason = reviveMigrationError(error);
+      abort.abort(reason);
+      throw reason;
+    };
     const wait: WaitOptions = { signal, timeout: this.#stallTimeout };
 
-    this.#returnPath.ended.catch(fail);
+    const heard = this.#returnPath.ended.catch(fail);
+    heard.catch(() => {}); // until it is awaited
 
     // The destination is not kept waiting: both threads have loaded when it hears of us.
     await untilAborted(Promise.all([this.#returnPath.ready, this.#background.ready]), signal);
     const main = this.#stack.use(await Socket.connect(this.#to, wait));
-    this.#background.ended.catch(async (error) => {
+    const sent = this.#background.ended.catch(async (error) => {
       if (error.code === "CONNECTION_LOST") await this.#hearOut(main);
-      fail(error);
+      return fail(error);
     });
+    sent.catch(() => {});
     this.#times.connected = monotonicNanoseconds();
     this.#answers.onLoaded = () => this.#times.loaded = monotonicNanoseconds();
     const preempt = this.#mode !== "vanilla";
@@ -226,7 +232,7 @@ export class Source implements AsyncDisposable {
       sectionId: this.#image.ramSection.id,
       maxBandwidth: this.#maxBandwidth,
     });
-    await untilAborted(Promise.all([this.#background.ended, this.#returnPath.ended]), signal);
+    await untilAborted(Promise.all([sent, heard]), signal);
   }
 
   async #send(main: Socket, bytes: Uint8Array, wait: WaitOptions): Promise<void> {

@@ -455,7 +455,6 @@ Deno.test(
   leavingNoDescriptors(async () => {
     const random = new Random(77);
     for (let round = 0; round < 30; round++) {
-      const t0 = performance.now(); let t1 = 0, at = 0;
       const { status } = await outcomeOf(async (source) => {
         await source.connect();
         source.encodeAdvise();
@@ -463,13 +462,13 @@ Deno.test(
         source.encodeSwitchover();
         source.encodePages([1, 2, 3, 4]);
         const bytes = source.stream.take();
-        const at = random.between(4, bytes.length); // it begins with the magic, or nobody listens
+        // It begins with the magic, or nobody listens; half of the time it ends before the pages.
+        const at = random.between(4, random.oneIn(2) ? 400 : bytes.length);
         await source.flush(bytes.subarray(0, at));
         const garbage = random.bytes(random.between(1, 5000));
         await source.flush(garbage);
-        source[Symbol.dispose](); t1 = performance.now();
+        source[Symbol.dispose]();
       });
-      console.log(round, status, t1 - t0, performance.now() - t1);
       assertMatch(status, /^(?:failed|postcopy-paused)$/);
     }
   }),

@@ -38,7 +38,13 @@ export async function migrate(
   const to = await destination.listen(options.at ?? LOOPBACK);
   using image = await openImage(path);
   await using source = new Source(image, { ...options, to });
-  const sent = await within("the source to complete", source.run());
+  const failed = destination.finished.then(() => "", (error) => `; destination: ${error.message}`);
+  const sent = await within(
+    "the source to complete",
+    source.run().catch(async (cause) => {
+      throw new Error(`Source: ${cause.message}${await failed}`, { cause });
+    }),
+  );
   await within("the destination to complete", destination.finished);
   await check({ source: sent, destination: destination.statistics() });
 }

@@ -1,0 +1,60 @@
+// deno-lint-ignore-file no-console -- a command
+/**
+ * Child process: a destination whose guest touches page 40, and says how that thread fares. Prints
+ * JSON, a line a step, and never ends by itself.
+ *
+ * @module
+ */
+
+import { Destination } from "../../client/destination.ts";
+import { waitingFaults } from "../../ffi/waiting_faults.ts";
+import { until } from "../support/deadline.ts";
+import { LOOPBACK } from "../support/migrate.ts";
+import { StillGuest } from "../support/still_guest.ts";
+import type { Touch } from "./touching_worker.ts";
+
+/** What the process prints: its steps in this order. */
+export type HeldStep =
+  | { readonly step: "listening"; readonly port: number }
+  | {
+    readonly step: "touching" | "paused" | "closed";
+    readonly status: string;
+    /** Threads that the userfaultfd holds. */
+    readonly waiting: number;
+    /** 1: the thread is still held; 2: it was let go. */
+    readonly thread: number;
+    /** What the thread found, once let go. */
+    readonly found: number;
+  };
+
+const result = new Int32Array(new SharedArrayBuffer(8));
+const toucher = new Worker(new URL("./touching_worker.ts", import.meta.url), { type: "module" });
+const guest = new StillGuest((guest) => {
+  const touch: Touch = {
+    address: guest.blocks[0]!.address + 40 * 4096,
+    result: result.buffer as SharedArrayBuffer,
+  };
+  toucher.postMessage(touch);
+});
+const destination = new Destination({ guest });
+const address = await destination.listen(LOOPBACK);
+const userfaultfd = [...Deno.readDirSync("/proc/self/fd")].map(({ name }) => Number(name)).find(
+  (fd) => Deno.readLinkSync(`/proc/self/fd/${fd}`) === "anon_inode:[userfaultfd]",
+)!;
+const say = (step: HeldStep) => console.log(JSON.stringify(step));
+const report = (step: "touching" | "paused" | "closed") =>
+  say({
+    step,
+    status: destination.status,
+    waiting: waitingFaults(userfaultfd),
+    thread: result[0]!,
+    found: result[1]!,
+  });
+if (address.transport === "tcp") say({ step: "listening", port: address.port });
+await until("a held thread", () => waitingFaults(userfaultfd) === 1);
+report("touching");
+await destination.waitFor("postcopy-paused");
+report("paused");
+await destination.close();
+report("closed");
+setInterval(() => {}, 1 << 30); // told by a signal

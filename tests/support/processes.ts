@@ -1,0 +1,172 @@
+/** The two commands as child processes. */
+
+import { TextLineStream } from "@std/streams";
+import type { WorkloadEvent } from "../../client/workload_report.ts";
+import type { SourceStatistics } from "../../server/statistics.ts";
+import { within } from "./deadline.ts";
+
+/** Words that run a script of this project with this Deno. */
+function denoRun(script: string, args: readonly string[], temporary: string): Deno.Command {
+  const path = new URL(`../../${script}`, import.meta.url).pathname;
+  return new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", "--no-lock", "--cached-only", path, ...args],
+    stdin: "null",
+    env: { TMPDIR: temporary },
+    stdout: "piped",
+    stderr: "piped",
+  });
+}
+
+/** How a process ended. */
+export interface ProcessEnd {
+  /** Temporary files that it left. */
+  readonly left: readonly string[];
+  readonly code: number;
+  readonly signal: Deno.Signal | null;
+  readonly output: string;
+  readonly errors: string;
+}
+
+/** A script of this project in a process of its own; killed when disposed of. */
+export class ScriptProcess implements AsyncDisposable {
+  /** Lines of standard output so far. */
+  readonly lines: string[] = [];
+  /** How it ended; never rejects. */
+  readonly ended: Promise<ProcessEnd>;
+  readonly #temporary = Deno.makeTempDirSync({ prefix: "postcopy-process-" });
+  readonly #child: Deno.ChildProcess;
+  readonly #waiters = new Set<() => void>();
+  #over = false;
+
+  /** @param script path in the project */
+  constructor(script: string, args: readonly string[]) {
+    this.#child = denoRun(script, args, this.#temporary).spawn();
+    this.ended = this.#collect();
+  }
+
+  /** The process's number. */
+  get pid(): number {
+    return this.#child.pid;
+  }
+
+  /** True once it has ended. */
+  get over(): boolean {
+    return this.#over;
+  }
+
+  /** Sends a signal; a process that has ended gets none. */
+  kill(signal: Deno.Signal = "SIGKILL"): void {
+    if (!this.#over) {
+      try {
+        this.#child.kill(signal);
+      } catch {
+        // It ended just now.
+      }
+    }
+  }
+
+  /**
+   * Waits for a line for which `find` returns something.
+   *
+   * @returns what `find` returned, or undefined when the process ended without
+   */
+  async line<T>(what: string, find: (line: string) => T | undefined): Promise<T | undefined> {
+    let seen = 0;
+    return await within(
+      what,
+      this.#each(() => {
+        while (seen < this.lines.length) {
+          const found = find(this.lines[seen++]!);
+          if (found !== undefined) return found;
+        }
+        return undefined;
+      }),
+    );
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.kill();
+    await this.ended;
+  }
+
+  async #each<T>(look: () => T | undefined): Promise<T | undefined> {
+    while (true) {
+      const over = this.#over;
+      const found = look();
+      if (found !== undefined || over) return found;
+      const { promise, resolve } = Promise.withResolvers<void>();
+      this.#waiters.add(resolve);
+      await promise;
+      this.#waiters.delete(resolve);
+    }
+  }
+
+  async #collect(): Promise<ProcessEnd> {
+    const errors = new Response(this.#child.stderr).text();
+    const lines = this.#child.stdout
+      .pipeThrough(new TextDecoderStream())
+      .pipeThrough(new TextLineStream());
+    for await (const line of lines) {
+      this.lines.push(line);
+      for (const wake of this.#waiters) wake();
+    }
+    const { code, signal } = await this.#child.status;
+    const left = [...Deno.readDirSync(this.#temporary)].map(({ name }) => name);
+    Deno.removeSync(this.#temporary, { recursive: true });
+    const end = { left, code, signal, output: this.lines.join("\n"), errors: await errors };
+    this.#over = true;
+    for (const wake of this.#waiters) wake();
+    return end;
+  }
+}
+
+/** `client/main.ts workload` in a process of its own. */
+export class WorkloadProcess extends ScriptProcess {
+  /** @param args beside `--json` */
+  constructor(listen: string, args: readonly string[] = []) {
+    super("client/main.ts", ["workload", "--listen", listen, "--json", ...args]);
+  }
+
+  /** Where it listens. */
+  async address(): Promise<string> {
+    const event = await this.event("listening", (event) => event.event === "listening");
+    if (event?.event !== "listening") throw new Error((await this.ended).errors);
+    return event.address;
+  }
+
+  /** Waits for an event; undefined when the process ended without. */
+  event(
+    what: string,
+    holds: (event: WorkloadEvent) => boolean,
+  ): Promise<WorkloadEvent | undefined> {
+    return this.line(what, (line) => {
+      const event = JSON.parse(line) as WorkloadEvent;
+      return holds(event) ? event : undefined;
+    });
+  }
+
+  /** The last event of a kind so far. */
+  last<K extends WorkloadEvent["event"]>(
+    kind: K,
+  ): Extract<WorkloadEvent, { event: K }> | undefined {
+    const events = this.lines.map((line) => JSON.parse(line) as WorkloadEvent);
+    return events.findLast((event): event is Extract<WorkloadEvent, { event: K }> =>
+      event.event === kind
+    );
+  }
+}
+
+/** `server/main.ts serve` in a process of its own. */
+export class ServeProcess extends ScriptProcess {
+  /** @param args beside `--json` */
+  constructor(image: string, to: string, args: readonly string[] = []) {
+    super("server/main.ts", ["serve", image, "--to", to, "--json", ...args]);
+  }
+
+  /** Waits until it has ended and returns what it printed. */
+  async statistics(): Promise<SourceStatistics> {
+    const { code, output, errors } = await within("serve to end", this.ended);
+    if (code !== 0) throw new Error(`serve ended with ${code}: ${errors}`);
+    return JSON.parse(output) as SourceStatistics;
+  }
+}
