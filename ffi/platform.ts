@@ -19,10 +19,12 @@ const SYSCALL_NUMBERS = {
 /**
  * Returns the architecture this process runs on.
  *
+ * @param build what this process was built for
  * @throws {UnsupportedPlatformError} when it is not 64-bit little-endian Linux on x86-64 or aarch64.
  */
-export function requirePlatform(): Architecture {
-  const { os, arch } = Deno.build;
+export function requirePlatform(
+  { os, arch }: { readonly os: string; readonly arch: string } = Deno.build,
+): Architecture {
   if (os !== "linux" || (arch !== "x86_64" && arch !== "aarch64")) {
     throw new UnsupportedPlatformError(
       `Unsupported platform: ${os} on ${arch}: postcopy needs Linux on x86-64 or aarch64, for userfaultfd`,

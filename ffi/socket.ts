@@ -137,13 +137,16 @@ export interface WaitOptions {
   readonly timeout?: number;
 }
 
-/** Waits on Deno's pool until the descriptor is ready; the abort signal reaches the poll as an eventfd. */
+/**
+ * Waits on Deno's pool until the descriptor is ready, and returns the events found; the abort signal
+ * reaches the poll as an eventfd.
+ */
 async function waitReady(
   fd: number,
   events: number,
   what: string,
   options: WaitOptions,
-): Promise<void> {
+): Promise<number> {
   options.signal?.throwIfAborted();
   using abort = new Eventfd();
   const onAbort = () => abort.signal();
@@ -157,6 +160,7 @@ async function waitReady(
     if (ready === 0 && options.timeout !== undefined) {
       throw new DOMException(`No answer within ${options.timeout} ms: ${what}`, "TimeoutError");
     }
+    return set.ready(0);
   } finally {
     options.signal?.removeEventListener("abort", onAbort);
   }
@@ -293,17 +297,20 @@ export class Socket implements Disposable {
   async peek(length: number, options: WaitOptions = {}): Promise<Uint8Array> {
     const buffer = new Uint8Array(length);
     let seen = 0;
+    let ended = false;
     while (true) {
       const count = libc().recv(this.#fd, buffer, length, MSG_DONTWAIT | MSG_PEEK);
       const code = count < 0 ? errno() : 0;
-      if (count === length || count === 0) return buffer.subarray(0, count);
+      if (count === length || count === 0 || (ended && count > 0)) return buffer.subarray(0, count);
       if (count < 0 && code !== Errno.EAGAIN && code !== Errno.EINTR) {
         throw new SyscallError("recv", code, `from ${this.peer}`);
       }
       // The poll reports the bytes that are there again and again, so let the rest arrive first.
       if (count > 0 && count === seen) await new Promise((resolve) => setTimeout(resolve, 1));
       seen = Math.max(count, 0);
-      await waitReady(this.#fd, PollEvents.IN, `receive from ${this.peer}`, options);
+      const events = PollEvents.IN | PollEvents.RDHUP;
+      const found = await waitReady(this.#fd, events, `receive from ${this.peer}`, options);
+      ended = (found & (PollEvents.RDHUP | PollEvents.HUP)) !== 0;
     }
   }
 

@@ -6,47 +6,23 @@ import { PollEvents, PollSet } from "../ffi/poll.ts";
 import { segmentBytes, unacknowledged } from "../ffi/socket.ts";
 import { MigrationError } from "../migration/migration_error.ts";
 import { PageBitmap } from "../migration/memory/page_bitmap.ts";
-import { type RamBlockSize, RamLayout } from "../migration/memory/ram_layout.ts";
+import { RamLayout } from "../migration/memory/ram_layout.ts";
 import { ELEMENT } from "../migration/protocol/constants.ts";
 import { Ring } from "../migration/threads/ring.ts";
 import { Channel } from "./channel.ts";
-import { PageLocator, type PageSource } from "./image/page_locator.ts";
-import type { Mode } from "./mode.ts";
+import { PageLocator } from "./image/page_locator.ts";
 import { PageRecords } from "./page_records.ts";
 import { RateLimit } from "./rate_limit.ts";
 import { REQUEST_RING_CAPACITY } from "./request_ring.ts";
+import type { SenderInit } from "./sender_init.ts";
 import { SourceState } from "./source_state.ts";
 
-/** What a background sender is made from; structured-cloned into its worker. */
-export interface BackgroundSenderInit {
-  /** The RAM blocks, in the order of the stream. */
-  readonly blocks: readonly RamBlockSize[];
-  /** Bytes of a target page. */
-  readonly targetPageSize: number;
-  /** Where the pages lie. */
-  readonly pages: PageSource;
-  /** Shared memory of the dirty bitmap. */
-  readonly dirty: SharedArrayBuffer;
-  /** Shared memory of the {@linkcode SourceState}. */
-  readonly state: SharedArrayBuffer;
-  /** Shared memory of the ring of requested pages, for the modes in which this thread sends them. */
-  readonly requests: SharedArrayBuffer;
-  /** Which of the modes. */
-  readonly mode: Mode;
-  /** The main channel's socket. */
-  readonly mainFd: number;
-  /** Signalled when a flag of the state changes. */
-  readonly wakeFd: number;
-  /** Signalled when a page was put into the ring of requests. */
-  readonly requestFd: number;
+/** What a background sender is made from. */
+export interface BackgroundSenderInit extends SenderInit {
   /** The `ram` section's id. */
   readonly sectionId: number;
-  /** Whether the preempt channel ends with an EOS record. */
-  readonly preemptEndOfSection: boolean;
   /** Bytes a second; 0 for no limit. */
   readonly maxBandwidth: number;
-  /** Milliseconds. */
-  readonly stallTimeout: number;
 }
 
 // Pages in a batch: 64 KiB while faults come, growing to 1 MiB when it is quiet. A fault waits at

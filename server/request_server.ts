@@ -6,47 +6,23 @@ import { clearEvent, signalEvent } from "../ffi/eventfd.ts";
 import { PollEvents, PollSet } from "../ffi/poll.ts";
 import { receiveInto, setQuickAck } from "../ffi/socket.ts";
 import { PageBitmap } from "../migration/memory/page_bitmap.ts";
-import { type RamBlockSize, RamLayout } from "../migration/memory/ram_layout.ts";
+import { RamLayout } from "../migration/memory/ram_layout.ts";
 import type { ReturnPathHandler } from "../migration/protocol/return_path.ts";
 import { ReturnPathDecoder } from "../migration/protocol/return_path_decoder.ts";
 import { Ring } from "../migration/threads/ring.ts";
 import { Channel } from "./channel.ts";
 import { PING } from "./control_stream.ts";
-import { PageLocator, type PageSource } from "./image/page_locator.ts";
+import { PageLocator } from "./image/page_locator.ts";
 import { MigrationError } from "../migration/migration_error.ts";
-import type { Mode } from "./mode.ts";
 import { PageRecords } from "./page_records.ts";
 import { REQUEST_RING_CAPACITY } from "./request_ring.ts";
+import type { SenderInit } from "./sender_init.ts";
 import { SourceState } from "./source_state.ts";
 
-/** What a request server is made from; structured-cloned into its worker. */
-export interface RequestServerInit {
-  /** The RAM blocks, in the order of the stream. */
-  readonly blocks: readonly RamBlockSize[];
-  /** Bytes of a target page. */
-  readonly targetPageSize: number;
-  /** Where the pages lie. */
-  readonly pages: PageSource;
-  /** Shared memory of the dirty bitmap. */
-  readonly dirty: SharedArrayBuffer;
-  /** Shared memory of the {@linkcode SourceState}. */
-  readonly state: SharedArrayBuffer;
-  /** Shared memory of the ring of requested pages, for the modes in which another thread sends them. */
-  readonly requests: SharedArrayBuffer;
-  /** Which of the modes. */
-  readonly mode: Mode;
-  /** The main channel's socket, whose other direction is the return path. */
-  readonly mainFd: number;
-  /** Ends this thread's waits. */
-  readonly wakeFd: number;
+/** What a request server is made from. */
+export interface RequestServerInit extends SenderInit {
   /** Ends the background worker's waits when a flag of the state changes. */
   readonly backgroundWakeFd: number;
-  /** Ends the background worker's waits when a page was put into the ring. */
-  readonly requestFd: number;
-  /** Whether the preempt channel ends with an EOS record. */
-  readonly preemptEndOfSection: boolean;
-  /** Milliseconds. */
-  readonly stallTimeout: number;
   /** Microseconds to look again and again after a request before sleeping. */
   readonly spin: number;
 }

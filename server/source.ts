@@ -17,6 +17,7 @@ import { MigrationError, reviveMigrationError } from "../migration/migration_err
 import type { Mode } from "./mode.ts";
 import { REQUEST_RING_CAPACITY } from "./request_ring.ts";
 import type { RequestServerInit, ReturnPathMessage } from "./request_server.ts";
+import type { SenderInit } from "./sender_init.ts";
 import { SourceState } from "./source_state.ts";
 import {
   type SourceStatistics,
@@ -98,6 +99,7 @@ export class Source implements AsyncDisposable {
   readonly #abort = new AbortController();
   #migration: Promise<void> | undefined;
   #preemptWatch: Promise<void> | undefined;
+  #preemptLost = false;
   #status: SourceStatus = "setup";
   #closed: Promise<void> | undefined;
 
@@ -233,6 +235,8 @@ export class Source implements AsyncDisposable {
       maxBandwidth: this.#maxBandwidth,
     });
     await untilAborted(Promise.all([sent, heard]), signal);
+    // It confirms the end also when a page that it asked for never came.
+    if (this.#preemptLost && this.#state.urgent.bytes > 0) throw preemptClosed();
   }
 
   async #send(main: Socket, bytes: Uint8Array, wait: WaitOptions): Promise<void> {
@@ -297,18 +301,17 @@ export class Source implements AsyncDisposable {
     } catch {
       return; // the migration has ended
     }
+    if (this.#state.backgroundEnded) return; // all is sent: now it may
+    this.#preemptLost = true;
     // One that went away closes the return path too, and that is the better reason.
     const { promise: patience, resolve } = Promise.withResolvers<void>();
     const timer = setTimeout(resolve, RETURN_PATH_GRACE);
     await Promise.race([this.#returnPath.ended.catch(() => {}), patience]);
     clearTimeout(timer);
-    if (this.#state.backgroundEnded) return; // all is sent: now it may
-    this.#abort.abort(
-      new MigrationError("PEER_FAILED", "Destination closed the preempt channel"),
-    );
+    this.#abort.abort(preemptClosed());
   }
 
-  #threadInit(mainFd: number, preemptEndOfSection: boolean) {
+  #threadInit(mainFd: number, preemptEndOfSection: boolean): Omit<SenderInit, "wakeFd"> {
     return {
       blocks: this.#image.layout.blocks,
       targetPageSize: this.#image.targetPageSize,
@@ -377,6 +380,10 @@ async function untilAborted<T>(promise: Promise<T>, signal: AbortSignal): Promis
   } finally {
     signal.removeEventListener("abort", onAbort);
   }
+}
+
+function preemptClosed(): MigrationError {
+  return new MigrationError("PEER_FAILED", "Destination closed the preempt channel");
 }
 
 function isTimeout(error: unknown): error is DOMException {

@@ -41,8 +41,14 @@ export class CutRelay implements AsyncDisposable {
     const forwarding: Promise<void>[] = [];
     let limit = this.#limit;
     for await (const source of this.#listener) {
-      const destination = await Deno.connect({ hostname: "127.0.0.1", port: this.#port });
-      this.#connections.push(source, destination);
+      this.#connections.push(source);
+      const to = { hostname: "127.0.0.1", port: this.#port };
+      const destination = await Deno.connect(to).catch(() => undefined);
+      if (destination === undefined) {
+        close(source);
+        continue;
+      }
+      this.#connections.push(destination);
       forwarding.push(this.#forward(source, destination, limit));
       forwarding.push(this.#forward(destination, source, Infinity));
       limit = Infinity;

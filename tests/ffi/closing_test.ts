@@ -1,0 +1,75 @@
+import "../support/native.ts";
+import { assertEquals, assertThrows } from "@std/assert";
+import { Eventfd } from "../../ffi/eventfd.ts";
+import { MappedMemory } from "../../ffi/memory.ts";
+import { Listener, Socket } from "../../ffi/socket.ts";
+import { Userfaultfd } from "../../ffi/userfaultfd.ts";
+import { leavingNoDescriptors, openDescriptors } from "../support/descriptors.ts";
+import { LOOPBACK } from "../support/migrate.ts";
+
+/** Something that is closed once, however often it is closed. */
+type Resource = Disposable & { close(): void };
+
+/**
+ * Closes a resource three times, with other descriptors opened between: a second close of the same
+ * number would hit one of those.
+ */
+function closeAgainAndAgain(resource: Resource): void {
+  resource.close();
+  const others = Array.from({ length: 8 }, () => new Eventfd());
+  const before = openDescriptors();
+  resource.close();
+  resource[Symbol.dispose]();
+  assertEquals(openDescriptors(), before);
+  for (const other of others) other.close();
+}
+
+const RESOURCES: Record<string, () => Resource> = {
+  Eventfd: () => new Eventfd(),
+  Userfaultfd: () => new Userfaultfd(),
+  "MappedMemory of anonymous memory": () => MappedMemory.anonymous(8192),
+  "MappedMemory of a memfd": () => MappedMemory.memfd(8192, "test"),
+  "MappedMemory of a file": () => MappedMemory.file(new URL(import.meta.url).pathname, 100),
+};
+for (const [name, make] of Object.entries(RESOURCES)) {
+  Deno.test(
+    `${name} is closed twice without harm`,
+    leavingNoDescriptors(() => Promise.resolve(closeAgainAndAgain(make()))),
+  );
+}
+
+Deno.test(
+  "Listener and Socket are closed twice without harm",
+  leavingNoDescriptors(async () => {
+    const listener = await Listener.listen(LOOPBACK);
+    const client = await Socket.connect(listener.address);
+    const served = await listener.accept();
+    for (const resource of [listener, client, served]) closeAgainAndAgain(resource);
+    assertEquals([listener.fd, client.fd, served.fd], [-1, -1, -1]);
+    client.shutdown();
+  }),
+);
+
+Deno.test("Eventfd does nothing when it is signalled after it was closed", () => {
+  const event = new Eventfd();
+  event.close();
+  event.signal();
+  assertEquals(event.fd, -1);
+});
+
+Deno.test("MappedMemory gives no view of memory that is closed", () => {
+  const memory = MappedMemory.anonymous(4096);
+  memory.close();
+  assertThrows(() => memory.bytes(), Error, "Memory is closed");
+});
+
+Deno.test("MappedMemory that was released stays mapped until whoever adopts it closes it", () => {
+  const memory = MappedMemory.memfd(4096, "test");
+  memory.bytes()[7] = 42;
+  const { address, length, fd } = memory;
+  memory.release();
+  memory.close();
+  const adopted = MappedMemory.adopt(address, length, fd);
+  assertEquals(adopted.bytes()[7], 42);
+  closeAgainAndAgain(adopted);
+});

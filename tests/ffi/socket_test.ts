@@ -1,0 +1,168 @@
+import "../support/native.ts";
+import { assertEquals, assertRejects } from "@std/assert";
+import {
+  acceptFrom,
+  closeSocket,
+  Listener,
+  peekInto,
+  receiveInto,
+  sendFrom,
+  setLowWater,
+  setQuickAck,
+  Socket,
+} from "../../ffi/socket.ts";
+import { Errno, SyscallError } from "../../ffi/errno.ts";
+import { PollEvents, PollSet } from "../../ffi/poll.ts";
+import type { SocketAddress } from "../../ffi/socket_address.ts";
+import { within } from "../support/deadline.ts";
+import { leavingNoDescriptors } from "../support/descriptors.ts";
+import { LOOPBACK } from "../support/migrate.ts";
+
+async function overEach(test: (at: SocketAddress) => Promise<void>): Promise<void> {
+  const directory = await Deno.makeTempDir();
+  try {
+    await test(LOOPBACK);
+    await test({ transport: "tcp", host: "::1", port: 0 });
+    await test({ transport: "unix", path: `${directory}/socket` });
+    assertEquals([...Deno.readDirSync(directory)], []);
+  } finally {
+    await Deno.remove(directory, { recursive: true });
+  }
+}
+
+Deno.test(
+  "Socket and Listener carry bytes over IPv4, IPv6 and unix sockets",
+  leavingNoDescriptors(() =>
+    overEach(async (at) => {
+      using listener = await Listener.listen(at);
+      const accepted = listener.accept();
+      using client = await Socket.connect(listener.address);
+      using served = await within("a connection", accepted);
+      setQuickAck(served.fd);
+      const sent = Uint8Array.from({ length: 3_000_000 }, (_, index) => index * 7);
+      const received = new Uint8Array(sent.length);
+      const sending = client.sendAll(sent).then(() => client.shutdown());
+      let count = 0;
+      for (let each = 1; each > 0; count += each) {
+        each = await within("bytes", served.receive(received.subarray(count)));
+        if (count === sent.length) break;
+      }
+      await sending;
+      assertEquals(count, sent.length);
+      assertEquals(received, sent);
+    })
+  ),
+);
+
+Deno.test(
+  "Socket.peek leaves the bytes where they are, and waits for all of them",
+  leavingNoDescriptors(() =>
+    overEach(async (at) => {
+      using listener = await Listener.listen(at);
+      using client = await Socket.connect(listener.address);
+      using served = await listener.accept();
+      const peeked = served.peek(4);
+      await client.sendAll(new Uint8Array([1, 2]));
+      await client.sendAll(new Uint8Array([3, 4, 5]));
+      assertEquals(await within("four bytes", peeked), new Uint8Array([1, 2, 3, 4]));
+      const buffer = new Uint8Array(8);
+      assertEquals(await served.receive(buffer), 5);
+    })
+  ),
+);
+
+Deno.test(
+  "Socket.peek gives what there is when the stream ends before",
+  leavingNoDescriptors(async () => {
+    using listener = await Listener.listen(LOOPBACK);
+    const client = await Socket.connect(listener.address);
+    using served = await listener.accept();
+    client.close();
+    assertEquals(await within("the end", served.peek(4)), new Uint8Array(0));
+  }),
+);
+
+Deno.test(
+  "Socket.peek ends when the stream ends within what was asked for",
+  leavingNoDescriptors(async () => {
+    using listener = await Listener.listen(LOOPBACK);
+    const client = await Socket.connect(listener.address);
+    using served = await listener.accept();
+    await client.sendAll(new Uint8Array([9]));
+    client.close();
+    assertEquals(await within("the end", served.peek(4), 3000), new Uint8Array([9]));
+  }),
+);
+
+Deno.test(
+  "Socket ends a wait with the signal's reason, and with a TimeoutError",
+  leavingNoDescriptors(async () => {
+    using listener = await Listener.listen(LOOPBACK);
+    using client = await Socket.connect(listener.address);
+    using served = await listener.accept();
+    const abort = new AbortController();
+    const buffer = new Uint8Array(1);
+    const waits = [
+      listener.accept({ signal: abort.signal }),
+      served.receive(buffer, { signal: abort.signal }),
+      served.peek(1, { signal: abort.signal }),
+    ];
+    abort.abort(new Error("Enough"));
+    for (const wait of waits) await assertRejects(() => wait, Error, "Enough");
+    const late = await assertRejects(() => client.receive(buffer, { timeout: 1 }), DOMException);
+    assertEquals(late.name, "TimeoutError");
+  }),
+);
+
+Deno.test(
+  "Socket.sendAll rejects when the peer has gone",
+  leavingNoDescriptors(async () => {
+    using listener = await Listener.listen(LOOPBACK);
+    using client = await Socket.connect(listener.address);
+    (await listener.accept()).close();
+    const error = await assertRejects(
+      async () => {
+        while (true) await client.sendAll(new Uint8Array(100_000));
+      },
+      SyscallError,
+    );
+    assertEquals(error.syscall, "send");
+  }),
+);
+
+Deno.test(
+  "Socket.shutdown wakes whoever waits for the descriptor",
+  leavingNoDescriptors(async () => {
+    using listener = await Listener.listen(LOOPBACK);
+    using client = await Socket.connect(listener.address);
+    using _served = await listener.accept();
+    const received = client.receive(new Uint8Array(1));
+    client.shutdown();
+    assertEquals(await within("the end", received), 0);
+  }),
+);
+
+Deno.test(
+  "acceptFrom, peekInto and setLowWater never wait",
+  leavingNoDescriptors(async () => {
+    using listener = await Listener.listen(LOOPBACK);
+    assertEquals(acceptFrom(listener.fd), -Errno.EAGAIN);
+    using client = await Socket.connect(listener.address);
+    const fd = acceptFrom(listener.fd);
+    const buffer = new Uint8Array(8);
+    assertEquals(peekInto(fd, buffer, 8), -Errno.EAGAIN);
+    setLowWater(fd, 8);
+    const poll = new PollSet(1);
+    poll.watch(0, fd, PollEvents.IN);
+    assertEquals(sendFrom(client.fd, new Uint8Array(7).fill(1), 7), 7);
+    assertEquals(poll.wait(0), 0);
+    assertEquals(sendFrom(client.fd, new Uint8Array([2]), 1), 1);
+    assertEquals(poll.wait(5000), 1);
+    assertEquals([peekInto(fd, buffer, 8), receiveInto(fd, buffer, 8)], [8, 8]);
+    assertEquals(buffer, new Uint8Array([1, 1, 1, 1, 1, 1, 1, 2]));
+    setLowWater(fd, 1);
+    assertEquals(sendFrom(client.fd, buffer, 1), 1);
+    assertEquals(poll.wait(5000), 1);
+    closeSocket(fd);
+  }),
+);
