@@ -166,7 +166,7 @@ export class Destination implements AsyncDisposable {
     if (this.#channels !== undefined) throw new Error("A destination listens once: make another");
     await Promise.all([this.#background.ready, this.#fault.ready]);
     const listener = this.#sockets.use(await Listener.listen(address));
-    this.#channels = this.#sockets.use(new IncomingChannels(listener));
+    this.#channels = new IncomingChannels(listener);
     this.#receive(this.#channels);
     return listener.address;
   }
@@ -357,6 +357,7 @@ export class Destination implements AsyncDisposable {
     this.#faultWake.signal();
     await Promise.all([this.#background.join(), this.#fault.join()]);
     if (complete) await this.#linger();
+    await this.#channels?.close();
     this.#sockets.dispose();
     const held = !complete && waitingFaults(this.#uffd.fd) > 0;
     if (held) return;

@@ -14,18 +14,19 @@ const MOST_SILENT = 16;
  * {@linkcode PreemptDoor} once pages can be asked for. Whoever says something else is sent away:
  * health checks, port scanners, a second source.
  */
-export class IncomingChannels implements Disposable {
+export class IncomingChannels implements AsyncDisposable {
   readonly #listener: Listener;
   readonly #abort = new AbortController();
   readonly #main = Promise.withResolvers<Socket>();
   readonly #silent: Socket[] = [];
+  readonly #waits = new Set<Promise<void>>();
   #hasMain = false;
 
   /** @param listener where the source connects; stays the caller's */
   constructor(listener: Listener) {
     this.#listener = listener;
     this.#main.promise.catch(() => {});
-    this.#accept();
+    this.#keep(this.#accept());
   }
 
   /** The main channel; the caller closes it. Rejects when closed first. */
@@ -45,24 +46,39 @@ export class IncomingChannels implements Disposable {
     if (this.#listener.fd >= 0) shutdownSocket(this.#listener.fd);
   }
 
-  /** Refuses further connections and closes what was not given out. Closing again does nothing. */
-  close(): void {
+  /**
+   * Refuses further connections and closes what was not given out, once nobody waits on a descriptor
+   * any more. Closing again does nothing.
+   */
+  async close(): Promise<void> {
     this.refuse();
+    await Promise.all(this.#waits);
     for (const socket of this.#silent.splice(0)) socket.close();
   }
 
-  [Symbol.dispose](): void {
-    this.close();
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  /** Remembers a wait until it has ended; it never rejects. */
+  #keep(wait: Promise<void>): void {
+    this.#waits.add(wait);
+    wait.then(() => this.#waits.delete(wait));
   }
 
   async #accept(): Promise<void> {
     const { signal } = this.#abort;
     try {
       while (true) {
-        const socket = await this.#listener.accept({ signal });
+        await this.#listener.ready({ signal });
+        // In one turn with this look: a client taken after `handOver` would be in nobody's hands, and
+        // it may be the preempt channel.
+        signal.throwIfAborted();
+        const socket = this.#listener.take();
+        if (socket === undefined) continue;
         if (this.#silent.length === MOST_SILENT) this.#silent.shift()!.close();
         this.#silent.push(socket);
-        this.#identify(socket);
+        this.#keep(this.#identify(socket));
       }
     } catch (error) {
       this.#main.reject(error);
@@ -74,8 +90,9 @@ export class IncomingChannels implements Disposable {
     try {
       magic = (await socket.peek(4, { signal: this.#abort.signal })).slice();
     } catch {
-      if (this.#abort.signal.aborted) return; // still silent, and no longer listened to here
+      // Closed below, as one that said nothing.
     }
+    if (this.#abort.signal.aborted) return; // handed over: the fault worker listens to it now
     const index = this.#silent.indexOf(socket);
     if (index < 0) return; // closed meanwhile
     this.#silent.splice(index, 1);

@@ -204,7 +204,7 @@ async function demo({ machine, bandwidth }: Settings, signal: AbortSignal): Prom
     await qemu.close(); // only now is all of its output there
     checkRounds(before + qemu.serial.text);
     console.log(
-      `\nThe guest went on in round ${rounds + 1}, in the middle of its line, and found no byte ` +
+      `\nThe guest went on in round ${rounds + 1}, where it had stopped, and found no byte ` +
         "wrong.\n",
     );
     console.log(figureLines(restored).join("\n"));

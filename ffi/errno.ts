@@ -62,6 +62,8 @@ export const Errno = {
   EPIPE: 32,
   ENOSYS: 38,
   EADDRINUSE: 98,
+  /** A client that gave up before it was accepted. */
+  ECONNABORTED: 103,
   ECONNRESET: 104,
   EINPROGRESS: 115,
 } as const;

@@ -386,21 +386,38 @@ export class Listener implements Disposable {
     }
   }
 
+  /** Waits until a client is there to be taken; another thread may be faster. */
+  async ready(options: WaitOptions = {}): Promise<void> {
+    const name = formatSocketAddress(this.address);
+    await waitReady(this.#fd, PollEvents.IN, `a connection at ${name}`, options);
+  }
+
+  /**
+   * Takes the next client that is there, without waiting.
+   *
+   * @returns undefined when there is none
+   * @throws {SyscallError} from accept
+   */
+  take(): Socket | undefined {
+    const name = formatSocketAddress(this.address);
+    const fd = acceptFrom(this.#fd);
+    if (fd >= 0) return new Socket(fd, `a client of ${name}`);
+    if (![Errno.EAGAIN, Errno.EINTR, Errno.ECONNABORTED].some((code) => code === -fd)) {
+      throw new SyscallError("accept", -fd, name);
+    }
+    return undefined;
+  }
+
   /**
    * Waits for the next connection.
    *
    * @throws {SyscallError} from accept
    */
   async accept(options: WaitOptions = {}): Promise<Socket> {
-    const name = formatSocketAddress(this.address);
     while (true) {
-      await waitReady(this.#fd, PollEvents.IN, `a connection at ${name}`, options);
-      const fd = libc().accept4(this.#fd, null, null, SOCK_NONBLOCK | SOCK_CLOEXEC);
-      if (fd >= 0) return new Socket(fd, `a client of ${name}`);
-      const code = errno();
-      if (code !== Errno.EAGAIN && code !== Errno.EINTR && code !== ECONNABORTED) {
-        throw new SyscallError("accept", code, name);
-      }
+      await this.ready(options);
+      const socket = this.take();
+      if (socket !== undefined) return socket;
     }
   }
 
@@ -430,9 +447,6 @@ function bindError(code: number, address: SocketAddress): SyscallError {
     : "another program listens there";
   return new SyscallError("bind", code, formatSocketAddress(address), remedy);
 }
-
-/** A client that gave up before it was accepted. */
-const ECONNABORTED = 103;
 
 function boundPort(fd: number): number {
   const sockaddr = new Uint8Array(28);

@@ -8,6 +8,7 @@ import type { SocketAddress } from "../ffi/socket_address.ts";
 import { PageBitmap } from "../migration/memory/page_bitmap.ts";
 import { Ring } from "../migration/threads/ring.ts";
 import { WorkerThread } from "../migration/threads/worker_thread.ts";
+import { Answers, untilAborted } from "./answers.ts";
 import { withAdvice } from "./advice.ts";
 import type { BackgroundThreadInit } from "./background_worker.ts";
 import { encodeOpening, encodeSwitchover, PING } from "./control_stream.ts";
@@ -337,48 +338,6 @@ export class Source implements AsyncDisposable {
     // The descriptors are closed only when no thread can use them: a number may be given out again.
     await Promise.all([this.#returnPath.join(), this.#background.join()]);
     this.#stack.dispose();
-  }
-}
-
-/** The PONGs heard so far, and who waits for one. */
-class Answers {
-  readonly #heard = new Set<number>();
-  #waiting: { readonly value: number; readonly resolve: () => void } | undefined;
-  /** Called when the destination has loaded the device state. */
-  onLoaded: () => void = () => {};
-
-  add({ value }: ReturnPathMessage): void {
-    this.#heard.add(value);
-    if (value === PING.LOADED) this.onLoaded();
-    if (this.#waiting?.value === value) this.#waiting.resolve();
-  }
-
-  /** Waits for a PONG, but no longer than the given milliseconds. */
-  async pong(value: number, milliseconds: number, signal: AbortSignal): Promise<void> {
-    if (this.#heard.has(value)) return;
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const timer = setTimeout(resolve, milliseconds);
-    this.#waiting = { value, resolve };
-    try {
-      await untilAborted(promise, signal);
-    } finally {
-      clearTimeout(timer);
-      this.#waiting = undefined;
-    }
-  }
-}
-
-/** Settles as the promise does, or rejects with the signal's reason when that comes first. */
-async function untilAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  promise.catch(() => {}); // nobody may be left to hear of it
-  signal.throwIfAborted();
-  const { promise: aborted, reject } = Promise.withResolvers<never>();
-  const onAbort = () => reject(signal.reason);
-  signal.addEventListener("abort", onAbort);
-  try {
-    return await Promise.race([promise, aborted]);
-  } finally {
-    signal.removeEventListener("abort", onAbort);
   }
 }
 

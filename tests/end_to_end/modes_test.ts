@@ -74,9 +74,9 @@ for (const mode of MODES) {
     leavingNoDescriptors(async () => {
       const pages = 768;
       using image = await TestImage.make({ ram: pages }, { zeroEvery: 0 });
-      // 1 page in 2 s: if requests had to wait for the limit, this would take half an hour.
+      // 2 pages a second: if requests had to wait for the limit, this would take minutes.
       const guest = new WorkloadGuest({ threads: 2, pattern: "once" });
-      const slow = { mode, guest, maxPostcopyBandwidth: 2048 };
+      const slow = { mode, guest, maxPostcopyBandwidth: 8192 };
       await migrate(image.path, slow, async (migrated) => {
         await guest.ended;
         assertEquals(guest.statistics().failures, []);

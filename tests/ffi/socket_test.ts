@@ -107,8 +107,9 @@ Deno.test(
       served.receive(buffer, { signal: abort.signal }),
       served.peek(1, { signal: abort.signal }),
     ];
+    const ended = waits.map((wait) => assertRejects(() => wait, Error, "Enough"));
     abort.abort(new Error("Enough"));
-    for (const wait of waits) await assertRejects(() => wait, Error, "Enough");
+    await within("all waits to end", Promise.all(ended));
     const late = await assertRejects(() => client.receive(buffer, { timeout: 1 }), DOMException);
     assertEquals(late.name, "TimeoutError");
   }),

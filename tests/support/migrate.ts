@@ -39,13 +39,16 @@ export async function migrate(
   using image = await openImage(path);
   await using source = new Source(image, { ...options, to });
   const failed = destination.finished.then(() => "", (error) => `; destination: ${error.message}`);
-  const sent = await within(
-    "the source to complete",
-    source.run().catch(async (cause) => {
-      throw new Error(`Source: ${cause.message}${await failed}`, { cause });
-    }),
-  );
-  await within("the destination to complete", destination.finished);
+  const run = source.run().catch(async (cause) => {
+    throw new Error(`Source: ${cause.message}${await failed}`, { cause });
+  });
+  try {
+    await within("both ends to complete", Promise.all([run, destination.finished]));
+  } catch (cause) {
+    const figures = JSON.stringify([source.statistics(), destination.statistics()]);
+    throw new Error(`${(cause as Error).message}: ${figures}`, { cause });
+  }
+  const sent = await run;
   await check({ source: sent, destination: destination.statistics() });
 }
 

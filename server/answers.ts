@@ -1,0 +1,47 @@
+/** Waiting for what a destination answers. */
+
+import { PING } from "./control_stream.ts";
+import type { ReturnPathMessage } from "./request_server.ts";
+
+/** The PONGs heard so far, and who waits for one. */
+export class Answers {
+  readonly #heard = new Set<number>();
+  #waiting: { readonly value: number; readonly resolve: () => void } | undefined;
+  /** Called when the destination has loaded the device state. */
+  onLoaded: () => void = () => {};
+
+  /** Takes a PONG. */
+  add({ value }: ReturnPathMessage): void {
+    this.#heard.add(value);
+    if (value === PING.LOADED) this.onLoaded();
+    if (this.#waiting?.value === value) this.#waiting.resolve();
+  }
+
+  /** Waits for a PONG, but no longer than the given milliseconds. */
+  async pong(value: number, milliseconds: number, signal: AbortSignal): Promise<void> {
+    if (this.#heard.has(value)) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const timer = setTimeout(resolve, milliseconds);
+    this.#waiting = { value, resolve };
+    try {
+      await untilAborted(promise, signal);
+    } finally {
+      clearTimeout(timer);
+      this.#waiting = undefined;
+    }
+  }
+}
+
+/** Settles as the promise does, or rejects with the signal's reason when that comes first. */
+export async function untilAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  promise.catch(() => {}); // nobody may be left to hear of it
+  signal.throwIfAborted();
+  const { promise: aborted, reject } = Promise.withResolvers<never>();
+  const onAbort = () => reject(signal.reason);
+  signal.addEventListener("abort", onAbort);
+  try {
+    return await Promise.race([promise, aborted]);
+  } finally {
+    signal.removeEventListener("abort", onAbort);
+  }
+}
