@@ -41,6 +41,25 @@ export function setThreadPolicy(policy: SchedulingPolicy): boolean {
 }
 
 /**
+ * Makes the calling thread one that gives way: it moves pages that nobody waits for. It does not
+ * preempt others when it wakes, and gets a third of a core that an ordinary thread wants too; with
+ * less, a guest that keeps all cores busy holds its own memory back (nice 10: 512 MiB beside two busy
+ * threads on two cores took 1.5 s instead of 0.6).
+ */
+export function becomeBackgroundThread(): void {
+  setThreadPolicy("batch");
+  setThreadNice(5);
+}
+
+/**
+ * Makes the calling thread one that others give way to: somebody waits for what it does. Refused to
+ * unprivileged users, whose thread stays as it is.
+ */
+export function becomeUrgentThread(): void {
+  setThreadNice(-15);
+}
+
+/**
  * Pins the calling thread to one CPU.
  *
  * @param cpu CPU number, below 1024

@@ -1,5 +1,5 @@
 import { libc } from "../ffi/libc.ts";
-import { setThreadNice, setThreadPolicy } from "../ffi/scheduling.ts";
+import { becomeBackgroundThread } from "../ffi/scheduling.ts";
 import { signalEvent } from "../ffi/eventfd.ts";
 import { runWorkerThread } from "../migration/threads/worker_thread.ts";
 import { BackgroundSender, type BackgroundSenderInit } from "./background_sender.ts";
@@ -13,8 +13,7 @@ export interface BackgroundThreadInit extends BackgroundSenderInit {
 libc(); // opening it takes 10 ms: before the thread says that it is ready
 runWorkerThread<BackgroundThreadInit, never>((init) => {
   // Behind every urgent thread, before nothing.
-  setThreadPolicy("batch");
-  setThreadNice(5);
+  becomeBackgroundThread();
   using sender = new BackgroundSender(init);
   if (sender.sendPages() && sender.sendEnd()) signalEvent(init.returnPathWakeFd);
 });

@@ -4,16 +4,10 @@ import { Errno, SyscallError } from "../../ffi/errno.ts";
 import { MappedMemory } from "../../ffi/memory.ts";
 import { PollEvents, PollSet } from "../../ffi/poll.ts";
 import { receive, sendFrom } from "../../ffi/socket.ts";
-import { setThreadNice, setThreadPolicy } from "../../ffi/scheduling.ts";
+import { becomeBackgroundThread } from "../../ffi/scheduling.ts";
 
 /** Bytes given to one send and asked of one recv. */
 const BATCH = 256 * 1024;
-
-/** Makes the calling thread one that gives way to urgent ones. */
-function becomeBackground(): void {
-  setThreadPolicy("batch");
-  setThreadNice(10);
-}
 
 /**
  * Sends memory in rounds until the peer goes or `wakeFd` is signalled.
@@ -21,7 +15,7 @@ function becomeBackground(): void {
  * @param memoryBytes how much memory to send from, so that it comes from memory and not from a cache
  */
 export function sendBulk(fd: number, wakeFd: number, memoryBytes: number): void {
-  becomeBackground();
+  becomeBackgroundThread();
   using memory = MappedMemory.anonymous(memoryBytes);
   memory.populate();
   const batches: Uint8Array<ArrayBuffer>[] = [];
@@ -50,7 +44,7 @@ export function sendBulk(fd: number, wakeFd: number, memoryBytes: number): void 
  * @param received its first slot is kept at the bytes received so far
  */
 export function receiveBulk(fd: number, wakeFd: number, received: Float64Array): void {
-  becomeBackground();
+  becomeBackgroundThread();
   using memory = MappedMemory.anonymous(BATCH);
   memory.populate();
   const address = BigInt(memory.address);

@@ -4,11 +4,11 @@ import { LOOPBACK } from "../../bench/support/link.ts";
 
 Deno.test("FloorPair measures between two processes, with and without a stream", async () => {
   await using pair = await FloorPair.start(LOOPBACK, "scheduler");
-  const counts = { count: 50, warmUp: 10 };
+  const counts = { count: 2000, warmUp: 10 };
   const idle = await pair.idle(counts);
   const busy = await pair.underBulk(counts);
   for (const floors of [idle, busy]) {
-    assertEquals([floors.request.length, floors.fault.length], [50, 50]);
+    assertEquals([floors.request.length, floors.fault.length], [2000, 2000]);
     assert([...floors.request, ...floors.fault].every((latency) => latency > 0));
   }
   assertEquals(idle.bulkRate, 0);
