@@ -3,7 +3,8 @@
 import { monotonicNanoseconds } from "../ffi/clock.ts";
 import { Eventfd } from "../ffi/eventfd.ts";
 import type { Backing } from "../ffi/memory.ts";
-import { Listener, type Socket } from "../ffi/socket.ts";
+import { Listener } from "../ffi/listener.ts";
+import type { Socket } from "../ffi/socket.ts";
 import type { SocketAddress } from "../ffi/socket_address.ts";
 import { UffdFeature, Userfaultfd } from "../ffi/userfaultfd.ts";
 import { waitingFaults } from "../ffi/waiting_faults.ts";

@@ -6,13 +6,10 @@ import { clearEvent } from "../ffi/eventfd.ts";
 import { FaultReader } from "../ffi/fault_reader.ts";
 import { MappedMemory } from "../ffi/memory.ts";
 import { PollEvents, PollSet } from "../ffi/poll.ts";
-import { receive, sendFrom } from "../ffi/socket.ts";
+import { receive } from "../ffi/socket_calls.ts";
 import { PageBitmap } from "../migration/memory/page_bitmap.ts";
-import { encodeName } from "../migration/protocol/names.ts";
-import { MAX_PAGE_REQUEST_BYTES, writePageRequest } from "../migration/protocol/page_request.ts";
 import type { RamHandler } from "../migration/protocol/ram.ts";
 import { RamDecoder } from "../migration/protocol/ram_decoder.ts";
-import { ReturnPathEncoder } from "../migration/protocol/return_path_encoder.ts";
 import type { Ring } from "../migration/threads/ring.ts";
 import { BlockMap } from "./block_map.ts";
 import { DestinationState } from "./destination_state.ts";
@@ -21,6 +18,7 @@ import { MigrationError } from "../migration/migration_error.ts";
 import { PageSink } from "./page_sink.ts";
 import { DOOR_SLOTS, type IncomingConnections, PreemptDoor } from "./preempt_door.ts";
 import { landedRing, ReturnPathMessage, returnPathRing } from "./return_path_ring.ts";
+import { ReturnPathWriter } from "./return_path_writer.ts";
 import { WaitingThreads } from "./waiting_threads.ts";
 
 /** What a fault server is made from; structured-cloned into its worker. */
@@ -54,8 +52,6 @@ export type FaultMessage =
 
 const RECEIVE_BYTES = 256 * 1024;
 const FAULTS_A_READ = 16;
-/** Requests and PONGs not yet taken by the socket: far more than a guest's threads can ask for. */
-const OUTGOING_BYTES = 256 * 1024;
 
 // Slots of the poll.
 const UFFD = 0;
@@ -74,7 +70,7 @@ export class FaultServer implements RamHandler, Disposable {
   readonly #tell: (message: FaultMessage) => void;
   readonly #state: DestinationState;
   readonly #map: BlockMap;
-  readonly #names: readonly Uint8Array[];
+  readonly #returnPath: ReturnPathWriter;
   readonly #received: PageBitmap;
   readonly #requested: PageBitmap;
   readonly #faults: FaultReader;
@@ -88,11 +84,8 @@ export class FaultServer implements RamHandler, Disposable {
   /** From the background worker and from the control plane: a ring has one producer. */
   readonly #answers: readonly Ring[];
   readonly #landed: Ring;
-  readonly #outgoing = new Uint8Array(OUTGOING_BYTES);
-  #outgoingEnd = 0;
   #filled = 0;
   #preemptEnded = false;
-  #lastBlock = -1;
   #ended = false;
 
   /**
@@ -104,7 +97,7 @@ export class FaultServer implements RamHandler, Disposable {
     this.#tell = tell;
     this.#state = new DestinationState(init.state);
     this.#map = new BlockMap(init.blocks.mapped);
-    this.#names = this.#map.layout.blocks.map((block) => encodeName(block.name));
+    this.#returnPath = new ReturnPathWriter(init.mainFd, this.#map.layout);
     const { pageLimit, targetPageSize } = this.#map.layout;
     this.#received = new PageBitmap(pageLimit, init.blocks.received);
     this.#requested = new PageBitmap(pageLimit, init.blocks.requested);
@@ -138,7 +131,7 @@ export class FaultServer implements RamHandler, Disposable {
       // What the control plane said last, for example that loading failed, still goes out.
       if (this.#state.stopped) {
         this.#takeAnswers();
-        this.#flush();
+        this.#returnPath.flush();
       }
     } catch (error) {
       if (!(error instanceof Error)) throw error;
@@ -208,12 +201,12 @@ export class FaultServer implements RamHandler, Disposable {
     const poll = this.#poll;
     while (!this.#state.stopped && !this.#state.paused) {
       this.#takeAnswers();
-      this.#flush();
+      this.#returnPath.flush();
       if (this.#complete()) return;
       poll.watch(PREEMPT, this.#preemptEnded ? -1 : this.#state.preemptFd, PollEvents.IN);
       // The main channel is read by the background worker; here only for room on the return path,
       // and for a source that leaves although a preempt channel never showed itself.
-      const events = (this.#outgoingEnd > 0 ? PollEvents.OUT : 0) |
+      const events = (this.#returnPath.pending ? PollEvents.OUT : 0) |
         (this.#orphaned() ? PollEvents.RDHUP : 0);
       poll.watch(RETURN_PATH, events === 0 ? -1 : this.#init.mainFd, events);
       this.#wait();
@@ -258,39 +251,14 @@ export class FaultServer implements RamHandler, Disposable {
       if (this.#received.has(page)) continue; // placed since; placing woke the thread
       this.#waiting.add(this.#faults.threadId(message), page, now);
       if (this.#requested.add(page)) {
-        this.#request(index, inBlock * layout.targetPageSize, layout.targetPageSize);
+        this.#returnPath.request(index, inBlock * layout.targetPageSize, layout.targetPageSize);
+        this.#state.addRequest();
       }
       // The main channel's thread may have placed it between the two looks: then it saw no request
       // and told nobody.
       if (this.#received.has(page)) this.#waiting.placed(page, monotonicNanoseconds());
     }
-    this.#flush();
-  }
-
-  #request(index: number, start: number, length: number): void {
-    if (this.#outgoingEnd + MAX_PAGE_REQUEST_BYTES > OUTGOING_BYTES) {
-      throw new MigrationError("CONNECTION_LOST", "Source does not read the return path");
-    }
-    const name = index === this.#lastBlock ? undefined : this.#names[index]!;
-    this.#lastBlock = index;
-    this.#outgoingEnd = writePageRequest(this.#outgoing, this.#outgoingEnd, start, length, name);
-    this.#state.addRequest();
-  }
-
-  /** Gives the socket what it takes; the rest goes when the poll says so. */
-  #flush(): void {
-    const outgoing = this.#outgoing;
-    if (this.#outgoingEnd === 0) return;
-    const sent = sendFrom(this.#init.mainFd, outgoing, this.#outgoingEnd);
-    if (sent >= 0) {
-      if (sent < this.#outgoingEnd) outgoing.copyWithin(0, sent, this.#outgoingEnd);
-      this.#outgoingEnd -= sent;
-    } else if (sent !== -Errno.EAGAIN && sent !== -Errno.EINTR) {
-      throw new MigrationError(
-        "CONNECTION_LOST",
-        `Source went away: return path: ${errnoName(-sent)}`,
-      );
-    }
+    this.#returnPath.flush();
   }
 
   #receivePages(): void {
@@ -325,19 +293,10 @@ export class FaultServer implements RamHandler, Disposable {
   #takeAnswers(): void {
     for (const ring of this.#answers) {
       while (!ring.empty) {
-        this.#answer(ring.peek(0), ring.peek(1));
+        this.#returnPath.answer(ring.peek(0), ring.peek(1));
         ring.drop();
       }
     }
-  }
-
-  #answer(kind: number, value: number): void {
-    const encoder = new ReturnPathEncoder();
-    if (kind === ReturnPathMessage.PONG) encoder.pong(value >>> 0);
-    else encoder.shut(value);
-    const message = encoder.take();
-    this.#outgoing.set(message, this.#outgoingEnd);
-    this.#outgoingEnd += message.length;
   }
 
   /** True when pages are missing after the main channel's end, and nobody came to bring them. */
@@ -361,12 +320,12 @@ export class FaultServer implements RamHandler, Disposable {
     }
     // A guest that cannot be started is not moved, though its memory is: that SHUT would say 1.
     if (!this.#state.guestRuns) return false;
-    this.#answer(ReturnPathMessage.SHUT, 0);
+    this.#returnPath.answer(ReturnPathMessage.SHUT, 0);
     this.#ended = true;
     try {
-      this.#flush();
+      this.#returnPath.flush();
     } catch {
-      this.#outgoingEnd = 0; // a source that left without waiting for the word; nothing is missing here
+      this.#returnPath.clear(); // a source that left without waiting for the word; nothing is missing here
     }
     this.#tell({ kind: "completed" });
     this.#flushAll();
@@ -377,10 +336,10 @@ export class FaultServer implements RamHandler, Disposable {
     const only = new PollSet(2);
     only.watch(0, this.#init.mainFd, PollEvents.OUT);
     only.watch(1, this.#init.wakeFd, PollEvents.IN);
-    while (this.#outgoingEnd > 0 && !this.#state.stopped) {
+    while (this.#returnPath.pending && !this.#state.stopped) {
       only.wait(-1);
       if (only.ready(1) !== 0) clearEvent(this.#init.wakeFd);
-      this.#flush();
+      this.#returnPath.flush();
     }
   }
 

@@ -1,6 +1,8 @@
 /** Telling the connections of a migration apart: the main channel, and whatever else connects. */
 
-import { type Listener, shutdownSocket, type Socket } from "../ffi/socket.ts";
+import type { Listener } from "../ffi/listener.ts";
+import type { Socket } from "../ffi/socket.ts";
+import { shutdownSocket } from "../ffi/socket_calls.ts";
 import { STREAM_MAGIC } from "../migration/protocol/constants.ts";
 import type { IncomingConnections } from "./preempt_door.ts";
 

@@ -2,15 +2,14 @@
 
 import { Errno, errnoName } from "../ffi/errno.ts";
 import { clearEvent, signalEvent } from "../ffi/eventfd.ts";
-import { type Backing, discardMemory, MappedMemory } from "../ffi/memory.ts";
+import { type Backing, MappedMemory } from "../ffi/memory.ts";
 import { PollEvents, PollSet } from "../ffi/poll.ts";
-import { receive, sendFrom } from "../ffi/socket.ts";
+import { receive, sendFrom } from "../ffi/socket_calls.ts";
 import { RegisterMode, registerRange } from "../ffi/userfaultfd.ts";
 import { PageBitmap } from "../migration/memory/page_bitmap.ts";
 import type { Command } from "../migration/protocol/command.ts";
 import type { Configuration } from "../migration/protocol/configuration.ts";
-import { MAX_PACKAGE_BYTES } from "../migration/protocol/constants.ts";
-import { splitPackage } from "../migration/protocol/package.ts";
+import type { DiscardCommand } from "../migration/protocol/discard.ts";
 import type { BlockEntry } from "../migration/protocol/ram.ts";
 import { ReturnPathEncoder } from "../migration/protocol/return_path_encoder.ts";
 import { StreamDecoder } from "../migration/protocol/stream_decoder.ts";
@@ -19,6 +18,8 @@ import type { Ring } from "../migration/threads/ring.ts";
 import { BlockMap } from "./block_map.ts";
 import { mapBlocks, type MappedBlocks } from "./destination_memory.ts";
 import { DestinationState } from "./destination_state.ts";
+import { discardRanges } from "./discard_ranges.ts";
+import { IncomingPackage } from "./incoming_package.ts";
 import { MigrationError } from "../migration/migration_error.ts";
 import { PageSink } from "./page_sink.ts";
 import { landedRing, ReturnPathMessage, returnPathRing } from "./return_path_ring.ts";
@@ -88,9 +89,7 @@ export class MainChannel implements StreamHandler, Disposable {
   #received: PageBitmap | undefined;
   #sink: PageSink | undefined;
   #listening = false;
-  #package: Uint8Array = new Uint8Array(0);
-  #packaged = 0;
-  #packageLength = 0;
+  #package: IncomingPackage | undefined;
   #switched = false;
   #ended = false;
 
@@ -229,29 +228,13 @@ export class MainChannel implements StreamHandler, Disposable {
   endOfSection(): void {}
 
   packaged(length: number): void {
-    if (length > MAX_PACKAGE_BYTES) {
-      throw new MigrationError(
-        "TOO_LARGE",
-        `Device state is larger than ${MAX_PACKAGE_BYTES} bytes: ${length}`,
-      );
-    }
-    // Grown as bytes arrive: a length alone costs nothing.
-    this.#package = new Uint8Array(Math.min(length, 1 << 20));
-    this.#packaged = 0;
-    this.#packageLength = length;
-    if (length === 0) this.#openPackage();
+    this.#package = new IncomingPackage(length);
+    if (length === 0) this.#openPackage(this.#package);
   }
 
   packagedData(bytes: Uint8Array, at: number, length: number): void {
-    const needed = this.#packaged + length;
-    if (needed > this.#package.length) {
-      const grown = new Uint8Array(Math.min(this.#packageLength, needed * 2));
-      grown.set(this.#package.subarray(0, this.#packaged));
-      this.#package = grown;
-    }
-    this.#package.set(bytes.subarray(at, at + length), this.#packaged);
-    this.#packaged = needed;
-    if (needed === this.#packageLength) this.#openPackage();
+    this.#package!.add(bytes, at, length);
+    if (this.#package!.complete) this.#openPackage(this.#package!);
   }
 
   deviceState(): void {
@@ -373,32 +356,12 @@ export class MainChannel implements StreamHandler, Disposable {
     this.#sink = new PageSink(map, this.#state, uffd, received, requested, "main", onLanded);
   }
 
-  #discard(command: Extract<Command, { kind: "discard" }>): void {
-    const blocks = this.#blocks;
-    if (blocks === undefined || this.#listening) {
+  #discard(command: DiscardCommand): void {
+    if (this.#blocks === undefined || this.#listening) {
       throw new MigrationError("BAD_PEER", "Discard before the RAM blocks or after LISTEN");
     }
-    const index = blocks.mapped.blocks.findIndex((block) => block.name === command.block);
-    const block = blocks.mapped.blocks[index];
-    if (block === undefined) {
-      throw new MigrationError("BAD_PEER", `Discard in an unknown RAM block: ${command.block}`);
-    }
-    const pageSize = this.#targetPageSize;
-    const received = this.#received!;
-    const firstPage = new BlockMap(blocks.mapped).layout.blocks[index]!.firstPage;
-    for (const { start, length } of command.ranges) {
-      if (start % pageSize !== 0 || length % pageSize !== 0 || start + length > block.length) {
-        throw new MigrationError(
-          "BAD_PEER",
-          `Discard outside RAM block ${block.name}: ${length} bytes at ${start}`,
-        );
-      }
-      discardMemory(block.address + start, length, blocks.mapped.shared);
-      const first = firstPage + start / pageSize;
-      const pages = length / pageSize;
-      this.#state.addReceived(-received.count(first, pages));
-      received.clear(first, pages);
-    }
+    const dropped = discardRanges(this.#blocks.mapped, this.#received!, command);
+    this.#state.addReceived(-dropped);
   }
 
   #listen(): void {
@@ -414,16 +377,12 @@ export class MainChannel implements StreamHandler, Disposable {
     this.#tell({ kind: "listen" });
   }
 
-  #openPackage(): void {
-    const { before, devices, after } = splitPackage(this.#package.subarray(0, this.#packaged));
-    // Without device state all commands come before it: those behind LISTEN wait for it all the same.
-    const listen = before.findIndex((command) => command.kind === "listen");
-    if (listen < 0) throw new MigrationError("BAD_PEER", "Device state arrived without LISTEN");
-    for (const command of before.slice(0, listen + 1)) this.command(command);
-    const commands = [...before.slice(listen + 1), ...after];
+  #openPackage(contents: IncomingPackage): void {
+    const { before, deviceState, after } = contents.open();
+    this.#package = undefined;
+    for (const command of before) this.command(command);
     this.#switched = true;
     // The control plane loads it while this thread goes on reading: loading may touch missing pages.
-    this.#tell({ kind: "package", deviceState: devices.slice(), commands });
-    this.#package = new Uint8Array(0);
+    this.#tell({ kind: "package", deviceState, commands: after });
   }
 }

@@ -2,7 +2,13 @@
 
 import { Errno } from "../ffi/errno.ts";
 import { PollEvents, type PollSet } from "../ffi/poll.ts";
-import { acceptFrom, closeSocket, peekInto, setLowWater, shutdownSocket } from "../ffi/socket.ts";
+import {
+  acceptFrom,
+  closeSocket,
+  peekInto,
+  setLowWater,
+  shutdownSocket,
+} from "../ffi/socket_calls.ts";
 import { readU32 } from "../migration/protocol/byte_order.ts";
 import { RECORD } from "../migration/protocol/constants.ts";
 

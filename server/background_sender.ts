@@ -3,7 +3,7 @@
 import { monotonicNanoseconds } from "../ffi/clock.ts";
 import { clearEvent } from "../ffi/eventfd.ts";
 import { PollEvents, PollSet } from "../ffi/poll.ts";
-import { segmentBytes, unacknowledged } from "../ffi/socket.ts";
+import { segmentBytes, unacknowledged } from "../ffi/socket_calls.ts";
 import { MigrationError } from "../migration/migration_error.ts";
 import { PageBitmap } from "../migration/memory/page_bitmap.ts";
 import { RamLayout } from "../migration/memory/ram_layout.ts";

@@ -4,7 +4,7 @@ import { monotonicNanoseconds } from "../ffi/clock.ts";
 import { Errno, errnoName } from "../ffi/errno.ts";
 import { clearEvent, signalEvent } from "../ffi/eventfd.ts";
 import { PollEvents, PollSet } from "../ffi/poll.ts";
-import { receiveInto, setQuickAck } from "../ffi/socket.ts";
+import { receiveInto, setQuickAck } from "../ffi/socket_calls.ts";
 import { PageBitmap } from "../migration/memory/page_bitmap.ts";
 import { RamLayout } from "../migration/memory/ram_layout.ts";
 import type { ReturnPathHandler } from "../migration/protocol/return_path.ts";

@@ -3,7 +3,7 @@
 import { Errno, SyscallError } from "../../ffi/errno.ts";
 import { MappedMemory } from "../../ffi/memory.ts";
 import { PollEvents, PollSet } from "../../ffi/poll.ts";
-import { receive, sendFrom } from "../../ffi/socket.ts";
+import { receive, sendFrom } from "../../ffi/socket_calls.ts";
 import { becomeBackgroundThread } from "../../ffi/scheduling.ts";
 
 /** Bytes given to one send and asked of one recv. */

@@ -4,7 +4,7 @@ import { monotonicNanoseconds } from "../../ffi/clock.ts";
 import { Errno, SyscallError } from "../../ffi/errno.ts";
 import { MappedMemory } from "../../ffi/memory.ts";
 import { PollEvents, PollSet } from "../../ffi/poll.ts";
-import { receive, sendFrom, setQuickAck } from "../../ffi/socket.ts";
+import { receive, sendFrom, setQuickAck } from "../../ffi/socket_calls.ts";
 
 /** Bytes of a request: REQ_PAGES_ID that names a block of ten characters (QEMU's return path). */
 export const REQUEST_BYTES = 27;

@@ -7,7 +7,7 @@
  * @module
  */
 
-import { Listener } from "../../ffi/socket.ts";
+import { Listener } from "../../ffi/listener.ts";
 import { answerLines, say } from "../support/bench_process.ts";
 import { type FloorJob, FloorThread } from "./jobs.ts";
 

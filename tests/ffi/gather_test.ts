@@ -3,7 +3,9 @@ import { assert, assertEquals, assertGreater, assertThrows } from "@std/assert";
 import { Errno } from "../../ffi/errno.ts";
 import { Gather, MAX_PIECES } from "../../ffi/gather.ts";
 import { MappedMemory } from "../../ffi/memory.ts";
-import { Listener, receiveInto, Socket } from "../../ffi/socket.ts";
+import { Listener } from "../../ffi/listener.ts";
+import { Socket } from "../../ffi/socket.ts";
+import { receiveInto } from "../../ffi/socket_calls.ts";
 import { Random } from "../support/random.ts";
 
 /**

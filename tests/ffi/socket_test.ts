@@ -1,16 +1,16 @@
 import "../support/native.ts";
 import { assertEquals, assertRejects } from "@std/assert";
+import { Listener } from "../../ffi/listener.ts";
+import { Socket } from "../../ffi/socket.ts";
 import {
   acceptFrom,
   closeSocket,
-  Listener,
   peekInto,
   receiveInto,
   sendFrom,
   setLowWater,
   setQuickAck,
-  Socket,
-} from "../../ffi/socket.ts";
+} from "../../ffi/socket_calls.ts";
 import { Errno, SyscallError } from "../../ffi/errno.ts";
 import { PollEvents, PollSet } from "../../ffi/poll.ts";
 import type { SocketAddress } from "../../ffi/socket_address.ts";

@@ -1,6 +1,7 @@
 /** A destination that plays along up to a point of the migration, and then does as it likes. */
 
-import { Listener, type Socket } from "../../ffi/socket.ts";
+import { Listener } from "../../ffi/listener.ts";
+import type { Socket } from "../../ffi/socket.ts";
 import type { SocketAddress } from "../../ffi/socket_address.ts";
 import type { Command } from "../../migration/protocol/command.ts";
 import { splitPackage } from "../../migration/protocol/package.ts";

@@ -1,6 +1,6 @@
 import "../support/native.ts";
 import { assertEquals, assertInstanceOf, assertMatch } from "@std/assert";
-import { Listener } from "../../ffi/socket.ts";
+import { Listener } from "../../ffi/listener.ts";
 import type { SocketAddress } from "../../ffi/socket_address.ts";
 import { openImage } from "../../server/image/open_image.ts";
 import { MODES } from "../../server/mode.ts";
