@@ -8,7 +8,10 @@ export interface GuestBlock {
   readonly address: number;
   /** Bytes. */
   readonly length: number;
-  /** The memfd behind it, to map elsewhere, or -1 for anonymous memory. */
+  /**
+   * The memfd behind it, or -1 for anonymous memory. A second mapping is safe only once the migration
+   * is completed: a touch of a missing page there is no fault here, and makes a zero page.
+   */
   readonly fd: number;
 }
 
