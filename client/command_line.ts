@@ -1,5 +1,13 @@
 /** What the commands of the destination side share: exit codes. */
 
+import { SyscallError } from "../ffi/errno.ts";
+import { UnsupportedPlatformError } from "../ffi/platform.ts";
+import { SocketAddressError } from "../ffi/socket_address.ts";
+import { UsageError } from "../migration/command/arguments.ts";
+import { MigrationError } from "../migration/migration_error.ts";
+import { WorkerThreadError } from "../migration/threads/worker_thread.ts";
+import { WorkloadError } from "./workload/workload_error.ts";
+
 /** Exit codes of `client/main.ts`. */
 export const ExitCode = {
   DONE: 0,
@@ -10,3 +18,44 @@ export const ExitCode = {
   CANNOT_LISTEN: 4,
   INTERRUPTED: 130,
 } as const;
+
+/** The user ended the command. */
+export class Interrupted extends Error {
+  override readonly name = "Interrupted";
+
+  /** Says what became of the guest. */
+  constructor() {
+    super("Interrupted: the guest is gone");
+  }
+}
+
+/** Returns what was thrown first, when ending things afterwards failed too. */
+export function firstError(error: unknown): unknown {
+  let first = error;
+  while (first instanceof SuppressedError) first = first.suppressed;
+  return first;
+}
+
+/**
+ * Returns the exit code for what a command threw, whose message is for the user; undefined for a
+ * mistake of this program.
+ */
+export function exitCodeOf(error: Error): number | undefined {
+  if (error instanceof UsageError) return ExitCode.USAGE;
+  if (error instanceof Deno.errors.NotCapable) return ExitCode.USAGE; // names the missing flag
+  if (error instanceof Interrupted) return ExitCode.INTERRUPTED;
+  if (error instanceof SocketAddressError) {
+    return error.code === "BAD_ADDRESS" ? ExitCode.USAGE : ExitCode.CANNOT_LISTEN;
+  }
+  if (error instanceof SyscallError) {
+    return ["bind", "listen"].includes(error.syscall) ? ExitCode.CANNOT_LISTEN : ExitCode.FAILED;
+  }
+  if (
+    error instanceof MigrationError || error instanceof UnsupportedPlatformError ||
+    error instanceof WorkloadError
+  ) return ExitCode.FAILED;
+  // Reading the worker's module takes a permission.
+  if (error instanceof WorkerThreadError && error.code === "CANNOT_RUN") return ExitCode.USAGE;
+  // A thread's: it crossed as plain data, with its name.
+  return error.name === "ProtocolError" ? ExitCode.FAILED : undefined;
+}

@@ -2,7 +2,7 @@
 /** The destination side's command line. */
 
 import { UsageError } from "../migration/command/arguments.ts";
-import { ExitCode } from "./command_line.ts";
+import { ExitCode, exitCodeOf, firstError } from "./command_line.ts";
 import { workloadCommand } from "./workload_command.ts";
 
 const USAGE = `postcopy, the destination side: runs a machine whose memory arrives on demand
@@ -41,11 +41,13 @@ async function main(args: readonly string[]): Promise<number> {
       default:
         throw new UsageError(`Unknown command: ${command}: use workload`);
     }
-  } catch (error) {
-    if (!(error instanceof UsageError)) throw error;
-    console.error(`postcopy: ${error.message}`);
-    console.error("postcopy: --help lists what there is");
-    return ExitCode.USAGE;
+  } catch (thrown) {
+    const error = firstError(thrown);
+    const code = error instanceof Error ? exitCodeOf(error) : undefined;
+    if (code === undefined) throw error;
+    console.error(`postcopy: ${(error as Error).message}`);
+    if (error instanceof UsageError) console.error("postcopy: --help lists what there is");
+    return code;
   }
 }
 

@@ -2,14 +2,11 @@
 /** `workload --listen ADDRESS`: a destination with the workload guest. */
 
 import { monotonicNanoseconds } from "../ffi/clock.ts";
-import { SyscallError } from "../ffi/errno.ts";
 import type { Backing } from "../ffi/memory.ts";
-import { UnsupportedPlatformError } from "../ffi/platform.ts";
 import {
   formatSocketAddress,
   parseSocketAddress,
   type SocketAddress,
-  SocketAddressError,
 } from "../ffi/socket_address.ts";
 import {
   choiceArgument,
@@ -18,7 +15,7 @@ import {
   UsageError,
 } from "../migration/command/arguments.ts";
 import { ProgressLine } from "../migration/report/progress_line.ts";
-import { ExitCode } from "./command_line.ts";
+import { ExitCode, Interrupted } from "./command_line.ts";
 import { Destination } from "./destination.ts";
 import { ACCESS_PATTERNS, type WorkloadOptions } from "./workload/options.ts";
 import { WorkloadGuest } from "./workload/workload_guest.ts";
@@ -49,6 +46,7 @@ interface WorkloadArguments {
  *
  * @returns the exit code
  * @throws {UsageError} for arguments that cannot be understood
+ * @throws {MigrationError} when the migration failed before the guest ran
  */
 export async function workloadCommand(args: readonly string[]): Promise<number> {
   const settings = readArguments(args);
@@ -59,20 +57,11 @@ export async function workloadCommand(args: readonly string[]): Promise<number> 
   const reporter = settings.json ? jsonReporter() : textReporter();
   try {
     return await receive(settings, reporter, interrupted.promise);
-  } catch (error) {
-    reporter.end();
-    return explain(error);
   } finally {
+    reporter.end();
     for (const signal of ["SIGINT", "SIGTERM"] as const) {
       Deno.removeSignalListener(signal, onSignal);
     }
-  }
-}
-
-class Interrupted extends Error {
-  override readonly name = "Interrupted";
-  constructor() {
-    super("Interrupted: the guest is gone");
   }
 }
 
@@ -191,7 +180,7 @@ function readArguments(args: readonly string[]): WorkloadArguments {
     throw new UsageError("No address given: say where to listen with --listen tcp:HOST:PORT");
   }
   return {
-    address: addressArgument(values.listen),
+    address: parseSocketAddress(values.listen),
     backing: choiceArgument("backing", values.backing ?? "anonymous", BACKINGS),
     spin: countArgument("spin", values.spin ?? "0"),
     json: values.json ?? false,
@@ -206,33 +195,4 @@ function readArguments(args: readonly string[]): WorkloadArguments {
       seed: values.seed === undefined ? undefined : countArgument("seed", values.seed),
     },
   };
-}
-
-function addressArgument(text: string): SocketAddress {
-  try {
-    return parseSocketAddress(text);
-  } catch (error) {
-    if (error instanceof SocketAddressError) throw new UsageError(error.message);
-    throw error;
-  }
-}
-
-/** Says what went wrong and returns the exit code; mistakes of this program are not explained away. */
-function explain(error: unknown): number {
-  if (!(error instanceof Error) || error instanceof UsageError) throw error;
-  const code = exitCodeOf(error);
-  if (code === undefined) throw error;
-  console.error(`postcopy: ${error.message}`);
-  return code;
-}
-
-function exitCodeOf(error: Error): number | undefined {
-  if (error instanceof Interrupted) return ExitCode.INTERRUPTED;
-  if (error instanceof UnsupportedPlatformError) return ExitCode.FAILED;
-  if (error instanceof SocketAddressError) return ExitCode.CANNOT_LISTEN;
-  if (error instanceof SyscallError) {
-    return ["bind", "listen"].includes(error.syscall) ? ExitCode.CANNOT_LISTEN : ExitCode.FAILED;
-  }
-  if (error.name === "MigrationError" || error.name === "ProtocolError") return ExitCode.FAILED;
-  return undefined;
 }

@@ -5,6 +5,7 @@ import { UnsupportedPlatformError } from "../ffi/platform.ts";
 import { SocketAddressError } from "../ffi/socket_address.ts";
 import { UsageError } from "../migration/command/arguments.ts";
 import { MigrationError } from "../migration/migration_error.ts";
+import { WorkerThreadError } from "../migration/threads/worker_thread.ts";
 import { ImageError } from "./image/image.ts";
 
 /** Exit codes of `server/main.ts`. */
@@ -46,6 +47,8 @@ export function exitCodeOf(error: Error): number | undefined {
   if (error instanceof MigrationError || error instanceof UnsupportedPlatformError) {
     return ExitCode.FAILED;
   }
+  // Reading the worker's module takes a permission.
+  if (error instanceof WorkerThreadError && error.code === "CANNOT_RUN") return ExitCode.USAGE;
   // A thread's: it crossed as plain data, with its name.
   return error.name === "ProtocolError" ? ExitCode.FAILED : undefined;
 }

@@ -60,7 +60,15 @@ export class WorkerThread<I, M> {
     worker.onerror = (event) => {
       event.preventDefault();
       worker.terminate();
-      reject(new Error(`Worker thread ${entry.pathname} failed: ${event.message}`));
+      const message = `Cannot run worker thread ${entry.pathname}: ${event.message}`;
+      reject(
+        new WorkerThreadError({
+          name: "WorkerThreadError",
+          code: "CANNOT_RUN",
+          message,
+          stack: undefined,
+        }),
+      );
     };
     promise.then(this.#loaded.resolve, this.#loaded.reject);
     this.#loaded.promise.catch(() => {});
