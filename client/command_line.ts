@@ -29,13 +29,6 @@ export class Interrupted extends Error {
   }
 }
 
-/** Returns what was thrown first, when ending things afterwards failed too. */
-export function firstError(error: unknown): unknown {
-  let first = error;
-  while (first instanceof SuppressedError) first = first.suppressed;
-  return first;
-}
-
 /**
  * Returns the exit code for what a command threw, whose message is for the user; undefined for a
  * mistake of this program.

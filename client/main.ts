@@ -1,11 +1,10 @@
-// deno-lint-ignore-file no-console -- a command
 /** The destination side's command line. */
 
-import { UsageError } from "../migration/command/arguments.ts";
-import { ExitCode, exitCodeOf, firstError } from "./command_line.ts";
+import { runCommandLine } from "../migration/command/run.ts";
+import { ExitCode, exitCodeOf } from "./command_line.ts";
 import { workloadCommand } from "./workload_command.ts";
 
-const USAGE = `postcopy, the destination side: runs a machine whose memory arrives on demand
+const usage = `postcopy, the destination side: runs a machine whose memory arrives on demand
 
   deno run -A client/main.ts workload --listen tcp:HOST:PORT [options]
       Receives a workload guest: threads that use all the memory, and know what it must hold.
@@ -26,30 +25,9 @@ When all memory is here the guest is stopped and every byte of it is checked.
 Exit codes: 0 every byte is right, 1 the migration failed or a byte is wrong, 2 wrong usage,
 4 the address cannot be listened at, 130 interrupted.`;
 
-async function main(args: readonly string[]): Promise<number> {
-  const [command, ...rest] = args;
-  try {
-    switch (command) {
-      case "workload":
-        return await workloadCommand(rest);
-      case undefined:
-      case "--help":
-      case "-h":
-      case "help":
-        console.log(USAGE);
-        return command === undefined ? ExitCode.USAGE : ExitCode.DONE;
-      default:
-        throw new UsageError(`Unknown command: ${command}: use workload`);
-    }
-  } catch (thrown) {
-    const error = firstError(thrown);
-    const code = error instanceof Error ? exitCodeOf(error) : undefined;
-    if (code === undefined) throw error;
-    console.error(`postcopy: ${(error as Error).message}`);
-    if (error instanceof UsageError) console.error("postcopy: --help lists what there is");
-    return code;
-  }
+if (import.meta.main) {
+  const commands = { workload: workloadCommand };
+  const line = { usage, commands, usageCode: ExitCode.USAGE, exitCodeOf };
+  // Ends at once, though a thread may be held on a page that never comes.
+  Deno.exit(await runCommandLine(line, Deno.args));
 }
-
-// Ends at once, though a thread may be held on a page that never comes.
-if (import.meta.main) Deno.exit(await main(Deno.args));

@@ -1,12 +1,11 @@
-// deno-lint-ignore-file no-console -- a command
 /** The source side's command line. */
 
+import { runCommandLine } from "../migration/command/run.ts";
+import { ExitCode, exitCodeOf } from "./command_line.ts";
 import { inspectCommand } from "./inspect_command.ts";
 import { serveCommand } from "./serve_command.ts";
-import { UsageError } from "../migration/command/arguments.ts";
-import { ExitCode, exitCodeOf } from "./command_line.ts";
 
-const USAGE = `postcopy, the source side: serves a machine's memory to a destination on demand
+const usage = `postcopy, the source side: serves a machine's memory to a destination on demand
 
   deno run -A server/main.ts serve IMAGE --to tcp:HOST:PORT [options]
       Runs the machine in IMAGE at the destination and sends its pages, those it asks for first.
@@ -27,30 +26,8 @@ IMAGE is a captured QEMU stream (migrate "exec:cat > IMAGE") or a raw memory fil
 Exit codes: 0 done, 1 the migration failed, 2 wrong usage, 3 the image cannot be used,
 4 the destination cannot be reached, 130 interrupted.`;
 
-async function main(args: readonly string[]): Promise<number> {
-  const [command, ...rest] = args;
-  try {
-    switch (command) {
-      case "serve":
-        return await serveCommand(rest);
-      case "inspect":
-        return await inspectCommand(rest);
-      case undefined:
-      case "--help":
-      case "-h":
-      case "help":
-        console.log(USAGE);
-        return command === undefined ? ExitCode.USAGE : ExitCode.DONE;
-      default:
-        throw new UsageError(`Unknown command: ${command}: use serve or inspect`);
-    }
-  } catch (error) {
-    const code = error instanceof Error ? exitCodeOf(error) : undefined;
-    if (code === undefined) throw error;
-    console.error(`postcopy: ${(error as Error).message}`);
-    if (error instanceof UsageError) console.error("postcopy: --help lists what there is");
-    return code;
-  }
+if (import.meta.main) {
+  const commands = { serve: serveCommand, inspect: inspectCommand };
+  const line = { usage, commands, usageCode: ExitCode.USAGE, exitCodeOf };
+  Deno.exit(await runCommandLine(line, Deno.args));
 }
-
-if (import.meta.main) Deno.exit(await main(Deno.args));
