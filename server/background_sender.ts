@@ -35,6 +35,8 @@ const LARGEST_BATCH = 256;
 // segments would wait for the peer's delayed acknowledgement.
 const ON_THE_WIRE = 16 * 1024;
 const SEGMENTS_ON_THE_WIRE = 2;
+/** Pages in a batch while faults come over a slow link, where a batch is a queue of its own. */
+const BATCH_ON_THE_WIRE = 8;
 /** Nanoseconds without a request after which the stream may fill the link again. */
 const QUIET = 10e6;
 /** Nanoseconds between two looks at what is on the wire. */
@@ -198,8 +200,10 @@ export class BackgroundSender implements Disposable {
   /** Lets the link's queue run empty, for the pages that are asked for meanwhile. */
   #yieldWire(now: number): void {
     const end = now + LONGEST_YIELD;
-    while (unacknowledged(this.#init.mainFd) > this.#wireLimit && !this.#state.stopped) {
-      if (this.#nap(WIRE_INTERVAL)) return;
+    for (let naps = 0; unacknowledged(this.#init.mainFd) > this.#wireLimit; naps++) {
+      // More than one: the link, and not the acknowledgement, takes that long.
+      if (naps === 2) this.#batch = BATCH_ON_THE_WIRE;
+      if (this.#state.stopped || this.#nap(WIRE_INTERVAL)) return;
       if (monotonicNanoseconds() > end) return;
     }
   }

@@ -40,6 +40,16 @@ const ROUNDS_BEFORE = 2;
 /** Rounds of the guest afterwards, in which it checks all of its working set, and times its touches. */
 const ROUNDS_AFTER = 3;
 
+/** The guest found a page that does not hold what it wrote there. */
+export class WrongMemoryError extends Error {
+  override readonly name = "WrongMemoryError";
+
+  /** @param line what the guest printed */
+  constructor(line: string) {
+    super(`Guest found wrong memory: ${line}`);
+  }
+}
+
 /** Reads the figures from the destination's events, in the same way whatever the source. */
 async function figures(destination: Qemu, round: number): Promise<RestoreFigures> {
   const arrival = async (name: string, status?: string): Promise<number> => {
@@ -53,7 +63,8 @@ async function figures(destination: Qemu, round: number): Promise<RestoreFigures
   const latency = faultLatency(info);
   await waitForRound(destination, round);
   const { text, lines } = destination.serial;
-  if (text.includes("BAD")) throw new Error(`Guest found wrong memory: ${text}`);
+  const wrong = /BAD[^\r\n]*/.exec(text);
+  if (wrong !== null) throw new WrongMemoryError(wrong[0]);
   const seen = guestSeenLatency(lines.items);
   return {
     running: await arrival("RESUME") - heard,
