@@ -3,6 +3,7 @@
 import { runCommandLine } from "../migration/command/run.ts";
 import { ExitCode, exitCodeOf } from "./command_line.ts";
 import { workloadCommand } from "./workload_command.ts";
+import { workloadImageCommand } from "./workload_image_command.ts";
 
 const usage = `postcopy, the destination side: runs a machine whose memory arrives on demand
 
@@ -21,12 +22,18 @@ const usage = `postcopy, the destination side: runs a machine whose memory arriv
       --spin MICROSECONDS    look for page faults so long before sleeping; default 0
       --json                 print JSON objects, one a line: listening, progress, paused, result
 
+  deno run -A client/main.ts workload-image FILE [options]
+      Makes a saved workload guest, for server/main.ts serve: FILE, FILE.json, FILE.devices.
+      --size BYTES           of its memory (suffix K, M or G); default 512M
+      --seed N               what its content is made from; default 1
+      --zero-every N         one page in N is zero; 0 for none; default 4
+
 When all memory is here the guest is stopped and every byte of it is checked.
 Exit codes: 0 every byte is right, 1 the migration failed or a byte is wrong, 2 wrong usage,
 4 the address cannot be listened at, 130 interrupted.`;
 
 if (import.meta.main) {
-  const commands = { workload: workloadCommand };
+  const commands = { workload: workloadCommand, "workload-image": workloadImageCommand };
   const line = { usage, commands, usageCode: ExitCode.USAGE, exitCodeOf };
   // Ends at once, though a thread may be held on a page that never comes.
   Deno.exit(await runCommandLine(line, Deno.args));

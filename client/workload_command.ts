@@ -125,11 +125,7 @@ function jsonReporter(): Reporter {
 }
 
 function textReporter(): Reporter {
-  const line = new ProgressLine(
-    (text) => Deno.stderr.writeSync(new TextEncoder().encode(text)),
-    Deno.stderr.isTerminal(),
-    () => Deno.stderr.isTerminal() ? Deno.consoleSize().columns : 80,
-  );
+  const line = ProgressLine.on(Deno.stderr);
   return {
     event: (event) => {
       switch (event.event) {

@@ -48,6 +48,10 @@ interface Settings {
 }
 
 function readSettings(args: readonly string[]): Settings {
+  if (args.includes("--help")) {
+    console.log(USAGE);
+    Deno.exit(0);
+  }
   const { values, positionals } = parseCommand(args, {
     size: { type: "string" },
     threads: { type: "string" },
@@ -71,11 +75,7 @@ function program(name: string): string {
   return new URL(`../${name}`, import.meta.url).pathname;
 }
 
-const line = new ProgressLine(
-  (text) => Deno.stdout.writeSync(new TextEncoder().encode(text)),
-  Deno.stdout.isTerminal(),
-  () => Deno.stdout.isTerminal() ? Deno.consoleSize().columns : 80,
-);
+const line = ProgressLine.on(Deno.stdout);
 
 /** Moves the guest in an image; both processes have ended when this returns. */
 async function migrate(

@@ -48,6 +48,10 @@ interface Settings {
 }
 
 function readSettings(args: readonly string[]): Settings {
+  if (args.includes("--help")) {
+    console.log(USAGE);
+    Deno.exit(0);
+  }
   const { values, positionals } = parseCommand(args, {
     memory: { type: "string" },
     bandwidth: { type: "string" },

@@ -1,7 +1,7 @@
 /** Memory mappings: native memory with one owner, seen from any thread by its address. */
 
 import { cString, errno, libc } from "./libc.ts";
-import { SyscallError } from "./errno.ts";
+import { Errno, SyscallError } from "./errno.ts";
 
 // From include/uapi/asm-generic/mman-common.h, mman.h, memfd.h and fcntl.h; equal on x86-64 and aarch64.
 const PROT_READ = 1;
@@ -144,7 +144,11 @@ export class MappedMemory implements Disposable {
    */
   static file(path: string, length: number): MappedMemory {
     const fd = libc().open(cString(path), O_RDONLY | O_CLOEXEC, 0);
-    if (fd < 0) throw new SyscallError("open", errno(), path);
+    if (fd < 0) {
+      const code = errno();
+      const remedy = code === Errno.EACCES ? "give this user read permission" : undefined;
+      throw new SyscallError("open", code, path, remedy);
+    }
     try {
       // Private and read-only: the image can never be written through this mapping.
       return new MappedMemory(map(length, PROT_READ, MAP_PRIVATE, fd, path), length, -1);

@@ -1,6 +1,7 @@
 /** Socket addresses as QEMU's migration URIs write them, and as the kernel takes them. */
 
 import { lookup } from "node:dns/promises";
+import { isIP } from "node:net";
 
 /** Where a migration stream goes: `tcp:HOST:PORT` or `unix:PATH`. */
 export type SocketAddress =
@@ -92,16 +93,28 @@ export async function resolveSocketAddress(address: SocketAddress): Promise<Sock
     bytes.set(path, 2);
     return { family: AddressFamily.UNIX, bytes };
   }
-  let found: { address: string; family: number };
-  try {
-    found = await lookup(address.host);
-  } catch (cause) {
-    if (cause instanceof Deno.errors.NotCapable) throw cause; // says which flag is missing
-    throw new SocketAddressError("UNKNOWN_HOST", `Unknown host: ${address.host}`, { cause });
-  }
+  const found = await lookUpHost(address.host);
   return found.family === 6
     ? ipv6Sockaddr(found.address, address.port)
     : ipv4Sockaddr(found.address, address.port);
+}
+
+async function lookUpHost(host: string): Promise<{ address: string; family: number }> {
+  const family = isIP(host);
+  if (family !== 0) return { address: host, family };
+  // The lookup itself would say no more than that there is no such host.
+  if (Deno.permissions.querySync({ name: "net", host }).state !== "granted") {
+    throw new Deno.errors.NotCapable(
+      `Requires net access to look up "${host}", run again with --allow-net, or write its address`,
+    );
+  }
+  try {
+    return await lookup(host);
+  } catch (cause) {
+    throw new SocketAddressError("UNKNOWN_HOST", `Unknown host: ${host}: check the name`, {
+      cause,
+    });
+  }
 }
 
 function ipv4Sockaddr(host: string, port: number): Sockaddr {

@@ -42,6 +42,7 @@ export function exitCodeOf(error: Error): number | undefined {
   }
   if (error instanceof DOMException && error.name === "TimeoutError") return ExitCode.UNREACHABLE;
   if (error instanceof SyscallError) {
+    if (error.syscall === "open") return ExitCode.BAD_IMAGE;
     return error.syscall === "connect" ? ExitCode.UNREACHABLE : ExitCode.FAILED;
   }
   if (error instanceof MigrationError || error instanceof UnsupportedPlatformError) {

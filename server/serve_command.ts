@@ -52,7 +52,7 @@ export async function serveCommand(args: readonly string[]): Promise<number> {
   const onSignal = () => abort.abort(new Interrupted());
   for (const signal of ["SIGINT", "SIGTERM"] as const) Deno.addSignalListener(signal, onSignal);
   try {
-    const line = newProgressLine();
+    const line = ProgressLine.on(Deno.stderr);
     using image = await openImage(path, {
       signal: abort.signal,
       onProgress: (done, total) => line.update(`Indexing ${path}: ${formatShare(done, total)}`),
@@ -126,22 +126,33 @@ async function serve(
   );
   try {
     await source.run();
+    line.clear();
+    const statistics = source.statistics();
+    console.log(json ? JSON.stringify(statistics) : summaryText(statistics));
+    return ExitCode.DONE;
+  } catch (error) {
+    line.clear();
+    const statistics = source.statistics();
+    // QEMU's name for the reason.
+    if (json) {
+      console.log(JSON.stringify({ ...statistics, "error-desc": (error as Error).message }));
+    }
+    const lost = lossText(statistics);
+    if (lost !== undefined) console.error(lost);
+    throw error;
   } finally {
     clearInterval(progress);
-    line.clear();
-    if (json) console.log(JSON.stringify(source.statistics()));
   }
-  if (!json) console.log(summaryText(source.statistics()));
-  return ExitCode.DONE;
 }
 
-function newProgressLine(): ProgressLine {
-  const terminal = Deno.stderr.isTerminal();
-  return new ProgressLine(
-    (text) => Deno.stderr.writeSync(new TextEncoder().encode(text)),
-    terminal,
-    () => terminal ? Deno.consoleSize().columns : 80,
-  );
+/** What became of the guest, when it ran before the migration failed. */
+function lossText(statistics: SourceStatistics): string | undefined {
+  if (statistics["time-to-run"] === undefined) return undefined;
+  const missing = statistics.ram.remaining / statistics.ram["page-size"];
+  return `The guest ran at the destination already and lacks at least ${
+    formatCount(missing)
+  } pages ` +
+    "there: end it there; another serve starts it from the image again";
 }
 
 function progressText(statistics: SourceStatistics): string {

@@ -17,7 +17,9 @@ export function parseCommand<T extends NonNullable<ParseArgsConfig["options"]>>(
   try {
     return parseArgs({ args: [...args], options, allowPositionals: true, strict: true });
   } catch (error) {
-    throw new UsageError(error instanceof Error ? error.message : String(error));
+    const message = error instanceof Error ? error.message : String(error);
+    const unknown = /^Unknown option '([^']*)'/.exec(message)?.[1];
+    throw new UsageError(unknown === undefined ? message : `Unknown option: ${unknown}`);
   }
 }
 
@@ -28,7 +30,11 @@ export function parseCommand<T extends NonNullable<ParseArgsConfig["options"]>>(
  */
 export function bytesArgument(flag: string, text: string): number {
   const match = /^(\d+(?:\.\d+)?)([KMG]?)$/i.exec(text);
-  if (match === null) throw new UsageError(`No number of bytes after --${flag}: ${text}`);
+  if (match === null) {
+    throw new UsageError(
+      `No number of bytes after --${flag}: ${text}: write for example 512M or 1.5G`,
+    );
+  }
   const power = " KMG".indexOf((match[2] || " ").toUpperCase());
   return Math.floor(Number(match[1]) * 1024 ** power);
 }

@@ -48,7 +48,9 @@ export class TestPattern implements TestPatternSettings {
       throw new RangeError(`Seed is no 32-bit number: ${seed}`);
     }
     if (!Number.isInteger(zeroEvery) || zeroEvery < 0) {
-      throw new RangeError(`Share of zero pages is not 0 or "one in N": ${zeroEvery}`);
+      throw new RangeError(
+        `zeroEvery is no whole number (0 for no zero pages, N for one in N): ${zeroEvery}`,
+      );
     }
     this.seed = seed;
     this.zeroEvery = zeroEvery;

@@ -26,6 +26,18 @@ export class ProgressLine {
     this.#columns = columns;
   }
 
+  /** A progress line on one of this process's streams. */
+  static on(stream: typeof Deno.stdout | typeof Deno.stderr): ProgressLine {
+    const terminal = stream.isTerminal();
+    const encoder = new TextEncoder();
+    return new ProgressLine(
+      (text) => stream.writeSync(encoder.encode(text)),
+      terminal,
+      // A terminal without a size says 0.
+      () => terminal && Deno.consoleSize().columns || 80,
+    );
+  }
+
   /** Shows a text without a line end instead of the one before. */
   update(text: string): void {
     const cut = this.#terminal

@@ -7,7 +7,7 @@ import { requireUnchanged, stampImage } from "./file_stamp.ts";
 import { foreignFormat, isStream } from "./file_kind.ts";
 import type { Image } from "./image.ts";
 import { ImageError, TRUNCATED_REMEDY } from "./image_error.ts";
-import { descriptionPath, isRawDescription } from "./raw_description.ts";
+import { describeBadJson, descriptionPath, isRawDescription } from "./raw_description.ts";
 import { openRaw } from "./raw_image.ts";
 
 /** How to open an image. The first opening of a captured stream reads all of it. */
@@ -46,6 +46,15 @@ export async function openImage(path: string, options: OpenImageOptions = {}): P
     }
     const head = memory.bytes(0, Math.min(16, memory.length)).slice();
     if (isStream(head)) return await openCapture(path, memory, stamp, options);
+    const problem = description === undefined ? undefined : describeBadJson(description);
+    if (problem !== undefined) {
+      throw new ImageError(
+        "bad-description",
+        path,
+        `Description that is no JSON (${problem}): ${descriptionPath(path)}`,
+        "correct that file",
+      );
+    }
     throw foreignFormat(path, head);
   } catch (error) {
     memory.close();

@@ -35,11 +35,21 @@ export function descriptionPath(path: string): string {
 
 /** Whether JSON text is meant to describe a raw image: a file of that name may be something else. */
 export function isRawDescription(text: string): boolean {
+  return (parseJson(text) as { format?: unknown } | null | undefined)?.format === FORMAT;
+}
+
+/** Returns why a file beside an image describes nothing, for people; undefined when it is JSON. */
+export function describeBadJson(text: string): string | undefined {
   try {
-    return (JSON.parse(text) as { format?: unknown } | null)?.format === FORMAT;
-  } catch {
-    return false;
+    JSON.parse(text);
+    return undefined;
+  } catch (error) {
+    return (error as Error).message;
   }
+}
+
+function parseJson(text: string): unknown {
+  return describeBadJson(text) === undefined ? JSON.parse(text) : undefined;
 }
 
 /**

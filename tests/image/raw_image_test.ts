@@ -137,11 +137,20 @@ Deno.test("openImage refuses a raw file whose device sections are cut off", asyn
 
 Deno.test("openImage takes JSON beside a file for a description only when it is one", async () => {
   await withDirectory(async (directory) => {
-    for (const text of ["not JSON", "null", "{}", '{"format":"other"}']) {
+    for (const text of ["null", "{}", '{"format":"other"}']) {
       const path = await writeImage(directory, text);
       const error = await assertRejects(() => openImage(path), ImageError);
       assertEquals(error.code, "not-an-image");
     }
+  });
+});
+
+Deno.test("openImage says why a description beside a file is no JSON", async () => {
+  await withDirectory(async (directory) => {
+    const path = await writeImage(directory, '{ "format": "postcopy-raw", ');
+    const error = await assertRejects(() => openImage(path), ImageError);
+    assertEquals(error.code, "bad-description");
+    assertStringIncludes(error.message, `${path}.json`);
   });
 });
 

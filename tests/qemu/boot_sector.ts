@@ -73,7 +73,8 @@ export interface RoundLine {
  *
  * @example
  * ```ts no-assert
- * await Deno.writeFile("boot.img", buildBootSector({ workingSetMiB: 32, order: "sequential" }));
+ * const sector = buildBootSector({ workingSetMiB: 32, order: "sequential" });
+ * if (sector.length !== 512) throw new Error("not a sector");
  * ```
  */
 export function buildBootSector(options: GuestOptions = {}): Uint8Array<ArrayBuffer> {
