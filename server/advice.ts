@@ -1,4 +1,4 @@
-/** What to do about a destination that did not start the machine. */
+/** What to do about a migration that failed, before and after the machine ran. */
 
 import { MigrationError } from "../migration/migration_error.ts";
 import type { Mode } from "./mode.ts";
@@ -25,3 +25,19 @@ export function withAdvice(error: unknown, machine: string, mode: Mode): unknown
 }
 
 const ADVISED = new Set<string>(["CONNECTION_LOST", "PEER_FAILED", "STALLED"]);
+
+/**
+ * Says what became of a guest that ran before its migration ended: it cannot go on without the source.
+ *
+ * @param missing pages that were not sent; more may have been lost on the way
+ */
+export function lossOf(missing: number): string {
+  return `the guest ran at the destination already and lacks at least ${missing} pages there: end it, ` +
+    "another serve starts it from the image again";
+}
+
+/** Adds {@linkcode lossOf} to an error; errors of another kind stay as they are. */
+export function withLoss(error: unknown, missing: number): unknown {
+  if (!(error instanceof MigrationError)) return error;
+  return new MigrationError(error.code, `${error.message}: ${lossOf(missing)}`, { cause: error });
+}

@@ -22,6 +22,7 @@ import {
   formatRate,
   formatShare,
 } from "../migration/report/units.ts";
+import { lossOf } from "./advice.ts";
 import { ExitCode, imageArgument, Interrupted } from "./command_line.ts";
 import { type Image, openImage } from "./image/image.ts";
 import { MODES } from "./mode.ts";
@@ -137,22 +138,13 @@ async function serve(
     if (json) {
       console.log(JSON.stringify({ ...statistics, "error-desc": (error as Error).message }));
     }
-    const lost = lossText(statistics);
-    if (lost !== undefined) console.error(lost);
+    if (error instanceof Interrupted && statistics["time-to-run"] !== undefined) {
+      console.error(`postcopy: ${lossOf(statistics.ram.remaining / statistics.ram["page-size"])}`);
+    }
     throw error;
   } finally {
     clearInterval(progress);
   }
-}
-
-/** What became of the guest, when it ran before the migration failed. */
-function lossText(statistics: SourceStatistics): string | undefined {
-  if (statistics["time-to-run"] === undefined) return undefined;
-  const missing = statistics.ram.remaining / statistics.ram["page-size"];
-  return `The guest ran at the destination already and lacks at least ${
-    formatCount(missing)
-  } pages ` +
-    "there: end it there; another serve starts it from the image again";
 }
 
 function progressText(statistics: SourceStatistics): string {

@@ -9,7 +9,7 @@ import { PageBitmap } from "../migration/memory/page_bitmap.ts";
 import { Ring } from "../migration/threads/ring.ts";
 import { WorkerThread } from "../migration/threads/worker_thread.ts";
 import { Answers, untilAborted } from "./answers.ts";
-import { withAdvice } from "./advice.ts";
+import { withAdvice, withLoss } from "./advice.ts";
 import type { BackgroundThreadInit } from "./background_worker.ts";
 import { encodeOpening, encodeSwitchover, PING } from "./control_stream.ts";
 import type { Image } from "./image/image.ts";
@@ -159,7 +159,9 @@ export class Source implements AsyncDisposable {
       const cancelled = this.#signal?.aborted || this.#closed !== undefined;
       this.#status = cancelled ? "cancelled" : "failed";
       const started = this.#state.guestLoaded;
-      throw started ? error : withAdvice(error, this.#image.machine, this.#mode);
+      throw started
+        ? withLoss(error, this.#dirty.count())
+        : withAdvice(error, this.#image.machine, this.#mode);
     } finally {
       this.#times.ended = monotonicNanoseconds();
       await this.close();
