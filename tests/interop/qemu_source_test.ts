@@ -32,7 +32,8 @@ for (const { name, binary, skip } of await testedQemus()) {
         await using destination = new Destination({ guest });
         const to = await destination.listen(LOOPBACK);
         await setCapabilities(qemu, { "postcopy-ram": true, "postcopy-preempt": preempt });
-        await setParameters(qemu, { "max-bandwidth": 1e12 });
+        // Precopy must not be done before it is told to switch.
+        await setParameters(qemu, { "max-bandwidth": 4 << 20, "max-postcopy-bandwidth": 0 });
         const since = qemu.qmp.events.items.length;
         await qemu.execute("migrate", { uri: formatSocketAddress(to) });
         await qemu.execute("migrate-start-postcopy");

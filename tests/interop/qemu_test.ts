@@ -113,7 +113,10 @@ for (const { name, binary, skip } of await testedQemus()) {
       const destination = await startGuest({ binary, incoming: true });
       try {
         await waitForRound(source, 2);
-        const stats = await liveMigrate(source, destination, { preempt });
+        const stats = await liveMigrate(source, destination, {
+          preempt,
+          maxBandwidth: 4 << 20,
+        });
         await waitForRound(destination, 4);
         assertEquals(stats.source.status, "completed");
         assert(stats.destination.resumed < stats.destination.total);

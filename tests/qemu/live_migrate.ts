@@ -49,6 +49,11 @@ export interface LiveMigrateStats {
 export interface LiveMigrateOptions extends PostcopyOptions {
   /** Bytes/s of the background stream after the switchover. Default 0, QEMU's own: no limit. */
   maxPostcopyBandwidth?: number;
+  /**
+   * Bytes/s before the switchover. Default no limit: then a small guest may be all copied before it
+   * is told to switch.
+   */
+  maxBandwidth?: number;
 }
 
 /**
@@ -72,7 +77,7 @@ export async function liveMigrate(
   const port = await listenForPostcopy(destination, { preempt });
   await setCapabilities(source, { "postcopy-ram": true, "postcopy-preempt": preempt });
   await setParameters(source, {
-    "max-bandwidth": UNLIMITED_BANDWIDTH,
+    "max-bandwidth": options.maxBandwidth ?? UNLIMITED_BANDWIDTH,
     "max-postcopy-bandwidth": options.maxPostcopyBandwidth ?? 0,
   });
   const since = source.qmp.events.items.length;
