@@ -7,6 +7,7 @@ import { PollEvents, PollSet } from "../ffi/poll.ts";
 import { receive, sendFrom } from "../ffi/socket_calls.ts";
 import { RegisterMode, registerRange } from "../ffi/userfaultfd.ts";
 import { PageBitmap } from "../migration/memory/page_bitmap.ts";
+import type { RamLayout } from "../migration/memory/ram_layout.ts";
 import type { Command } from "../migration/protocol/command.ts";
 import type { Configuration } from "../migration/protocol/configuration.ts";
 import type { DiscardCommand } from "../migration/protocol/discard.ts";
@@ -86,6 +87,7 @@ export class MainChannel implements StreamHandler, Disposable {
   #targetPageSize = 4096;
   #advised = false;
   #blocks: ListeningBlocks | undefined;
+  #layout: RamLayout | undefined;
   #received: PageBitmap | undefined;
   #sink: PageSink | undefined;
   #listening = false;
@@ -346,6 +348,7 @@ export class MainChannel implements StreamHandler, Disposable {
     const received = new PageBitmap(map.layout.pageLimit);
     const requested = new PageBitmap(map.layout.pageLimit);
     this.#blocks = { mapped, received: received.buffer, requested: requested.buffer };
+    this.#layout = map.layout;
     this.#received = received;
     this.#tell({ kind: "blocks", blocks: this.#blocks });
     const onLanded = (page: number) => {
@@ -360,7 +363,7 @@ export class MainChannel implements StreamHandler, Disposable {
     if (this.#blocks === undefined || this.#listening) {
       throw new MigrationError("BAD_PEER", "Discard before the RAM blocks or after LISTEN");
     }
-    const dropped = discardRanges(this.#blocks.mapped, this.#received!, command);
+    const dropped = discardRanges(this.#blocks.mapped, this.#layout!, this.#received!, command);
     this.#state.addReceived(-dropped);
   }
 

@@ -14,6 +14,7 @@ import {
   parseCommand,
   UsageError,
 } from "../migration/command/arguments.ts";
+import { onInterrupt } from "../migration/command/interrupt.ts";
 import { ProgressLine } from "../migration/report/progress_line.ts";
 import { ExitCode, Interrupted } from "./command_line.ts";
 import { Destination } from "./destination.ts";
@@ -52,16 +53,12 @@ export async function workloadCommand(args: readonly string[]): Promise<number> 
   const settings = readArguments(args);
   const interrupted = Promise.withResolvers<never>();
   interrupted.promise.catch(() => {}); // may come when nobody waits for it
-  const onSignal = () => interrupted.reject(new Interrupted());
-  for (const signal of ["SIGINT", "SIGTERM"] as const) Deno.addSignalListener(signal, onSignal);
+  using _interrupt = onInterrupt(() => interrupted.reject(new Interrupted()));
   const reporter = settings.json ? jsonReporter() : textReporter();
   try {
     return await receive(settings, reporter, interrupted.promise);
   } finally {
     reporter.end();
-    for (const signal of ["SIGINT", "SIGTERM"] as const) {
-      Deno.removeSignalListener(signal, onSignal);
-    }
   }
 }
 

@@ -26,6 +26,7 @@ import { ProgressLine } from "../migration/report/progress_line.ts";
 import { formatBytes, formatCount, formatDuration } from "../migration/report/units.ts";
 import type { SourceStatistics } from "../server/mod.ts";
 import { ChildProcess } from "./child_process.ts";
+import { stopSignal } from "./stop_signal.ts";
 
 const USAGE = `deno task demo [options]
   --size BYTES        memory of the guest (suffix K, M or G); default 512M
@@ -158,17 +159,6 @@ function abortion(signal: AbortSignal): Promise<never> {
   if (signal.aborted) reject(signal.reason);
   promise.catch(() => {}); // may come when nobody waits for it
   return promise;
-}
-
-/** Aborts on Ctrl-C and the like, and when the time is up. */
-function stopSignal(timeout: number): AbortSignal {
-  const controller = new AbortController();
-  const stop = (why: string): void => controller.abort(new Error(why));
-  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
-    Deno.addSignalListener(signal, () => stop(`Interrupted by ${signal}`));
-  }
-  setTimeout(() => stop(`Not done after ${timeout / 1000} s`), timeout);
-  return controller.signal;
 }
 
 async function main(args: readonly string[]): Promise<number> {

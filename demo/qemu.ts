@@ -24,6 +24,7 @@ import { listenForPostcopy, waitForMigration } from "../tests/qemu/migration.ts"
 import { whyNoQemu } from "../tests/qemu/qemu_binary.ts";
 import type { Qemu } from "../tests/qemu/qemu.ts";
 import { ChildProcess } from "./child_process.ts";
+import { stopSignal } from "./stop_signal.ts";
 
 const USAGE = `deno task demo:qemu [options]
   --memory MIB        what the guest changes again and again: a power of two; default 64
@@ -215,17 +216,6 @@ async function demo({ machine, bandwidth }: Settings, signal: AbortSignal): Prom
   } finally {
     await Deno.remove(directory, { recursive: true });
   }
-}
-
-/** Aborts on Ctrl-C and the like, and when the time is up. */
-function stopSignal(timeout: number): AbortSignal {
-  const controller = new AbortController();
-  const stop = (why: string): void => controller.abort(new Error(why));
-  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
-    Deno.addSignalListener(signal, () => stop(`Interrupted by ${signal}`));
-  }
-  setTimeout(() => stop(`Not done after ${timeout / 1000} s`), timeout);
-  return controller.signal;
 }
 
 async function main(args: readonly string[]): Promise<number> {

@@ -12,7 +12,6 @@ const MAP_ANONYMOUS = 0x20;
 const MAP_NORESERVE = 0x4000;
 const MADV_DONTNEED = 4;
 const MADV_REMOVE = 9;
-const MADV_HUGEPAGE = 14;
 const MADV_NOHUGEPAGE = 15;
 const MADV_POPULATE_WRITE = 23;
 const MFD_CLOEXEC = 1;
@@ -199,11 +198,6 @@ export class MappedMemory implements Disposable {
   /** Backs every page now, so that later touches cost no allocation (benchmarks warm up so). */
   populate(): void {
     advise(this.address, this.length, MADV_POPULATE_WRITE, "MADV_POPULATE_WRITE");
-  }
-
-  /** Asks for transparent huge pages where the kernel grants them. */
-  adviseHugePages(): void {
-    advise(this.address, this.length, MADV_HUGEPAGE, "MADV_HUGEPAGE");
   }
 
   /**

@@ -89,15 +89,6 @@ export class Socket implements Disposable {
   }
 
   /**
-   * Ends the connection with ETIMEDOUT when sent data stays unacknowledged for so long.
-   *
-   * @param milliseconds TCP_USER_TIMEOUT
-   */
-  setUserTimeout(milliseconds: number): void {
-    setOption(this.#fd, SocketOption.USER_TIMEOUT, milliseconds);
-  }
-
-  /**
    * Sends all bytes, waiting for room as long as it takes.
    *
    * @throws {SyscallError} when the peer has gone

@@ -25,7 +25,6 @@ export const SocketOption = {
   SEND_BUFFER: [SOL_SOCKET, 7],
   RECEIVE_BUFFER: [SOL_SOCKET, 8],
   NO_DELAY: [IPPROTO_TCP, 1],
-  USER_TIMEOUT: [IPPROTO_TCP, 18],
   NOT_SENT_LOW_WATER: [IPPROTO_TCP, 25],
 } as const;
 

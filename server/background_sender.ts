@@ -130,13 +130,13 @@ export class BackgroundSender implements Disposable {
     records.end();
     // Said before it is sent: the destination's SHUT may overtake the return from the call.
     this.#state.setBackgroundEnded();
-    if (!this.#send(this.#main, records)) return false;
+    if (!this.#main.send(records.gather)) return false;
     if (this.#init.mode === "preempt" && this.#init.preemptEndOfSection) {
       const preempt = this.#preemptRecords;
       preempt.begin();
       preempt.endRecords();
       preempt.end();
-      return this.#send(this.#preemptChannel(), preempt);
+      return this.#preemptChannel().send(preempt.gather);
     }
     return true;
   }
@@ -161,10 +161,6 @@ export class BackgroundSender implements Disposable {
     return this.#preempt;
   }
 
-  #send(channel: Channel, records: PageRecords): boolean {
-    return channel.send(records.gather);
-  }
-
   /** The modes vanilla and preempt: requested pages go out here, each in its turn. */
   #sendRequested(): void {
     while (!this.#requests.empty && !this.#state.stopped) {
@@ -181,7 +177,8 @@ export class BackgroundSender implements Disposable {
       if (records.pages + records.zeroPages === 0) continue;
       if (onMain) records.closeSection(this.#init.sectionId);
       records.end();
-      if (!this.#send(onMain ? this.#main : this.#preemptChannel(), records)) return;
+      const channel = onMain ? this.#main : this.#preemptChannel();
+      if (!channel.send(records.gather)) return;
       const counters = this.#state.urgent;
       counters.addPages(records.pages, records.zeroPages);
       counters.addBytes(records.byteLength);
@@ -235,7 +232,7 @@ export class BackgroundSender implements Disposable {
     if (records.pages + records.zeroPages === 0) return false;
     records.closeSection(this.#init.sectionId);
     records.end();
-    if (!this.#send(this.#main, records)) return false;
+    if (!this.#main.send(records.gather)) return false;
     const counters = this.#state.background;
     counters.addPages(records.pages, records.zeroPages);
     counters.addBytes(records.byteLength);

@@ -3,12 +3,13 @@
 import { Gather } from "../ffi/gather.ts";
 import { MappedMemory } from "../ffi/memory.ts";
 import { ELEMENT, RECORD } from "../migration/protocol/constants.ts";
+import { encodeName } from "../migration/protocol/names.ts";
+import { MAX_RECORD_HEADER_BYTES, writeRecordHeader } from "../migration/protocol/record_header.ts";
 import type { RamBlock, RamLayout } from "../migration/memory/ram_layout.ts";
 import type { PageLocator } from "./image/page_locator.ts";
 
-const TWO_TO_32 = 0x1_0000_0000;
-/** A be64 with flags, a counted name of 255 bytes, a fill byte. */
-const LARGEST_RECORD_HEAD = 8 + 256 + 1;
+/** A record's header and a zero page's fill byte. */
+const LARGEST_RECORD_HEAD = MAX_RECORD_HEADER_BYTES + 1;
 /** A section's type and id, its EOS record, its footer. */
 const SECTION_BYTES = 5 + 8 + 5;
 
@@ -42,7 +43,7 @@ export class PageRecords implements Disposable {
   constructor(layout: RamLayout, locator: PageLocator, pages: number) {
     this.#layout = layout;
     this.#locator = locator;
-    this.#names = layout.blocks.map((block) => new TextEncoder().encode(block.name));
+    this.#names = layout.blocks.map((block) => encodeName(block.name));
     this.gather = new Gather(Math.min(1024, pages * 2 + 4));
     this.#limit = pages;
     this.#arena = MappedMemory.anonymous(pages * 16 + 16 * LARGEST_RECORD_HEAD);
@@ -113,13 +114,10 @@ export class PageRecords implements Disposable {
     const block = this.#layout.blockOf(page);
     const address = this.#locator.locate(page);
     const offset = (page - block.firstPage) * this.#layout.targetPageSize;
-    let flags: number = address === 0 ? RECORD.ZERO : RECORD.PAGE;
-    const known = block === this.#lastBlock;
-    if (known) flags |= RECORD.CONTINUE;
-    this.#view.setUint32(this.#cursor, offset / TWO_TO_32);
-    this.#view.setUint32(this.#cursor + 4, (offset | flags) >>> 0);
-    this.#cursor += 8;
-    if (!known) this.#name(block);
+    const flag = address === 0 ? RECORD.ZERO : RECORD.PAGE;
+    const name = block === this.#lastBlock ? undefined : this.#nameOf(block);
+    this.#lastBlock = block;
+    this.#cursor = writeRecordHeader(this.#bytes, this.#cursor, offset, flag, name);
     if (address === 0) {
       this.#bytes[this.#cursor++] = 0;
       this.#zeroPages++;
@@ -145,12 +143,8 @@ export class PageRecords implements Disposable {
     this.close();
   }
 
-  #name(block: RamBlock): void {
-    const name = this.#names[this.#layout.blocks.indexOf(block)]!;
-    this.#bytes[this.#cursor++] = name.length;
-    this.#bytes.set(name, this.#cursor);
-    this.#cursor += name.length;
-    this.#lastBlock = block;
+  #nameOf(block: RamBlock): Uint8Array {
+    return this.#names[this.#layout.blocks.indexOf(block)]!;
   }
 
   #closePiece(): void {

@@ -14,6 +14,7 @@ import {
   secondsArgument,
   UsageError,
 } from "../migration/command/arguments.ts";
+import { onInterrupt } from "../migration/command/interrupt.ts";
 import { ProgressLine } from "../migration/report/progress_line.ts";
 import {
   formatBytes,
@@ -50,22 +51,15 @@ interface ServeArguments {
 export async function serveCommand(args: readonly string[]): Promise<number> {
   const abort = new AbortController();
   const { path, json, options } = readArguments(args, abort.signal);
-  const onSignal = () => abort.abort(new Interrupted());
-  for (const signal of ["SIGINT", "SIGTERM"] as const) Deno.addSignalListener(signal, onSignal);
-  try {
-    const line = ProgressLine.on(Deno.stderr);
-    using image = await openImage(path, {
-      signal: abort.signal,
-      onProgress: (done, total) => line.update(`Indexing ${path}: ${formatShare(done, total)}`),
-    });
-    line.clear();
-    announce(image, options.to);
-    return await serve(image, options, json, line);
-  } finally {
-    for (const signal of ["SIGINT", "SIGTERM"] as const) {
-      Deno.removeSignalListener(signal, onSignal);
-    }
-  }
+  using _interrupt = onInterrupt(() => abort.abort(new Interrupted()));
+  const line = ProgressLine.on(Deno.stderr);
+  using image = await openImage(path, {
+    signal: abort.signal,
+    onProgress: (done, total) => line.update(`Indexing ${path}: ${formatShare(done, total)}`),
+  });
+  line.clear();
+  announce(image, options.to);
+  return await serve(image, options, json, line);
 }
 
 function readArguments(args: readonly string[], signal: AbortSignal): ServeArguments {
