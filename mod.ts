@@ -7,6 +7,10 @@
 
 export { Source, type SourceOptions } from "./server/source.ts";
 export type { RamStatistics, SourceStatistics, SourceStatus } from "./server/statistics.ts";
+export { LiveRegion, type LiveRegionOptions } from "./server/live_region.ts";
+export { LiveSource, type LiveSourceOptions } from "./server/live_source.ts";
+export type { LiveRamStatistics, LiveStatistics } from "./server/live_statistics.ts";
+export type { PostcopyPolicy } from "./server/convergence.ts";
 export { type Mode, MODES } from "./server/mode.ts";
 export {
   type Image,
@@ -16,9 +20,12 @@ export {
   type OpenImageOptions,
 } from "./server/image/image.ts";
 export { Destination, type DestinationOptions } from "./client/destination.ts";
+export { ImageReceiver, type ImageReceiverOptions } from "./client/receive/image_receiver.ts";
+export type { ReceiveStatistics } from "./client/receive/receive_statistics.ts";
 export type { DestinationStatistics, DestinationStatus } from "./client/statistics.ts";
 export type { ThreadLatency } from "./client/thread_latencies.ts";
-export type { Guest, GuestBlock, GuestMemory } from "./client/guest.ts";
+export type { Guest, GuestMemory, LiveGuest } from "./migration/guest.ts";
+export type { GuestBlock } from "./migration/memory/guest_block.ts";
 export { MigrationError, type MigrationErrorCode } from "./migration/migration_error.ts";
 export { ProtocolError, type ProtocolErrorCode } from "./migration/protocol/protocol_error.ts";
 export { type Backing, MappedMemory, viewMemory } from "./ffi/memory.ts";

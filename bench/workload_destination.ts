@@ -9,8 +9,9 @@
 
 import { Destination } from "../client/destination.ts";
 import type { DestinationStatistics } from "../client/statistics.ts";
-import type { WorkloadOptions } from "../client/workload/options.ts";
-import { WorkloadGuest } from "../client/workload/workload_guest.ts";
+import type { Backing } from "../ffi/memory.ts";
+import type { WorkloadOptions } from "../workload/options.ts";
+import { WorkloadGuest } from "../workload/workload_guest.ts";
 import { answerLines, say } from "./support/bench_process.ts";
 import { cpuSeconds } from "./support/cpu_time.ts";
 
@@ -20,6 +21,8 @@ export interface DestinationSetup {
   readonly host: string;
   /** What the guest does; undefined for one that touches nothing. */
   readonly workload?: WorkloadOptions;
+  /** How its memory is backed. */
+  readonly backing?: Backing;
 }
 
 /** How it went. */
@@ -40,7 +43,10 @@ const STILL_GUEST = { load() {}, start() {}, stop() {} };
 const setup = JSON.parse(Deno.args[0]!) as DestinationSetup;
 const guest = setup.workload === undefined ? undefined : new WorkloadGuest(setup.workload);
 await guest?.ready;
-const destination = new Destination({ guest: guest ?? STILL_GUEST });
+const destination = new Destination({
+  guest: guest ?? STILL_GUEST,
+  ...setup.backing === undefined ? {} : { backing: setup.backing },
+});
 const address = await destination.listen({ transport: "tcp", host: setup.host, port: 0 });
 const before = await cpuSeconds(Deno.pid);
 say({ port: address.transport === "tcp" && address.port });

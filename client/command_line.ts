@@ -6,7 +6,7 @@ import { SocketAddressError } from "../ffi/socket_address.ts";
 import { UsageError } from "../migration/command/arguments.ts";
 import { MigrationError } from "../migration/migration_error.ts";
 import { WorkerThreadError } from "../migration/threads/worker_thread.ts";
-import { WorkloadError } from "./workload/workload_error.ts";
+import { WorkloadError } from "../workload/workload_error.ts";
 
 /** Exit codes of `client/main.ts`. */
 export const ExitCode = {

@@ -3,7 +3,6 @@
 import { monotonicNanoseconds } from "../ffi/clock.ts";
 import { Errno, errnoName } from "../ffi/errno.ts";
 import { clearEvent } from "../ffi/eventfd.ts";
-import { FaultReader } from "../ffi/fault_reader.ts";
 import { MappedMemory } from "../ffi/memory.ts";
 import { PollEvents, PollSet } from "../ffi/poll.ts";
 import { receive } from "../ffi/socket_calls.ts";
@@ -12,10 +11,12 @@ import type { RamHandler } from "../migration/protocol/ram.ts";
 import { RamDecoder } from "../migration/protocol/ram_decoder.ts";
 import type { Ring } from "../migration/threads/ring.ts";
 import { BlockMap } from "./block_map.ts";
+import { ChannelPages } from "./channel_pages.ts";
+import { unregisterBlocks } from "./destination_memory.ts";
 import { DestinationState } from "./destination_state.ts";
-import type { ListeningBlocks } from "./main_channel.ts";
+import { FaultIntake } from "./fault_intake.ts";
+import type { ListeningBlocks } from "./guest_memory_store.ts";
 import { MigrationError } from "../migration/migration_error.ts";
-import { PageSink } from "./page_sink.ts";
 import { DOOR_SLOTS, type IncomingConnections, PreemptDoor } from "./preempt_door.ts";
 import { landedRing, ReturnPathMessage, returnPathRing } from "./return_path_ring.ts";
 import { ReturnPathWriter } from "./return_path_writer.ts";
@@ -51,7 +52,8 @@ export type FaultMessage =
   | { readonly kind: "paused"; readonly code: string; readonly reason: string };
 
 const RECEIVE_BYTES = 256 * 1024;
-const FAULTS_A_READ = 16;
+/** Index of the ring of its answers. */
+const CONTROL_PLANE = 1;
 
 // Slots of the poll.
 const UFFD = 0;
@@ -73,9 +75,9 @@ export class FaultServer implements RamHandler, Disposable {
   readonly #returnPath: ReturnPathWriter;
   readonly #received: PageBitmap;
   readonly #requested: PageBitmap;
-  readonly #faults: FaultReader;
+  readonly #intake: FaultIntake;
   readonly #waiting: WaitingThreads;
-  readonly #sink: PageSink;
+  readonly #pages: ChannelPages;
   readonly #decoder: RamDecoder;
   readonly #buffer = MappedMemory.anonymous(RECEIVE_BYTES);
   readonly #bytes = this.#buffer.bytes();
@@ -84,6 +86,7 @@ export class FaultServer implements RamHandler, Disposable {
   /** From the background worker and from the control plane: a ring has one producer. */
   readonly #answers: readonly Ring[];
   readonly #landed: Ring;
+  #answered = 0;
   #filled = 0;
   #preemptEnded = false;
   #ended = false;
@@ -101,18 +104,29 @@ export class FaultServer implements RamHandler, Disposable {
     const { pageLimit, targetPageSize } = this.#map.layout;
     this.#received = new PageBitmap(pageLimit, init.blocks.received);
     this.#requested = new PageBitmap(pageLimit, init.blocks.requested);
-    this.#faults = new FaultReader(init.uffd, FAULTS_A_READ);
+    const bitmaps = {
+      received: this.#received,
+      claimed: new PageBitmap(pageLimit, init.blocks.claimed),
+      requested: this.#requested,
+    };
     this.#waiting = new WaitingThreads(this.#state);
-    this.#sink = new PageSink(
+    this.#intake = new FaultIntake(
+      init.uffd,
+      this.#map,
+      this.#state,
+      bitmaps,
+      this.#waiting,
+      this.#returnPath,
+    );
+    this.#pages = new ChannelPages(
       this.#map,
       this.#state,
       init.uffd,
-      this.#received,
-      this.#requested,
+      bitmaps,
       "preempt",
       (page, now) => this.#waiting.placed(page, now),
     );
-    this.#sink.listen();
+    this.#pages.listen();
     this.#decoder = new RamDecoder(this, { targetPageSize });
     this.#answers = [returnPathRing(init.answers), returnPathRing(init.controlAnswers)];
     this.#landed = landedRing(init.landed);
@@ -130,8 +144,7 @@ export class FaultServer implements RamHandler, Disposable {
       this.#serve();
       // What the control plane said last, for example that loading failed, still goes out.
       if (this.#state.stopped) {
-        this.#takeAnswers();
-        this.#returnPath.flush();
+        this.#answer();
       }
     } catch (error) {
       if (!(error instanceof Error)) throw error;
@@ -141,19 +154,20 @@ export class FaultServer implements RamHandler, Disposable {
   }
 
   block(name: string): void {
-    this.#sink.select(name);
+    this.#pages.select(name);
   }
 
   page(offset: number, bytes: Uint8Array, at: number): void {
-    this.#sink.page(offset, bytes, at, this.#buffer.address + at);
+    this.#pages.page(offset, bytes, at);
+    this.#pages.flush(); // somebody waits for it
   }
 
   zeroPage(offset: number, fill: number): void {
     if (fill !== 0) {
       throw new MigrationError("UNSUPPORTED", `Page filled with a byte that is not 0: ${fill}`);
     }
-    this.#sink.zeroPage(offset);
-    this.#sink.flush(); // somebody waits for it
+    this.#pages.zeroPage(offset);
+    this.#pages.flush();
   }
 
   endOfSection(): void {
@@ -185,6 +199,7 @@ export class FaultServer implements RamHandler, Disposable {
   /** Frees its buffer and closes the preempt channel. */
   close(): void {
     this.#buffer.close();
+    this.#pages.close();
     this.#state.preemptFd = -1;
     this.#door.close();
   }
@@ -200,8 +215,7 @@ export class FaultServer implements RamHandler, Disposable {
   #serve(): void {
     const poll = this.#poll;
     while (!this.#state.stopped && !this.#state.paused) {
-      this.#takeAnswers();
-      this.#returnPath.flush();
+      this.#answer();
       if (this.#complete()) return;
       poll.watch(PREEMPT, this.#preemptEnded ? -1 : this.#state.preemptFd, PollEvents.IN);
       // The main channel is read by the background worker; here only for room on the return path,
@@ -231,34 +245,8 @@ export class FaultServer implements RamHandler, Disposable {
   }
 
   #readFaults(): void {
-    const count = this.#faults.read();
-    if (count < 0) {
-      if (count === -Errno.EAGAIN || count === -Errno.EINTR) return;
-      throw new MigrationError("GUEST_FAILED", `Cannot read faults: ${errnoName(-count)}`);
-    }
-    const now = monotonicNanoseconds();
-    for (let message = 0; message < count; message++) {
-      if (!this.#faults.isPageFault(message)) continue;
-      const address = this.#faults.address(message);
-      const index = this.#map.blockAt(address);
-      if (index < 0) continue; // not ours: nothing else is registered
-      const layout = this.#map.layout;
-      const block = layout.blocks[index]!;
-      const offset = address - this.#map.addressOf(index);
-      const inBlock = Math.floor(offset / layout.targetPageSize);
-      const page = block.firstPage + inBlock;
-      this.#state.addFaults(1);
-      if (this.#received.has(page)) continue; // placed since; placing woke the thread
-      this.#waiting.add(this.#faults.threadId(message), page, now);
-      if (this.#requested.add(page)) {
-        this.#returnPath.request(index, inBlock * layout.targetPageSize, layout.targetPageSize);
-        this.#state.addRequest();
-      }
-      // The main channel's thread may have placed it between the two looks: then it saw no request
-      // and told nobody.
-      if (this.#received.has(page)) this.#waiting.placed(page, monotonicNanoseconds());
-    }
-    this.#returnPath.flush();
+    this.#intake.take();
+    if (!this.#state.paused) this.#returnPath.flush();
   }
 
   #receivePages(): void {
@@ -290,13 +278,17 @@ export class FaultServer implements RamHandler, Disposable {
     }
   }
 
-  #takeAnswers(): void {
+  /** Passes on what the other threads answer. */
+  #answer(): void {
     for (const ring of this.#answers) {
       while (!ring.empty) {
         this.#returnPath.answer(ring.peek(0), ring.peek(1));
         ring.drop();
+        if (ring === this.#answers[CONTROL_PLANE]) this.#answered++;
       }
     }
+    this.#returnPath.flush();
+    if (!this.#returnPath.pending) this.#state.setAnswered(this.#answered);
   }
 
   /** True when pages are missing after the main channel's end, and nobody came to bring them. */
@@ -322,6 +314,9 @@ export class FaultServer implements RamHandler, Disposable {
     if (!this.#state.guestRuns) return false;
     this.#returnPath.answer(ReturnPathMessage.SHUT, 0);
     this.#ended = true;
+    // Nothing is missing any more: from here on the memory is like any other, to be tracked by another
+    // userfaultfd when the guest moves on, and to be mapped elsewhere.
+    unregisterBlocks(this.#init.uffd, this.#init.blocks.mapped);
     try {
       this.#returnPath.flush();
     } catch {
@@ -365,11 +360,16 @@ export class FaultServer implements RamHandler, Disposable {
     }
   }
 
-  /** Keeps the userfaultfd's threads waiting: nothing is read from it, nothing placed. */
+  /**
+   * Keeps threads that wait for a missing page waiting: nothing is asked for, nothing placed. In
+   * shared memory a page that is here may still have to be mapped again.
+   */
   #hold(): void {
-    const only = new PollSet(1);
+    const only = new PollSet(2);
     only.watch(0, this.#init.wakeFd, PollEvents.IN);
+    if (this.#map.hasMinorFaults) only.watch(1, this.#init.uffd, PollEvents.IN);
     only.wait(-1);
-    clearEvent(this.#init.wakeFd);
+    if (only.ready(1) !== 0) this.#readFaults();
+    if (only.ready(0) !== 0) clearEvent(this.#init.wakeFd);
   }
 }

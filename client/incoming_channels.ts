@@ -6,6 +6,8 @@ import { shutdownSocket } from "../ffi/socket_calls.ts";
 import { STREAM_MAGIC } from "../migration/protocol/constants.ts";
 import type { IncomingConnections } from "./preempt_door.ts";
 
+/** The first four bytes of a page's record are at most this: its offset is below 2^53. */
+const MOST_OF_PAGE = 0x1f_ffff;
 /** Connections that say nothing, kept because one may be the preempt channel of QEMU 7.2. */
 const MOST_SILENT = 16;
 
@@ -97,8 +99,11 @@ export class IncomingChannels implements AsyncDisposable {
     if (this.#abort.signal.aborted) return; // handed over: the fault worker listens to it now
     const index = this.#silent.indexOf(socket);
     if (index < 0) return; // closed meanwhile
+    const first = magic.length === 4 ? new DataView(magic.buffer).getUint32(0) : -1;
+    // A page, and nobody has been told yet to take them: the door looks closer.
+    if (this.#hasMain && first >= 0 && first <= MOST_OF_PAGE) return;
     this.#silent.splice(index, 1);
-    const isMain = magic.length === 4 && new DataView(magic.buffer).getUint32(0) === STREAM_MAGIC;
+    const isMain = first === STREAM_MAGIC;
     if (!isMain || this.#hasMain) return socket.close();
     this.#hasMain = true;
     this.#main.resolve(socket);

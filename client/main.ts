@@ -2,13 +2,23 @@
 
 import { runCommandLine } from "../migration/command/run.ts";
 import { ExitCode, exitCodeOf } from "./command_line.ts";
+import { receiveCommand } from "./receive_command.ts";
 import { workloadCommand } from "./workload_command.ts";
 import { workloadImageCommand } from "./workload_image_command.ts";
 
 const usage = `postcopy, the destination side: runs a machine whose memory arrives on demand
 
+  deno run -A client/main.ts receive --listen tcp:HOST:PORT --image FILE [options]
+      Receives a running QEMU's guest into an image: \`migrate tcp:HOST:PORT\` there, with
+      migrate_start_postcopy or without. server/main.ts serve runs it again, so does QEMU 9.0 or later.
+      --listen ADDRESS       where: tcp:HOST:PORT (port 0: one that is free) or unix:PATH
+      --image FILE           the image; it appears when it is complete
+      --overwrite            replace an image of that name
+      --json                 print JSON objects, one a line: listening, progress, waiting, result
+
   deno run -A client/main.ts workload --listen tcp:HOST:PORT [options]
-      Receives a workload guest: threads that use all the memory, and know what it must hold.
+      Receives a workload guest, saved or running (server/main.ts serve or workload): threads that
+      use all the memory, and know what it must hold.
       --listen ADDRESS       where: tcp:HOST:PORT (port 0: one that is free) or unix:PATH
       --threads N            the guest's threads; default 2
       --pattern ORDER        random (default), sequential, or once: each page once
@@ -28,12 +38,16 @@ const usage = `postcopy, the destination side: runs a machine whose memory arriv
       --seed N               what its content is made from; default 1
       --zero-every N         one page in N is zero; 0 for none; default 4
 
-When all memory is here the guest is stopped and every byte of it is checked.
-Exit codes: 0 every byte is right, 1 the migration failed or a byte is wrong, 2 wrong usage,
-4 the address cannot be listened at, 130 interrupted.`;
+When all memory of a workload is here it is stopped and every byte of it is checked.
+Exit codes: 0 all is right, 1 the migration failed or a byte is wrong, 2 wrong usage, 4 the address
+cannot be listened at, 130 interrupted.`;
 
 if (import.meta.main) {
-  const commands = { workload: workloadCommand, "workload-image": workloadImageCommand };
+  const commands = {
+    receive: receiveCommand,
+    workload: workloadCommand,
+    "workload-image": workloadImageCommand,
+  };
   const line = { usage, commands, usageCode: ExitCode.USAGE, exitCodeOf };
   // Ends at once, though a thread may be held on a page that never comes.
   Deno.exit(await runCommandLine(line, Deno.args));

@@ -1,9 +1,12 @@
 /** The destination side: runs a machine whose memory arrives on demand. */
 
 export { Destination, type DestinationOptions } from "./destination.ts";
+export { ImageReceiver, type ImageReceiverOptions } from "./receive/image_receiver.ts";
+export type { ReceiveStatistics } from "./receive/receive_statistics.ts";
 export type { DestinationStatistics, DestinationStatus } from "./statistics.ts";
 export type { ThreadLatency } from "./thread_latencies.ts";
-export type { Guest, GuestBlock, GuestMemory } from "./guest.ts";
+export type { Guest, GuestMemory } from "../migration/guest.ts";
+export type { GuestBlock } from "../migration/memory/guest_block.ts";
 export { MigrationError, type MigrationErrorCode } from "../migration/migration_error.ts";
 export type { Backing } from "../ffi/memory.ts";
 export {

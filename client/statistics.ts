@@ -21,6 +21,11 @@ export interface DestinationStatistics {
   readonly "total-time": number;
   /** Milliseconds from the main connection until the guest was started; absent before. */
   readonly "time-to-run"?: number;
+  /**
+   * Milliseconds from the first byte that a stopped guest sends until it was started; absent before.
+   * The source measures all of it, with stopping the guest and what it says until it is heard.
+   */
+  readonly downtime?: number;
   /** Nanoseconds from a fault read to its page placed, mean over the faults that were asked for. */
   readonly "postcopy-latency": number;
   /** The same in 24 power-of-two buckets: bucket N counts 2^N us up to 2^(N+1) us. */
@@ -50,19 +55,19 @@ export interface DestinationStatistics {
  *
  * @param pages target pages of all blocks
  * @param totalTime milliseconds
- * @param timeToRun milliseconds, if the guest was started
+ * @param run milliseconds, if the guest was started
  */
 export function destinationStatistics(
   status: DestinationStatus,
   state: DestinationState,
   pages: number,
   totalTime: number,
-  timeToRun: number | undefined,
+  run: { readonly timeToRun: number; readonly downtime: number } | undefined,
 ): DestinationStatistics {
   return {
     status,
     "total-time": totalTime,
-    ...timeToRun === undefined ? {} : { "time-to-run": timeToRun },
+    ...run === undefined ? {} : { "time-to-run": run.timeToRun, downtime: run.downtime },
     "postcopy-latency": state.latency.mean,
     "postcopy-latency-dist": state.latency.buckets(),
     "postcopy-latency-max": state.latency.longest,

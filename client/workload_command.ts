@@ -18,8 +18,8 @@ import { onInterrupt } from "../migration/command/interrupt.ts";
 import { ProgressLine } from "../migration/report/progress_line.ts";
 import { ExitCode, Interrupted } from "./command_line.ts";
 import { Destination } from "./destination.ts";
-import { ACCESS_PATTERNS, type WorkloadOptions } from "./workload/options.ts";
-import { WorkloadGuest } from "./workload/workload_guest.ts";
+import { ACCESS_PATTERNS, type WorkloadOptions } from "../workload/options.ts";
+import { WorkloadGuest } from "../workload/workload_guest.ts";
 import {
   isRight,
   progressText,
@@ -105,6 +105,7 @@ async function receive(
     percentiles: waitPercentiles(guest),
     check,
     checkTime,
+    startedAt: guest.startedAt ?? 0,
   };
   reporter.event({ event: "result", ...result });
   return isRight(result) ? ExitCode.DONE : ExitCode.FAILED;

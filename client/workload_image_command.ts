@@ -9,7 +9,7 @@ import {
 } from "../migration/command/arguments.ts";
 import { formatBytes } from "../migration/report/units.ts";
 import { ExitCode } from "./command_line.ts";
-import { writeWorkloadImage } from "./workload/image.ts";
+import { writeWorkloadImage } from "../workload/image.ts";
 
 /**
  * Writes an image with what describes it beside it.

@@ -11,9 +11,10 @@ import {
   formatShare,
 } from "../migration/report/units.ts";
 import type { DestinationStatistics } from "./statistics.ts";
-import type { CheckResult } from "./workload/check.ts";
-import type { WorkloadGuest, WorkloadStatistics } from "./workload/workload_guest.ts";
-import type { WrongByte } from "./workload/written_page.ts";
+import { type CheckResult, isAllRight } from "../workload/check.ts";
+import type { WorkloadStatistics } from "../workload/crew.ts";
+import type { WorkloadGuest } from "../workload/workload_guest.ts";
+import { lostWrites, wrongByteText, wrongText } from "../workload/verdict.ts";
 
 /** A line of `workload --json`. */
 export type WorkloadEvent =
@@ -42,11 +43,13 @@ export interface WorkloadResult extends WorkloadProgress {
   readonly check: CheckResult;
   /** Nanoseconds that the check took. */
   readonly checkTime: number;
+  /** When the guest was started here, in nanoseconds of the host's monotonic clock. */
+  readonly startedAt: number;
 }
 
 /** Reports whether every byte was right, at every access and at the end. */
 export function isRight({ workload, check }: WorkloadResult): boolean {
-  return workload.failures.length === 0 && check.wrongPages === 0 && check.pages === workload.pages;
+  return workload.failures.length === 0 && isAllRight(check, workload.pages);
 }
 
 /** The exact median and 99th percentile of a guest's waits. */
@@ -89,7 +92,10 @@ export function resultLines(result: WorkloadResult): string[] {
     ["Fault to page, mean", formatDuration(destination["postcopy-latency"])],
     ["Check of every byte", formatDuration(result.checkTime), verdict(result)],
   ], { align: ["left", "right", "left"] });
-  const wrong = [...workload.failures, ...check.first === undefined ? [] : [check.first]];
+  const wrong = [
+    ...[...workload.failures, ...check.first === undefined ? [] : [check.first]].map(wrongByteText),
+    ...lostWrites(check),
+  ];
   return [
     ...table,
     ...workload.waits === 0 ? [] : [
@@ -97,18 +103,13 @@ export function resultLines(result: WorkloadResult): string[] {
       "How long the guest's threads waited for a page:",
       ...formatLatencyChart(workload.waitBuckets),
     ],
-    ...wrong.length === 0 ? [] : ["", ...wrong.map(wrongText)],
+    ...wrong.length === 0 ? [] : ["", ...wrong],
   ];
 }
 
 function verdict(result: WorkloadResult): string {
   if (isRight(result)) return "all right";
-  return `${formatCount(result.check.wrongPages)} wrong pages`;
-}
-
-function wrongText({ page, offset, expected, found }: WrongByte): string {
-  const hex = (byte: number): string => `0x${byte.toString(16).padStart(2, "0")}`;
-  return `Wrong byte in page ${page} at offset ${offset}: ${hex(found)}, expected ${hex(expected)}`;
+  return wrongText(result.check);
 }
 
 function receivedBytes(destination: DestinationStatistics): number {

@@ -14,7 +14,7 @@ import {
   type WorkloadEvent,
   type WorkloadResult,
 } from "../client/workload_report.ts";
-import { writeWorkloadImage } from "../client/workload/image.ts";
+import { writeWorkloadImage } from "../workload/image.ts";
 import {
   bytesArgument,
   countArgument,

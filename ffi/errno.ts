@@ -47,6 +47,7 @@ const NAMES: Readonly<Record<number, string>> = {
   113: "EHOSTUNREACH",
   114: "EALREADY",
   115: "EINPROGRESS",
+  122: "EDQUOT",
 };
 
 /** The errno values that code here tells apart. */
@@ -56,9 +57,16 @@ export const Errno = {
   ESRCH: 3,
   EINTR: 4,
   EAGAIN: 11,
+  ENOMEM: 12,
   EACCES: 13,
+  EBUSY: 16,
   EEXIST: 17,
+  EISDIR: 21,
   EINVAL: 22,
+  EFBIG: 27,
+  ENOSPC: 28,
+  /** What a file answers that has no ioctl of that number. */
+  ENOTTY: 25,
   EPIPE: 32,
   ENOSYS: 38,
   EADDRINUSE: 98,
@@ -66,6 +74,7 @@ export const Errno = {
   ECONNABORTED: 103,
   ECONNRESET: 104,
   EINPROGRESS: 115,
+  EDQUOT: 122,
 } as const;
 
 /** Returns the name of an errno value, for example `"EPERM"` for 1. */

@@ -6,6 +6,8 @@ import { errno, libc } from "./libc.ts";
 const MESSAGE_BYTES = 32;
 /** `UFFD_EVENT_PAGEFAULT`. */
 const EVENT_PAGEFAULT = 0x12;
+/** `UFFD_PAGEFAULT_FLAG_MINOR`. */
+const FLAG_MINOR = 4;
 const TWO_TO_32 = 0x1_0000_0000;
 
 /** A reusable buffer of fault messages. */
@@ -37,6 +39,11 @@ export class FaultReader {
   /** True when a message is a page fault; no other event is asked for here. */
   isPageFault(message: number): boolean {
     return this.#bytes[message * MESSAGE_BYTES] === EVENT_PAGEFAULT;
+  }
+
+  /** True when the page is in the page cache and only not mapped; needs `RegisterMode.MINOR`. */
+  isMinor(message: number): boolean {
+    return (this.#words[message * 8 + 2]! & FLAG_MINOR) !== 0;
   }
 
   /** The address that was touched, rounded down to the host page unless EXACT_ADDRESS is on. */

@@ -1,4 +1,4 @@
-/** Sending many pieces of memory with one call, straight from where they lie. */
+/** Sending or writing many pieces of memory with one call, straight from where they lie. */
 
 import { errno, libc } from "./libc.ts";
 import { Errno } from "./errno.ts";
@@ -42,6 +42,11 @@ export class Gather {
     return this.#count;
   }
 
+  /** True when nothing is left to be sent. */
+  get empty(): boolean {
+    return this.#first === this.#count;
+  }
+
   /** True when another piece would not fit. */
   get full(): boolean {
     return this.#count === this.#capacity;
@@ -75,7 +80,6 @@ export class Gather {
    * this one stopped
    */
   send(fd: number): number {
-    const vector = this.#vector;
     const words = this.#messageWords;
     while (this.#first < this.#count) {
       const address = this.#vectorAddress + this.#first * 16;
@@ -88,17 +92,39 @@ export class Gather {
         if (code === Errno.EINTR) continue;
         return code;
       }
-      let rest = sent;
-      while (this.#first < this.#count) {
-        const at = this.#first * 4;
-        const length = vector[at + 2]!;
-        if (rest < length) break;
-        rest -= length;
-        this.#first++;
-      }
-      if (rest > 0) this.#advance(rest);
+      this.#drop(sent);
     }
     return 0;
+  }
+
+  /**
+   * Writes pieces into a file, one after the other: as many as one call takes. The next call goes on
+   * where this one stopped.
+   *
+   * @param fd a file open for writing
+   * @param offset bytes from its start, where the first unwritten piece goes
+   * @returns bytes written, or the negated errno
+   */
+  writeTo(fd: number, offset: number): number {
+    const address = this.#vectorAddress + this.#first * 16;
+    const left = this.#count - this.#first;
+    const written = libc().pwritev(fd, BigInt(address), left, BigInt(offset));
+    if (written < 0) return -errno();
+    this.#drop(written);
+    return written;
+  }
+
+  /** Drops what was sent. */
+  #drop(bytes: number): void {
+    const vector = this.#vector;
+    let rest = bytes;
+    while (this.#first < this.#count) {
+      const length = vector[this.#first * 4 + 2]!;
+      if (rest < length) break;
+      rest -= length;
+      this.#first++;
+    }
+    if (rest > 0) this.#advance(rest);
   }
 
   /** Cuts what was sent off the front of the first unsent piece. */

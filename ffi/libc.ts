@@ -77,6 +77,22 @@ const SYMBOLS = {
   open: { parameters: ["buffer", /* path */ "i32", /* flags */ "u32" /* mode */], result: "i32" },
   close: { parameters: ["i32" /* fd */], result: "i32" },
   unlink: { parameters: ["buffer" /* path */], result: "i32" },
+  link: { parameters: ["buffer", /* from */ "buffer" /* to */], result: "i32" },
+  rename: { parameters: ["buffer", /* from */ "buffer" /* to */], result: "i32" },
+  access: { parameters: ["buffer", /* path */ "i32" /* mode */], result: "i32" },
+  fsync: { parameters: ["i32" /* fd */], result: "i32" },
+  pread: {
+    parameters: ["i32", /* fd */ "buffer", /* to */ "u32", /* length */ "i64" /* offset */],
+    result: "i32",
+  },
+  pwrite: {
+    parameters: ["i32", /* fd */ "buffer", /* from */ "u32", /* length */ "i64" /* offset */],
+    result: "i32",
+  },
+  pwritev: {
+    parameters: ["i32", /* fd */ "u64", /* iovec[] */ "i32", /* count */ "i64" /* offset */],
+    result: "i32",
+  },
   read: { parameters: ["i32", /* fd */ "buffer", /* to */ "u32" /* length */], result: "i32" },
   write: { parameters: ["i32", /* fd */ "buffer", /* from */ "u32" /* length */], result: "i32" },
   fcntl: { parameters: ["i32", /* fd */ "i32", /* command */ "i32" /* argument */], result: "i32" },
@@ -100,6 +116,10 @@ const SYMBOLS = {
     result: "i32",
   },
   eventfd: { parameters: ["u32", /* initial value */ "i32" /* flags */], result: "i32" },
+  lseek: {
+    parameters: ["i32", /* fd */ "i64", /* offset */ "i32" /* whence */],
+    result: "i64",
+  },
   ftruncate: { parameters: ["i32", /* fd */ "i64" /* length */], result: "i32" },
 
   // Memory
@@ -118,6 +138,19 @@ const SYMBOLS = {
   madvise: {
     parameters: ["u64", /* address */ "u64", /* length */ "i32" /* advice */],
     result: "i32",
+  },
+  // glibc has no wrapper before 2.36: by its number, with all of its five arguments.
+  process_madvise: {
+    name: "syscall",
+    parameters: [
+      "i64", /* number */
+      "i64", /* pidfd */
+      "buffer", /* iovec[] */
+      "u64", /* count */
+      "i64", /* advice */
+      "i64", /* flags */
+    ],
+    result: "i64",
   },
   memfd_create: { parameters: ["buffer", /* name */ "u32" /* flags */], result: "i32" },
   memcpy: { parameters: ["u64", /* to */ "buffer", /* from */ "u32" /* length */], result: "void" },
@@ -150,6 +183,7 @@ const SYMBOLS = {
   },
   clock_gettime: { parameters: ["i32", /* clock */ "buffer" /* timespec */], result: "i32" },
   sysconf: { parameters: ["i32" /* name */], result: "i64" },
+  uname: { parameters: ["buffer" /* utsname */], result: "i32" },
 } as const satisfies Deno.ForeignLibraryInterface;
 
 /** The C library as Deno opened it. */

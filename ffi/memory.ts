@@ -1,5 +1,6 @@
 /** Memory mappings: native memory with one owner, seen from any thread by its address. */
 
+import { hugePageRemedy } from "./huge_pages.ts";
 import { cString, errno, libc } from "./libc.ts";
 import { Errno, SyscallError } from "./errno.ts";
 
@@ -15,6 +16,9 @@ const MADV_REMOVE = 9;
 const MADV_NOHUGEPAGE = 15;
 const MADV_POPULATE_WRITE = 23;
 const MFD_CLOEXEC = 1;
+const MFD_HUGETLB = 4;
+/** The size of a huge page goes into a memfd's flags as its logarithm: MFD_HUGE_2MB is 21 << 26. */
+const MFD_HUGE_SHIFT = 26;
 const O_RDONLY = 0;
 const O_CLOEXEC = 0o2000000;
 const SC_PAGESIZE = 30;
@@ -57,12 +61,36 @@ export function addressOf(buffer: BufferSource): number {
 /** How a mapping is backed. */
 export type Backing = "anonymous" | "memfd";
 
-function map(length: number, protection: number, flags: number, fd: number, what: string): number {
+/** How a memfd is made. */
+export interface MemfdOptions {
+  /**
+   * Bytes of a page; default the host's base page. More than that takes huge pages of hugetlbfs: a
+   * power of two that the kernel has, 2 MiB on x86-64 and aarch64.
+   */
+  readonly pageSize?: number;
+}
+
+function map(
+  length: number,
+  protection: number,
+  flags: number,
+  fd: number,
+  what: string,
+  remedy: (code: number) => string | undefined = () => undefined,
+): number {
   const result = libc().mmap(0n, BigInt(length), protection, flags, fd, 0n);
   if (result === MAP_FAILED) {
-    throw new SyscallError("mmap", errno(), `${length} bytes of ${what}`);
+    const code = errno();
+    throw new SyscallError("mmap", code, `${length} bytes of ${what}`, remedy(code));
   }
   return Number(result);
+}
+
+/** Without MAP_NORESERVE the kernel promises the pages to the file now: a lack of them shows here. */
+function mapHuge(length: number, fd: number, pageSize: number): number {
+  const remedy = (code: number) =>
+    code === Errno.ENOMEM ? hugePageRemedy(length, pageSize) : undefined;
+  return map(length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, "huge pages", remedy);
 }
 
 /**
@@ -106,32 +134,54 @@ export class MappedMemory implements Disposable {
   }
 
   /**
-   * Maps a new memfd, shared; {@linkcode MappedMemory.fd} is its descriptor.
+   * Maps a new memfd, shared; {@linkcode MappedMemory.fd} is its descriptor. Huge pages are promised
+   * to the mapping: when there are not enough, it fails, and no touch of it does later.
    *
-   * @param length bytes
+   * @param length bytes, a multiple of the page
    * @param name shown in /proc/PID/maps, at most its first 80 characters
-   * @throws {SyscallError} from memfd_create, ftruncate or mmap
+   * @throws {SyscallError} from memfd_create, ftruncate or mmap; `ENOMEM` for want of huge pages, with
+   * how many are free and how to get more
    */
-  static memfd(length: number, name: string): MappedMemory {
+  static memfd(length: number, name: string, options: MemfdOptions = {}): MappedMemory {
+    const pageSize = options.pageSize ?? hostPageSize();
+    const huge = pageSize > hostPageSize();
+    const flags = huge
+      ? MFD_CLOEXEC | MFD_HUGETLB | Math.log2(pageSize) << MFD_HUGE_SHIFT
+      : MFD_CLOEXEC;
     // The kernel takes 249 bytes, and a character of UTF-16 makes three at most.
-    const fd = libc().memfd_create(cString(name.slice(0, 80)), MFD_CLOEXEC);
-    if (fd < 0) throw new SyscallError("memfd_create", errno(), name);
+    const fd = libc().memfd_create(cString(name.slice(0, 80)), flags);
+    if (fd < 0) {
+      const code = errno();
+      const remedy = huge ? hugePageRemedy(length, pageSize) : undefined;
+      throw new SyscallError("memfd_create", code, name, remedy);
+    }
     if (libc().ftruncate(fd, BigInt(length)) < 0) {
       const error = new SyscallError("ftruncate", errno(), `memfd to ${length} bytes`);
       libc().close(fd);
       throw error;
     }
     try {
-      const flags = MAP_SHARED | MAP_NORESERVE;
-      return new MappedMemory(
-        map(length, PROT_READ | PROT_WRITE, flags, fd, "memfd"),
-        length,
-        fd,
-      );
+      const address = huge
+        ? mapHuge(length, fd, pageSize)
+        : map(length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, "memfd");
+      return new MappedMemory(address, length, fd);
     } catch (error) {
       libc().close(fd);
       throw error;
     }
+  }
+
+  /**
+   * Maps a memfd owned elsewhere a second time.
+   *
+   * @param fd the memfd; it may be closed while this mapping lives
+   * @param length bytes
+   * @throws {SyscallError} from mmap
+   */
+  static alias(fd: number, length: number): MappedMemory {
+    const flags = MAP_SHARED | MAP_NORESERVE;
+    const address = map(length, PROT_READ | PROT_WRITE, flags, fd, "memfd");
+    return new MappedMemory(address, length, -1);
   }
 
   /**

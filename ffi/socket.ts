@@ -2,7 +2,7 @@
 
 import { errno, libc } from "./libc.ts";
 import { Errno, SyscallError } from "./errno.ts";
-import { PollEvents } from "./poll.ts";
+import { PollEvents, PollSet } from "./poll.ts";
 import { formatSocketAddress, resolveSocketAddress, type SocketAddress } from "./socket_address.ts";
 import {
   openSocket,
@@ -153,6 +153,13 @@ export class Socket implements Disposable {
   /** Waits until the other end has closed the connection, or it broke; reads nothing. */
   async closedByPeer(options: WaitOptions = {}): Promise<void> {
     await waitReady(this.#fd, PollEvents.RDHUP, `the end of ${this.peer}`, options);
+  }
+
+  /** True when the other end has closed the connection, or it broke, as far as is known here by now. */
+  get isClosedByPeer(): boolean {
+    const set = new PollSet(1);
+    set.watch(0, this.#fd, PollEvents.RDHUP);
+    return set.wait(0) > 0;
   }
 
   /** Ends both directions at once; threads that wait on the descriptor wake. It stays open. */

@@ -17,6 +17,7 @@ const SIOCOUTQ = 0x5411;
 const MSG_PEEK = 0x02;
 const MSG_DONTWAIT = 0x40;
 const MSG_NOSIGNAL = 0x4000;
+const SHUT_WR = 1;
 const SHUT_RDWR = 2;
 
 /** Socket options that a caller of {@linkcode setOption} names: level and name. */
@@ -120,6 +121,11 @@ export function setLowWater(fd: number, bytes: number): void {
 /** Ends both directions of a connection, or the listening, of a descriptor owned elsewhere. */
 export function shutdownSocket(fd: number): void {
   libc().shutdown(fd, SHUT_RDWR);
+}
+
+/** Ends this direction of a socket by its descriptor; what the other end says can still be read. */
+export function shutdownSending(fd: number): void {
+  libc().shutdown(fd, SHUT_WR);
 }
 
 /** Closes a descriptor from {@linkcode acceptFrom}. */

@@ -9,22 +9,32 @@ const USERFAULTFD_IOC_NEW = 0x0000_aa00;
 const UFFDIO_API = 0xc018_aa3f;
 const UFFDIO_REGISTER = 0xc020_aa00;
 const UFFDIO_UNREGISTER = 0x8010_aa01;
+const UFFDIO_WRITEPROTECT = 0xc018_aa06;
 const UFFD_API = 0xaan;
 const UFFD_USER_MODE_ONLY = 1;
 const O_CLOEXEC = 0o2000000;
 const O_NONBLOCK = 0o4000;
 const O_RDWR = 2;
+const WRITEPROTECT_MODE_WP = 1n;
 
 /** What to watch a range for: `UFFDIO_REGISTER_MODE_*`. */
 export const RegisterMode = { MISSING: 1n, WP: 2n, MINOR: 4n } as const;
 
 /** `UFFD_FEATURE_*` bits. */
 export const UffdFeature = {
+  MISSING_HUGETLBFS: 1n << 4n,
   MISSING_SHMEM: 1n << 5n,
   THREAD_ID: 1n << 8n,
+  MINOR_HUGETLBFS: 1n << 9n,
   MINOR_SHMEM: 1n << 10n,
   EXACT_ADDRESS: 1n << 11n,
+  /** Memfds and hugetlbfs can be write-protected (Linux 5.19). */
+  WP_HUGETLBFS_SHMEM: 1n << 12n,
+  /** Pages that do not exist yet can be write-protected (Linux 6.4). */
+  WP_UNPOPULATED: 1n << 13n,
   POISON: 1n << 14n,
+  /** The kernel lifts the protection of a page by itself at the first write (Linux 6.7). */
+  WP_ASYNC: 1n << 15n,
 } as const;
 
 const REMEDY =
@@ -147,7 +157,11 @@ export class Userfaultfd implements Disposable {
 export function registerRange(fd: number, address: number, length: number, mode: bigint): void {
   const range = new BigUint64Array([BigInt(address), BigInt(length), mode, 0n]);
   if (libc().ioctl(fd, UFFDIO_REGISTER, new Uint8Array(range.buffer)) < 0) {
-    throw new SyscallError("UFFDIO_REGISTER", errno(), `${length} bytes, mode ${mode}`);
+    const code = errno();
+    const remedy = code === Errno.EBUSY
+      ? "another userfaultfd has this memory, of a migration that has not ended: end that first"
+      : undefined;
+    throw new SyscallError("UFFDIO_REGISTER", code, `${length} bytes, mode ${mode}`, remedy);
   }
 }
 
@@ -156,5 +170,28 @@ export function unregisterRange(fd: number, address: number, length: number): vo
   const range = new BigUint64Array([BigInt(address), BigInt(length)]);
   if (libc().ioctl(fd, UFFDIO_UNREGISTER, new Uint8Array(range.buffer)) < 0) {
     throw new SyscallError("UFFDIO_UNREGISTER", errno(), `${length} bytes`);
+  }
+}
+
+/**
+ * Protects the pages of a range from writes, or lifts the protection and wakes who waits for that.
+ * The range must have been registered with `RegisterMode.WP`.
+ *
+ * @param fd the userfaultfd, for a worker that borrows it
+ * @param address first byte, a multiple of the host page
+ * @param length bytes, a multiple of the host page
+ * @param protect whether writes are to be noticed from now on
+ * @throws {SyscallError} from the ioctl, for example `ENOENT` when the range is not registered
+ */
+export function writeProtectRange(
+  fd: number,
+  address: number,
+  length: number,
+  protect: boolean,
+): void {
+  const mode = protect ? WRITEPROTECT_MODE_WP : 0n;
+  const range = new BigUint64Array([BigInt(address), BigInt(length), mode]);
+  if (libc().ioctl(fd, UFFDIO_WRITEPROTECT, new Uint8Array(range.buffer)) < 0) {
+    throw new SyscallError("UFFDIO_WRITEPROTECT", errno(), `${length} bytes`);
   }
 }

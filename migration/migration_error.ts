@@ -12,7 +12,7 @@ export type MigrationErrorCode =
   | "PEER_FAILED"
   /** The other end asked for what is not there, or sent what has no place there. */
   | "BAD_PEER"
-  /** The other end wants what is not supported here. */
+  /** The other end wants what is not supported here, or this host's kernel lacks what is needed. */
   | "UNSUPPORTED"
   /** The other end announces more than this host can hold. */
   | "TOO_LARGE"
@@ -20,6 +20,8 @@ export type MigrationErrorCode =
   | "GUEST_FAILED"
   /** The source ended without sending every page. */
   | "PAGES_MISSING"
+  /** The image that it was to end in cannot be written. */
+  | "IMAGE_FAILED"
   /** It was ended from this side. */
   | "CANCELLED";
 

@@ -38,6 +38,50 @@ export function lossOf(missing: number): string {
 
 /** Adds {@linkcode lossOf} to an error; errors of another kind stay as they are. */
 export function withLoss(error: unknown, missing: number): unknown {
+  return extended(error, lossOf(missing));
+}
+
+/** Adds to an error of a live migration that nothing is lost; errors of another kind stay as they are. */
+export function goesOn(error: unknown): unknown {
+  return extended(error, "the guest goes on here");
+}
+
+/**
+ * Adds to an error of a live migration what became of a guest that ran at the destination already.
+ *
+ * @param missing pages that were not sent; more may have been lost on the way
+ */
+export function ranThere(error: unknown, missing: number): unknown {
+  return extended(
+    error,
+    missing === 0
+      ? "the guest was loaded at the destination, with all its memory sent: see whether it runs there"
+      : `the guest was loaded at the destination already and lacks at least ${missing} pages there: ` +
+        "it stays stopped here, its memory as it was at the stop",
+  );
+}
+
+/** Adds to an error of a live migration that the destination could not be asked where the guest runs. */
+export function undecided(error: unknown): unknown {
+  return extended(
+    error,
+    "nobody can say whether the guest runs at the destination: it stays stopped here, its memory as it " +
+      "was at the stop: look there, and let it go on here only if it does not run there",
+  );
+}
+
+/** The error for a guest that was to go on here after a failed migration, and cannot. */
+export function cannotGoOn(error: unknown, cause: unknown): MigrationError {
+  const message = (thrown: unknown): string =>
+    thrown instanceof Error ? thrown.message : String(thrown);
+  return new MigrationError(
+    "GUEST_FAILED",
+    `${message(error)}: the guest cannot go on here either: ${message(cause)}`,
+    { cause: new AggregateError([error, cause]) },
+  );
+}
+
+function extended(error: unknown, what: string): unknown {
   if (!(error instanceof MigrationError)) return error;
-  return new MigrationError(error.code, `${error.message}: ${lossOf(missing)}`, { cause: error });
+  return new MigrationError(error.code, `${error.message}: ${what}`, { cause: error });
 }

@@ -17,14 +17,18 @@ export class Answers {
     if (this.#waiting?.value === value) this.#waiting.resolve();
   }
 
-  /** Waits for a PONG, but no longer than the given milliseconds. */
-  async pong(value: number, milliseconds: number, signal: AbortSignal): Promise<void> {
-    if (this.#heard.has(value)) return;
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const timer = setTimeout(resolve, milliseconds);
-    this.#waiting = { value, resolve };
+  /**
+   * Waits for a PONG, but no longer than the given milliseconds.
+   *
+   * @returns false when it did not come
+   */
+  async pong(value: number, milliseconds: number, signal: AbortSignal): Promise<boolean> {
+    if (this.#heard.has(value)) return true;
+    const { promise, resolve } = Promise.withResolvers<boolean>();
+    const timer = setTimeout(() => resolve(false), milliseconds);
+    this.#waiting = { value, resolve: () => resolve(true) };
     try {
-      await untilAborted(promise, signal);
+      return await untilAborted(promise, signal);
     } finally {
       clearTimeout(timer);
       this.#waiting = undefined;

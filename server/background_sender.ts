@@ -10,6 +10,7 @@ import { RamLayout } from "../migration/memory/ram_layout.ts";
 import { ELEMENT } from "../migration/protocol/constants.ts";
 import { Ring } from "../migration/threads/ring.ts";
 import { Channel } from "./channel.ts";
+import { HostPageClaims } from "./host_page_claims.ts";
 import { PageLocator } from "./image/page_locator.ts";
 import { PageRecords } from "./page_records.ts";
 import { RateLimit } from "./rate_limit.ts";
@@ -49,11 +50,12 @@ export class BackgroundSender implements Disposable {
   readonly #init: BackgroundSenderInit;
   readonly #state: SourceState;
   readonly #dirty: PageBitmap;
-  readonly #layout: RamLayout;
   readonly #requests: Ring;
   readonly #main: Channel;
   readonly #mainRecords: PageRecords;
+  readonly #mainClaims: HostPageClaims;
   readonly #preemptRecords: PageRecords;
+  readonly #preemptClaims: HostPageClaims;
   #preempt: Channel | undefined;
   readonly #limit: RateLimit;
   readonly #poll = new PollSet(2);
@@ -61,6 +63,8 @@ export class BackgroundSender implements Disposable {
   #batch = SMALLEST_BATCH;
   #requestsSeen = 0;
   #busyUntil = 0;
+  /** The destination waits for the host page begun on the main channel, or for what must follow it. */
+  #awaited = false;
   readonly #wireLimit: number;
   readonly #patience: number;
 
@@ -68,13 +72,15 @@ export class BackgroundSender implements Disposable {
   constructor(init: BackgroundSenderInit) {
     this.#init = init;
     this.#state = new SourceState(init.state);
-    this.#layout = new RamLayout(init.blocks, init.targetPageSize);
-    this.#dirty = new PageBitmap(this.#layout.pageLimit, init.dirty);
+    const layout = new RamLayout(init.blocks, init.targetPageSize);
+    this.#dirty = new PageBitmap(layout.pageLimit, init.dirty);
     this.#requests = new Ring(REQUEST_RING_CAPACITY, 1, init.requests);
     this.#main = this.#channel(init.mainFd, "main");
     const locator = new PageLocator(init.pages);
-    this.#mainRecords = new PageRecords(this.#layout, locator, LARGEST_BATCH);
-    this.#preemptRecords = new PageRecords(this.#layout, locator, SMALLEST_BATCH);
+    this.#mainRecords = new PageRecords(layout, locator, LARGEST_BATCH);
+    this.#mainClaims = new HostPageClaims(layout, this.#dirty);
+    this.#preemptRecords = new PageRecords(layout, locator, SMALLEST_BATCH);
+    this.#preemptClaims = new HostPageClaims(layout, this.#dirty);
     this.#limit = new RateLimit(init.maxBandwidth);
     const segments = segmentBytes(init.mainFd) * SEGMENTS_ON_THE_WIRE;
     this.#wireLimit = Math.max(ON_THE_WIRE, segments);
@@ -93,16 +99,21 @@ export class BackgroundSender implements Disposable {
    */
   sendPages(): boolean {
     while (!this.#state.stopped) {
-      this.#sendRequested();
+      // A host page begun on the main channel is finished before another one follows there.
+      const vanilla = this.#init.mode === "vanilla";
+      if (!vanilla || !this.#mainClaims.begun) this.#sendRequested();
+      else if (!this.#requests.empty) this.#awaited = true;
       this.#state.awaitNoUrgent(2);
       const now = monotonicNanoseconds();
       this.#followLocality(now);
-      const delay = this.#limit.delay(now);
-      if (delay > 0) {
-        this.#nap(delay);
-        continue;
+      if (!this.#awaited) {
+        const delay = this.#limit.delay(now);
+        if (delay > 0) {
+          this.#nap(delay);
+          continue;
+        }
+        if (now < this.#busyUntil && !vanilla) this.#yieldWire(now);
       }
-      if (now < this.#busyUntil && this.#init.mode !== "vanilla") this.#yieldWire(now);
       if (!this.#sendBatch()) return !this.#state.stopped;
     }
     return false;
@@ -161,20 +172,23 @@ export class BackgroundSender implements Disposable {
     return this.#preempt;
   }
 
-  /** The modes vanilla and preempt: requested pages go out here, each in its turn. */
+  /**
+   * The modes vanilla and preempt: requested pages go out here, each in its turn. In preempt-full
+   * there come only huge pages that were claimed already, on whose rest somebody waits.
+   */
   #sendRequested(): void {
-    while (!this.#requests.empty && !this.#state.stopped) {
-      const onMain = this.#init.mode === "vanilla";
-      const records = onMain ? this.#mainRecords : this.#preemptRecords;
+    if (this.#requests.empty) return;
+    const onMain = this.#init.mode === "vanilla";
+    const records = onMain ? this.#mainRecords : this.#preemptRecords;
+    const claims = onMain ? this.#mainClaims : this.#preemptClaims;
+    while (!this.#state.stopped) {
       records.begin();
       if (onMain) records.openSection(ELEMENT.SECTION_PART, this.#init.sectionId);
-      while (!this.#requests.empty && !records.full) {
-        const page = this.#requests.peek();
-        this.#requests.drop();
-        this.#cursor = page + 1;
-        if (this.#dirty.take(page)) records.add(page);
+      while (!records.full) {
+        if (!claims.begun && !this.#claimRequested(claims)) break;
+        records.add(claims.take());
       }
-      if (records.pages + records.zeroPages === 0) continue;
+      if (records.pages + records.zeroPages === 0) return;
       if (onMain) records.closeSection(this.#init.sectionId);
       records.end();
       const channel = onMain ? this.#main : this.#preemptChannel();
@@ -183,6 +197,19 @@ export class BackgroundSender implements Disposable {
       counters.addPages(records.pages, records.zeroPages);
       counters.addBytes(records.byteLength);
     }
+  }
+
+  /** Claims the first of the requested pages that nobody has claimed; false when there is none. */
+  #claimRequested(claims: HostPageClaims): boolean {
+    while (!this.#requests.empty) {
+      const page = this.#requests.peek();
+      this.#requests.drop();
+      const claimed = claims.claim(page);
+      this.#cursor = claims.behind;
+      if (claimed) return true;
+      if (this.#mainClaims.holds(page)) this.#awaited = true;
+    }
+    return false;
   }
 
   /** The walk goes on behind the page asked for last: its neighbours are likely to be next. */
@@ -212,23 +239,16 @@ export class BackgroundSender implements Disposable {
   /** Sends the next batch of unclaimed pages; false when there was none, or on a stop. */
   #sendBatch(): boolean {
     const records = this.#mainRecords;
+    const claims = this.#mainClaims;
     const pageBytes = this.#init.targetPageSize;
     const most = Math.max(1, Math.min(this.#batch, Math.floor(this.#limit.batchBytes / pageBytes)));
     records.begin();
     records.openSection(ELEMENT.SECTION_PART, this.#init.sectionId);
-    let wrapped = false;
     while (records.pages < most && !records.full) {
-      let page = this.#dirty.next(this.#cursor);
-      if (page < 0) {
-        if (wrapped) break;
-        wrapped = true;
-        this.#cursor = 0;
-        page = this.#dirty.next(0);
-        if (page < 0) break;
-      }
-      this.#cursor = page + 1;
-      if (this.#dirty.take(page)) records.add(page);
+      if (!claims.begun && (this.#awaited || !this.#claimNext())) break;
+      records.add(claims.take());
     }
+    if (!claims.begun) this.#awaited = false;
     if (records.pages + records.zeroPages === 0) return false;
     records.closeSection(this.#init.sectionId);
     records.end();
@@ -238,6 +258,23 @@ export class BackgroundSender implements Disposable {
     counters.addBytes(records.byteLength);
     this.#limit.spend(monotonicNanoseconds(), records.byteLength);
     return true;
+  }
+
+  /** Claims the next host page of the walk; false when there is none left. */
+  #claimNext(): boolean {
+    let wrapped = false;
+    while (true) {
+      const page = this.#dirty.next(this.#cursor);
+      if (page < 0) {
+        if (wrapped) return false;
+        wrapped = true;
+        this.#cursor = 0;
+        continue;
+      }
+      const claimed = this.#mainClaims.claim(page);
+      this.#cursor = this.#mainClaims.behind;
+      if (claimed) return true;
+    }
   }
 
   /** Waits; returns true when it was woken before the time. */

@@ -1,37 +1,59 @@
-/** What the source says on the main channel around the pages: the opening and the switchover. */
+/** What the source says on the main channel around the pages: the opening, the switchover, the end. */
 
+import type { DiscardCommand } from "../migration/protocol/discard.ts";
 import { discardCommands } from "../migration/protocol/discard.ts";
 import { joinPackage } from "../migration/protocol/package.ts";
+import type { BlockEntry } from "../migration/protocol/ram.ts";
+import type { Configuration } from "../migration/protocol/configuration.ts";
 import { StreamEncoder } from "../migration/protocol/stream_encoder.ts";
-import type { Image } from "./image/image.ts";
+import type { RamSection } from "./image/image.ts";
 
 /**
- * Values of the PINGs, as QEMU's source numbers them. The destination answers each with a PONG: the
- * first when the return path is open, the one in the package when the device state is loaded.
+ * Values of the PINGs, as QEMU's source numbers them; the last is our own. The destination answers
+ * each with a PONG: the first when the return path is open, the one in the package when the device
+ * state is loaded.
  */
-export const PING = { RETURN_PATH: 1, DISCARDED: 2, LOADED: 3, RUNNING: 4 } as const;
+export const PING = { RETURN_PATH: 1, DISCARDED: 2, LOADED: 3, RUNNING: 4, PREPARED: 5 } as const;
+
+/** The highest of them. */
+export const LAST_PING: number = PING.PREPARED;
+
+/** What a stream says about its machine: an image, or a live region. */
+export interface OutgoingMachine {
+  /** Machine type, and what else the destination compares. */
+  readonly configuration: Configuration;
+  /** Bytes of a target page. */
+  readonly targetPageSize: number;
+  /** RAM blocks in the order of the stream. */
+  readonly blocks: readonly BlockEntry[];
+  /** The memory's section. */
+  readonly ramSection: RamSection;
+  /** SECTION_FULLs that come before it, verbatim; mostly empty. */
+  readonly earlySections: Uint8Array<ArrayBuffer>;
+}
 
 /**
  * Encodes the stream from its header to the block list: all that a destination needs to prepare.
  *
- * @param image the machine
+ * @param machine what migrates
+ * @param postcopy whether the destination is to prepare for postcopy
  */
-export function encodeOpening(image: Image): Uint8Array {
+export function encodeOpening(machine: OutgoingMachine, postcopy = true): Uint8Array {
   const stream = new StreamEncoder();
-  const targetPageSize = image.targetPageSize;
+  const targetPageSize = machine.targetPageSize;
   stream.header();
-  stream.configuration(image.configuration);
+  stream.configuration(machine.configuration);
   stream.command({ kind: "open-return-path" });
   stream.command({ kind: "ping", value: PING.RETURN_PATH });
   // QEMU compares the summary with the OR of its own blocks' page sizes, exactly.
   let pageSizeSummary = 0;
-  for (const block of image.blocks) pageSizeSummary |= block.pageSize ?? targetPageSize;
-  stream.command({ kind: "advise", ram: { pageSizeSummary, targetPageSize } });
-  stream.deviceState(image.earlySections, 0, image.earlySections.length);
-  const { id, instance, version } = image.ramSection;
+  for (const block of machine.blocks) pageSizeSummary |= block.pageSize ?? targetPageSize;
+  if (postcopy) stream.command({ kind: "advise", ram: { pageSizeSummary, targetPageSize } });
+  stream.deviceState(machine.earlySections, 0, machine.earlySections.length);
+  const { id, instance, version } = machine.ramSection;
   stream.sectionStart(id, "ram", instance, version);
-  stream.blockList(image.blocks.reduce((total, block) => total + block.usedLength, 0));
-  for (const { name, usedLength, pageSize } of image.blocks) {
+  stream.blockList(machine.blocks.reduce((total, block) => total + block.usedLength, 0));
+  for (const { name, usedLength, pageSize } of machine.blocks) {
     stream.blockEntry(
       pageSize === undefined ? { name, usedLength } : { name, usedLength, pageSize },
     );
@@ -42,28 +64,61 @@ export function encodeOpening(image: Image): Uint8Array {
 }
 
 /**
- * Encodes the switchover: from here on the guest runs at the destination.
- *
- * Every block is discarded whole, although nothing was sent: without a single discard a QEMU
- * destination refuses to run (facts section 4.2), and nothing precopied is left out this way.
- *
- * @param image the machine
+ * Discards every block whole, although nothing was sent: without a single discard a QEMU destination
+ * refuses to run (facts section 4.2), and nothing precopied is left out this way.
  */
-export function encodeSwitchover(image: Image): Uint8Array {
+export function wholeDiscards(blocks: readonly BlockEntry[]): DiscardCommand[] {
+  return blocks.flatMap(({ name, usedLength }) =>
+    discardCommands(name, [{ start: 0, length: usedLength }])
+  );
+}
+
+/**
+ * Encodes discards and, behind them, a PING.
+ *
+ * @param ping one of {@linkcode PING}: answered when the pages are forgotten
+ */
+export function encodeDiscards(
+  discards: readonly DiscardCommand[],
+  ping: number,
+): Uint8Array<ArrayBuffer> {
   const stream = new StreamEncoder();
-  for (const { name, usedLength } of image.blocks) {
-    for (const command of discardCommands(name, [{ start: 0, length: usedLength }])) {
-      stream.command(command);
-    }
-  }
-  stream.command({ kind: "ping", value: PING.DISCARDED });
+  for (const command of discards) stream.command(command);
+  stream.command({ kind: "ping", value: ping });
+  return stream.take();
+}
+
+/**
+ * Encodes the switchover to postcopy: from here on the guest runs at the destination.
+ *
+ * @param deviceState SECTION_FULLs
+ */
+export function encodeSwitchover(deviceState: Uint8Array): Uint8Array {
+  const stream = new StreamEncoder();
   const contents = joinPackage({
     before: [{ kind: "listen" }],
-    devices: image.deviceState,
+    devices: deviceState,
     after: [{ kind: "ping", value: PING.LOADED }, { kind: "run" }],
   });
   stream.packaged(contents.length);
   stream.packagedData(contents, 0, contents.length);
   stream.command({ kind: "ping", value: PING.RUNNING });
+  return stream.take();
+}
+
+/**
+ * Encodes the end of a migration whose memory is all at the destination: the device state, and the
+ * description by which the destination finds its end.
+ *
+ * @param deviceState SECTION_FULLs
+ * @param description JSON
+ */
+export function encodePrecopyEnd(deviceState: Uint8Array, description: string): Uint8Array {
+  const stream = new StreamEncoder();
+  const json = new TextEncoder().encode(description);
+  stream.deviceState(deviceState, 0, deviceState.length);
+  stream.endOfStream();
+  stream.vmDescription(json.length);
+  stream.vmDescriptionData(json, 0, json.length);
   return stream.take();
 }

@@ -47,6 +47,12 @@ export interface BlockReport extends PageCounts {
   readonly pageSize?: number;
 }
 
+const KINDS: Readonly<Record<ImageKind, string>> = {
+  "qemu-stream": "captured QEMU stream",
+  "mapped-ram": "QEMU mapped-ram file",
+  raw: "raw memory",
+};
+
 /**
  * Gathers what is known of an image. Of a raw image this reads all of it.
  *
@@ -109,7 +115,7 @@ function headRows(report: ImageReport): string[][] {
   const { index, uuid, capabilities } = report;
   const rows = [
     ["image", report.image],
-    ["kind", report.kind === "raw" ? "raw memory" : "captured QEMU stream"],
+    ["kind", KINDS[report.kind]],
     ["machine", report.machine],
     ["target page", formatBytes(report.targetPageSize)],
   ];

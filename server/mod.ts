@@ -25,3 +25,9 @@ export {
 } from "../ffi/socket_address.ts";
 export { SyscallError } from "../ffi/errno.ts";
 export { UnsupportedPlatformError } from "../ffi/platform.ts";
+export { LiveRegion, type LiveRegionOptions } from "./live_region.ts";
+export { LiveSource, type LiveSourceOptions } from "./live_source.ts";
+export type { LiveRamStatistics, LiveStatistics } from "./live_statistics.ts";
+export type { PostcopyPolicy } from "./convergence.ts";
+export type { LiveGuest } from "../migration/guest.ts";
+export type { GuestBlock } from "../migration/memory/guest_block.ts";

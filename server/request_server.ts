@@ -4,14 +4,15 @@ import { monotonicNanoseconds } from "../ffi/clock.ts";
 import { Errno, errnoName } from "../ffi/errno.ts";
 import { clearEvent, signalEvent } from "../ffi/eventfd.ts";
 import { PollEvents, PollSet } from "../ffi/poll.ts";
-import { receiveInto, setQuickAck } from "../ffi/socket_calls.ts";
+import { receiveInto, setQuickAck, shutdownSending, unacknowledged } from "../ffi/socket_calls.ts";
 import { PageBitmap } from "../migration/memory/page_bitmap.ts";
 import { RamLayout } from "../migration/memory/ram_layout.ts";
 import type { ReturnPathHandler } from "../migration/protocol/return_path.ts";
 import { ReturnPathDecoder } from "../migration/protocol/return_path_decoder.ts";
 import { Ring } from "../migration/threads/ring.ts";
 import { Channel } from "./channel.ts";
-import { PING } from "./control_stream.ts";
+import { HostPageClaims } from "./host_page_claims.ts";
+import { LAST_PING, PING } from "./control_stream.ts";
 import { PageLocator } from "./image/page_locator.ts";
 import { MigrationError } from "../migration/migration_error.ts";
 import { PageRecords } from "./page_records.ts";
@@ -25,6 +26,8 @@ export interface RequestServerInit extends SenderInit {
   readonly backgroundWakeFd: number;
   /** Microseconds to look again and again after a request before sleeping. */
   readonly spin: number;
+  /** Whether a guest goes on here unless the destination says that it is loaded there. */
+  readonly decides: boolean;
 }
 
 /** What the request server tells the control plane. */
@@ -37,6 +40,8 @@ export interface ReturnPathMessage {
 /** Most target pages in one request: one host page, at most 1 GiB. */
 const LARGEST_REQUEST_PAGES = 262_144;
 const RECEIVE_BYTES = 65_536;
+/** Most milliseconds for a destination that was hung up on to say what became of the guest. */
+const LAST_WORD = 5_000;
 /** Pages of one answer: a 2 MiB host page goes out in eight. */
 const ANSWER_PAGES = 64;
 
@@ -53,11 +58,13 @@ export class RequestServer implements ReturnPathHandler, Disposable {
   readonly #layout: RamLayout;
   readonly #requests: Ring;
   readonly #records: PageRecords;
+  readonly #claims: HostPageClaims;
   readonly #decoder: ReturnPathDecoder;
   readonly #buffer = new Uint8Array(RECEIVE_BYTES);
   readonly #poll = new PollSet(2);
   #preempt: Channel | undefined;
   #filled = 0;
+  #hungUp = false;
   #receivedAt = 0;
   #shut = false;
   #pongs = 0;
@@ -74,6 +81,7 @@ export class RequestServer implements ReturnPathHandler, Disposable {
     this.#dirty = new PageBitmap(this.#layout.pageLimit, init.dirty);
     this.#requests = new Ring(REQUEST_RING_CAPACITY, 1, init.requests);
     this.#records = new PageRecords(this.#layout, new PageLocator(init.pages), ANSWER_PAGES);
+    this.#claims = new HostPageClaims(this.#layout, this.#dirty);
     this.#decoder = new ReturnPathDecoder(this);
     this.#poll.watch(0, init.mainFd, PollEvents.IN);
     this.#poll.watch(1, init.wakeFd, PollEvents.IN);
@@ -86,7 +94,17 @@ export class RequestServer implements ReturnPathHandler, Disposable {
    * @throws {ProtocolError} when it sends what is no message
    */
   serve(): void {
+    try {
+      this.#serve();
+    } finally {
+      const decided = this.#state.guestLoaded || this.#state.peerClosed;
+      if (this.#init.decides && this.#state.switched && !decided) this.#hearOut();
+    }
+  }
+
+  #serve(): void {
     let endSent = false;
+    let unacknowledgedBefore = Infinity;
     while (!this.#state.stopped && !this.#shut) {
       if (this.#state.backgroundEnded && !endSent) {
         endSent = true;
@@ -94,41 +112,80 @@ export class RequestServer implements ReturnPathHandler, Disposable {
       }
       // A destination that has everything says SHUT; before that it may be silent for as long as it likes.
       const ready = this.#spin() || this.#poll.wait(endSent ? this.#init.stallTimeout : -1);
-      if (ready === 0 && endSent) throw stalled(this.#init.stallTimeout);
+      if (ready === 0 && endSent) {
+        // The end may lie behind much else in the socket: as long as that moves, nobody is stalled.
+        const left = unacknowledged(this.#init.mainFd);
+        if (left === 0 || left >= unacknowledgedBefore) throw stalled(this.#init.stallTimeout);
+        unacknowledgedBefore = left;
+      }
       if (this.#poll.ready(1) !== 0) clearEvent(this.#init.wakeFd);
       if (this.#poll.ready(0) !== 0) this.#receive();
     }
   }
 
+  /**
+   * The migration fails while the destination may be starting the guest: hangs up, and reads what the
+   * destination had said, to its end. One that was not heard to have loaded the guest and closes the
+   * connection has not started it and will not.
+   */
+  #hearOut(): void {
+    shutdownSending(this.#init.mainFd);
+    this.#hungUp = true;
+    const only = new PollSet(1);
+    only.watch(0, this.#init.mainFd, PollEvents.IN);
+    const patience = Math.min(LAST_WORD, this.#init.stallTimeout);
+    const end = monotonicNanoseconds() + patience * 1e6;
+    while (!this.#state.guestLoaded && !this.#state.peerClosed) {
+      const left = Math.ceil((end - monotonicNanoseconds()) / 1e6);
+      if (left <= 0 || only.wait(left) === 0) return;
+      try {
+        this.#receive();
+      } catch {
+        // Its failures are no news any more; what it sends behind one cannot be understood.
+        if (!this.#state.peerClosed) this.#filled = 0;
+      }
+    }
+  }
+
   /** Implements {@linkcode ReturnPathHandler}. */
   requestPages(block: string, start: number, length: number): void {
+    if (this.#hungUp) return;
     const known = this.#layout.find(block);
     const pageBytes = this.#layout.targetPageSize;
     const pages = length / pageBytes;
     if (
-      known === undefined || start % pageBytes !== 0 || !Number.isInteger(pages) || pages < 1 ||
-      pages > LARGEST_REQUEST_PAGES || start + length > known.usedLength
+      known === undefined || start % known.pageSize !== 0 || length % known.pageSize !== 0 ||
+      length < 1 || pages > LARGEST_REQUEST_PAGES || start + length > known.usedLength
     ) {
+      const size = known?.pageSize ?? pageBytes;
       throw new MigrationError(
         "BAD_PEER",
-        `Destination asked for pages that are not there: block ${block}, ${length} bytes at ${start}`,
+        `Destination asked for pages that are not there: block ${block} with pages of ${size}, ` +
+          `${length} bytes at ${start}`,
+      );
+    }
+    if (!this.#state.switched) {
+      throw new MigrationError(
+        "BAD_PEER",
+        `Destination asked for a page before the guest was handed over: block ${block}, at ${start}`,
       );
     }
     const first = known.firstPage + start / pageBytes;
-    this.#state.returnPath.addRequests(pages);
+    this.#state.returnPath.addRequests(length / known.pageSize);
     if (this.#init.mode === "preempt-full") this.#answer(first, pages);
-    else this.#enqueue(first, pages);
+    else this.#enqueue(first, pages, known.pagesPerHostPage);
     this.#state.setLocality(first + pages - 1);
   }
 
   /** Implements {@linkcode ReturnPathHandler}. */
   pong(value: number): void {
     if (value === PING.LOADED) {
+      if (!this.#state.switched) return; // answers what was not asked yet
       this.#state.setGuestLoaded();
       signalEvent(this.#init.backgroundWakeFd);
     }
     // Each PING is answered once. What else comes stays here: a flood of it would fill the owner's queue.
-    const bit = value <= PING.RUNNING ? 1 << value : 0;
+    const bit = value <= LAST_PING ? 1 << value : 0;
     if ((bit & ~this.#pongs) === 0) return;
     this.#pongs |= bit;
     this.#tell({ kind: "pong", value });
@@ -137,6 +194,7 @@ export class RequestServer implements ReturnPathHandler, Disposable {
   /** Implements {@linkcode ReturnPathHandler}. */
   shut(value: number): void {
     if (value !== 0) {
+      if (!this.#state.guestLoaded) this.#state.setPeerClosed(); // and will not start the guest
       throw new MigrationError(
         "PEER_FAILED",
         `Destination reports a failure: SHUT ${value}: its own log says why`,
@@ -148,6 +206,7 @@ export class RequestServer implements ReturnPathHandler, Disposable {
         "Destination ended the migration before all pages were sent",
       );
     }
+    this.#state.setGuestLoaded();
     this.#shut = true;
   }
 
@@ -201,6 +260,7 @@ export class RequestServer implements ReturnPathHandler, Disposable {
     setQuickAck(fd);
     if (count === -Errno.EAGAIN || count === -Errno.EINTR) return;
     if (count <= 0) {
+      this.#state.setPeerClosed();
       const how = count === 0 ? "it closed the connection" : errnoName(-count);
       throw new MigrationError("CONNECTION_LOST", `Destination went away: return path: ${how}`);
     }
@@ -221,26 +281,48 @@ export class RequestServer implements ReturnPathHandler, Disposable {
   #answer(first: number, pages: number): void {
     this.#preempt ??= this.#openPreempt();
     const records = this.#records;
+    const claims = this.#claims;
     const counters = this.#state.urgent;
+    const end = first + pages;
     let page = first;
-    while (page < first + pages) {
+    while (true) {
       records.begin();
-      while (page < first + pages && !records.full) {
-        if (this.#dirty.take(page)) records.add(page);
-        page++;
+      while (!records.full) {
+        if (!claims.begun) {
+          if (page === end) break;
+          const claimed = claims.claim(page);
+          if (!claimed) this.#hasten(page);
+          page = claims.behind;
+          if (!claimed) continue;
+        }
+        records.add(claims.take());
       }
-      if (records.pages + records.zeroPages === 0) continue;
+      if (records.pages + records.zeroPages === 0) break;
       records.end();
       if (!this.#preempt.send(records.gather)) return;
       counters.addPages(records.pages, records.zeroPages);
       counters.addBytes(records.byteLength);
-      this.#state.service.record(monotonicNanoseconds() - this.#receivedAt);
+      if (!claims.begun) this.#state.service.record(monotonicNanoseconds() - this.#receivedAt);
     }
   }
 
-  #enqueue(first: number, pages: number): void {
-    for (let page = first; page < first + pages; page++) {
-      if (!this.#dirty.has(page)) continue; // on its way; and nobody empties the ring at the end
+  /**
+   * A huge page that is claimed may be only begun on the main channel: the background worker is told
+   * that somebody waits for its rest. When the ring is full it has been told enough.
+   */
+  #hasten(page: number): void {
+    if (!this.#layout.hasHugePages) return;
+    this.#requests.push(page);
+    signalEvent(this.#init.requestFd);
+  }
+
+  #enqueue(first: number, pages: number, pagesPerHostPage: number): void {
+    for (let page = first; page < first + pages; page += pagesPerHostPage) {
+      // On its way; and nobody empties the ring at the end.
+      if (!this.#dirty.has(page)) {
+        this.#hasten(page);
+        continue;
+      }
       while (!this.#requests.push(page)) {
         // The ring holds more than any guest can ask for at once; only a hostile peer fills it.
         signalEvent(this.#init.requestFd);
@@ -266,6 +348,7 @@ export class RequestServer implements ReturnPathHandler, Disposable {
   /** QEMU 7.2's thread for the channel waits for an EOS record; every page claimed here was sent before it. */
   #endPreempt(): boolean {
     if (this.#init.mode !== "preempt-full" || !this.#init.preemptEndOfSection) return true;
+    if (this.#state.preemptFd < 0) return true; // precopy alone: it was never opened
     this.#preempt ??= this.#openPreempt();
     this.#records.begin();
     this.#records.endRecords();

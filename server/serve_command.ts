@@ -25,6 +25,7 @@ import {
 } from "../migration/report/units.ts";
 import { lossOf } from "./advice.ts";
 import { ExitCode, imageArgument, Interrupted } from "./command_line.ts";
+import { withHugePages } from "./image/huge_pages_image.ts";
 import { type Image, openImage } from "./image/image.ts";
 import { MODES } from "./mode.ts";
 import { Source, type SourceOptions } from "./source.ts";
@@ -36,6 +37,8 @@ const PROGRESS_INTERVAL = 100;
 /** What was asked for. */
 interface ServeArguments {
   readonly path: string;
+  /** Names of the blocks that are on huge pages at the destination. */
+  readonly hugePages: readonly string[];
   readonly json: boolean;
   readonly options: SourceOptions;
 }
@@ -50,14 +53,15 @@ interface ServeArguments {
  */
 export async function serveCommand(args: readonly string[]): Promise<number> {
   const abort = new AbortController();
-  const { path, json, options } = readArguments(args, abort.signal);
+  const { path, hugePages, json, options } = readArguments(args, abort.signal);
   using _interrupt = onInterrupt(() => abort.abort(new Interrupted()));
   const line = ProgressLine.on(Deno.stderr);
-  using image = await openImage(path, {
+  using opened = await openImage(path, {
     signal: abort.signal,
     onProgress: (done, total) => line.update(`Indexing ${path}: ${formatShare(done, total)}`),
   });
   line.clear();
+  using image = withHugePages(opened, hugePages);
   announce(image, options.to);
   return await serve(image, options, json, line);
 }
@@ -69,6 +73,7 @@ function readArguments(args: readonly string[], signal: AbortSignal): ServeArgum
     "max-postcopy-bandwidth": { type: "string" },
     "stall-timeout": { type: "string" },
     spin: { type: "string" },
+    "huge-pages": { type: "string" },
     json: { type: "boolean" },
   });
   const path = imageArgument(positionals);
@@ -79,6 +84,7 @@ function readArguments(args: readonly string[], signal: AbortSignal): ServeArgum
   const stall = values["stall-timeout"] ?? "30";
   return {
     path,
+    hugePages: values["huge-pages"]?.split(",") ?? [],
     json: values.json ?? false,
     options: {
       to: parseSocketAddress(values.to),

@@ -7,6 +7,8 @@ const STOP = 0;
 const BACKGROUND_ENDED = 1;
 const GUEST_LOADED = 2;
 const PREEMPT_FD = 3;
+const SWITCHED = 4;
+const PEER_CLOSED = 5;
 // Cache lines of their own for what the workers write while they run.
 const URGENT = 16;
 const LOCALITY = 32;
@@ -117,7 +119,7 @@ export class SourceState {
     Atomics.store(this.#flags, PREEMPT_FD, fd);
   }
 
-  /** Set when the destination said that the device state is loaded (PONG 3). */
+  /** Set when the destination said that the guest is loaded there (PONG 3, or SHUT 0). */
   get guestLoaded(): boolean {
     return Atomics.load(this.#flags, GUEST_LOADED) === 1;
   }
@@ -125,6 +127,26 @@ export class SourceState {
   /** Records that the destination has loaded the device state. */
   setGuestLoaded(): void {
     Atomics.store(this.#flags, GUEST_LOADED, 1);
+  }
+
+  /** Set when the guest is being handed over: from here on pages may be asked for. */
+  get switched(): boolean {
+    return Atomics.load(this.#flags, SWITCHED) === 1;
+  }
+
+  /** Records that the guest is being handed over; before the destination is told to run it. */
+  setSwitched(): void {
+    Atomics.store(this.#flags, SWITCHED, 1);
+  }
+
+  /** Set when the destination has closed the connection, and all that it had said was heard. */
+  get peerClosed(): boolean {
+    return Atomics.load(this.#flags, PEER_CLOSED) === 1;
+  }
+
+  /** Records that the destination will say nothing more. */
+  setPeerClosed(): void {
+    Atomics.store(this.#flags, PEER_CLOSED, 1);
   }
 
   /** Set when no page is left to claim. */

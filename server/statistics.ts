@@ -66,6 +66,10 @@ export interface SourceTimes {
   started: number;
   /** The main channel was connected. */
   connected: number;
+  /** The destination was prepared: pages could begin to flow. */
+  prepared: number;
+  /** The guest was told to stop; stays 0 for an image. */
+  stopped: number;
   /** The switchover was sent. */
   switched: number;
   /** The destination had loaded the device state. */
@@ -98,7 +102,7 @@ export function sourceStatistics(
   return {
     status,
     "total-time": milliseconds(times.started, end),
-    "setup-time": milliseconds(times.started, times.switched || end),
+    "setup-time": milliseconds(times.started, times.prepared || end),
     ...times.loaded === 0 ? {} : { "time-to-run": milliseconds(times.connected, times.loaded) },
     mode,
     ram: {

@@ -1,6 +1,7 @@
 /** One migration between two processes: `serve` at one end of a link, a workload at the other. */
 
-import type { WorkloadOptions } from "../../client/workload/options.ts";
+import type { Backing } from "../../ffi/memory.ts";
+import type { WorkloadOptions } from "../../workload/options.ts";
 import type { Mode } from "../../server/mode.ts";
 import type { DestinationReport, DestinationSetup } from "../workload_destination.ts";
 import { BenchProcess } from "./bench_process.ts";
@@ -24,6 +25,8 @@ export interface MigrationSetup {
   readonly maxBandwidth: number;
   /** What the guest does; undefined for one that touches nothing. */
   readonly workload?: WorkloadOptions;
+  /** How the destination's memory is backed; default the destination's own. */
+  readonly backing?: Backing;
 }
 
 /** How it went. */
@@ -38,10 +41,11 @@ export interface MigrationResult extends Served {
  * @throws {Error} when either end fails
  */
 export async function runMigration(setup: MigrationSetup): Promise<MigrationResult> {
-  const { link, placement, image, mode, maxBandwidth, workload } = setup;
+  const { link, placement, image, mode, maxBandwidth, workload, backing } = setup;
   const arrival: DestinationSetup = {
     host: link.destination.host,
     ...workload === undefined ? {} : { workload },
+    ...backing === undefined ? {} : { backing },
   };
   // It lives on until its report is read, so that the source is the only child to end meanwhile.
   await using destination = new BenchProcess(DESTINATION, {

@@ -1,6 +1,6 @@
 /** Images for the benchmarks, made once a run and removed with it. */
 
-import { writeWorkloadImage } from "../../client/workload/image.ts";
+import { writeWorkloadImage } from "../../workload/image.ts";
 import { progress } from "./progress.ts";
 import { TemporaryDirectory } from "./temporary_directory.ts";
 

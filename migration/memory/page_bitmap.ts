@@ -57,9 +57,24 @@ export class PageBitmap {
     return page < to ? page : -1;
   }
 
-  /** Sets the bits of `count` pages from `first`. Not atomic as a whole. */
-  fill(first: number, count: number): void {
-    this.#eachWord(first, count, (index, mask) => Atomics.or(this.#words, index, mask));
+  /**
+   * Sets the bits of `count` pages from `first`. Not atomic as a whole.
+   *
+   * @returns how many bits this call changed
+   */
+  fill(first: number, count: number): number {
+    // As #eachWord does, without a closure: a scan calls it for every run of dirty pages.
+    const words = this.#words;
+    const end = first + count;
+    let added = 0;
+    let page = first;
+    while (page < end) {
+      const bits = Math.min(32 - (page & 31), end - page);
+      const mask = wordMask(page, bits);
+      added += countOnes(mask & ~Atomics.or(words, page >>> 5, mask));
+      page += bits;
+    }
+    return added;
   }
 
   /** Clears the bits of `count` pages from `first`. Not atomic as a whole. */
@@ -70,7 +85,7 @@ export class PageBitmap {
   /** Counts the bits set from `first` on, `count` pages. */
   count(first = 0, count: number = this.length - first): number {
     let total = 0;
-    this.#eachWord(first, count, (index, mask) => total += ones(this.#words[index]! & mask));
+    this.#eachWord(first, count, (index, mask) => total += countOnes(this.#words[index]! & mask));
     return total;
   }
 
@@ -79,14 +94,19 @@ export class PageBitmap {
     let page = first;
     while (page < end) {
       const bits = Math.min(32 - (page & 31), end - page);
-      const mask = bits === 32 ? -1 : ((1 << bits) - 1) << (page & 31);
-      visit(page >>> 5, mask);
+      visit(page >>> 5, wordMask(page, bits));
       page += bits;
     }
   }
 }
 
-function ones(word: number): number {
+/** The bits of `bits` pages from `page` in their word. */
+function wordMask(page: number, bits: number): number {
+  return bits === 32 ? -1 : ((1 << bits) - 1) << (page & 31);
+}
+
+/** Counts the bits set in a word of 32. */
+export function countOnes(word: number): number {
   let bits = word - ((word >>> 1) & 0x5555_5555);
   bits = (bits & 0x3333_3333) + ((bits >>> 2) & 0x3333_3333);
   return Math.imul((bits + (bits >>> 4)) & 0x0f0f_0f0f, 0x0101_0101) >>> 24;

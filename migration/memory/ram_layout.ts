@@ -12,6 +12,8 @@ export interface RamBlock {
   readonly firstPage: number;
   /** Target pages in the block. */
   readonly pageCount: number;
+  /** Target pages in a host page: 1, or 512 where it is 2 MiB. */
+  readonly pagesPerHostPage: number;
 }
 
 /** What a {@linkcode RamLayout} is made from. */
@@ -44,24 +46,33 @@ export class RamLayout {
   readonly pageLimit: number;
   /** Target pages of all blocks; less than `pageLimit`, which counts the gaps between blocks. */
   readonly pageCount: number;
+  /** True when some block has host pages of more than one target page. */
+  readonly hasHugePages: boolean;
 
   readonly #byName = new Map<string, RamBlock>();
 
   /**
    * @param sizes the blocks
    * @param targetPageSize bytes of a target page
-   * @throws {RamLayoutError} for a length that is no multiple of the page, or a name that comes twice
+   * @throws {RamLayoutError} for a length that is no multiple of the page, a host page that is no
+   * power of two of target pages, or a name that comes twice
    */
   constructor(sizes: readonly RamBlockSize[], targetPageSize = 4096) {
     const blocks: RamBlock[] = [];
     let next = 0;
     let count = 0;
-    for (const { name, usedLength, pageSize } of sizes) {
+    for (const { name, usedLength, pageSize = targetPageSize } of sizes) {
+      const pagesPerHostPage = pageSize / targetPageSize;
+      if (!Number.isInteger(Math.log2(pagesPerHostPage)) || pagesPerHostPage < 1) {
+        throw new RamLayoutError(
+          `Host page of RAM block ${name} is no power of two of pages of ${targetPageSize}: ${pageSize}`,
+        );
+      }
       if (
-        !Number.isSafeInteger(usedLength) || usedLength <= 0 || usedLength % targetPageSize !== 0
+        !Number.isSafeInteger(usedLength) || usedLength <= 0 || usedLength % pageSize !== 0
       ) {
         throw new RamLayoutError(
-          `Length of RAM block ${name} is no positive multiple of ${targetPageSize}: ${usedLength}`,
+          `Length of RAM block ${name} is no positive multiple of ${pageSize}: ${usedLength}`,
         );
       }
       if (this.#byName.has(name)) throw new RamLayoutError(`RAM block named twice: ${name}`);
@@ -69,9 +80,10 @@ export class RamLayout {
       const block = {
         name,
         usedLength,
-        pageSize: pageSize ?? targetPageSize,
+        pageSize,
         firstPage: next,
         pageCount,
+        pagesPerHostPage,
       };
       blocks.push(block);
       this.#byName.set(name, block);
@@ -85,6 +97,7 @@ export class RamLayout {
     this.targetPageSize = targetPageSize;
     this.pageLimit = next;
     this.pageCount = count;
+    this.hasHugePages = blocks.some((block) => block.pagesPerHostPage > 1);
   }
 
   /** Returns the block of that name, if there is one. */

@@ -17,7 +17,7 @@ export class ByteWriter {
   }
 
   /** A copy of what was written since the last `take`; the buffer is kept for what comes. */
-  take(): Uint8Array {
+  take(): Uint8Array<ArrayBuffer> {
     const taken = this.#bytes.slice(0, this.#length);
     this.#length = 0;
     return taken;

@@ -27,7 +27,7 @@ export class RamEncoder implements RamHandler {
   }
 
   /** A copy of what was encoded since the last call. */
-  take(): Uint8Array {
+  take(): Uint8Array<ArrayBuffer> {
     return this.writer.take();
   }
 

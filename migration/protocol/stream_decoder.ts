@@ -134,6 +134,14 @@ export class StreamDecoder {
   }
 
   /**
+   * Counts bytes of the stream that it is not given, between two elements: device sections, whose end
+   * it cannot find. The offsets in the stream stay right.
+   */
+  skip(length: number): void {
+    this.#offset += length;
+  }
+
+  /**
    * Decodes any split of the stream; keeps what is left over. Not to be mixed with `decode`.
    *
    * @throws {ProtocolError} When the bytes are not a migration stream.

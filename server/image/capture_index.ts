@@ -4,7 +4,7 @@ import { MappedMemory } from "../../ffi/memory.ts";
 import { RamLayout } from "../../migration/memory/ram_layout.ts";
 import { DEFAULT_TARGET_PAGE_SIZE } from "../../migration/protocol/mod.ts";
 import { decodeContents, encodeContents, type IndexedContents } from "./capture_contents.ts";
-import type { PageSink } from "./capture_handler.ts";
+import { CaptureHandler, type PageSink } from "./capture_handler.ts";
 import { scanCapture, type ScanOptions } from "./capture_scan.ts";
 import { type FileStamp, requireUnchanged, sameStamp, stampFile } from "./file_stamp.ts";
 import type { IndexReport } from "./image.ts";
@@ -107,7 +107,8 @@ async function buildIndex(
 ): Promise<CaptureIndex> {
   const target = indexPath(path);
   using built = new IndexBuilder(image, await openIndexStorage(target));
-  const scanned = await scanCapture(path, image, (layout) => built.openSink(layout), options);
+  const openHandler = () => new CaptureHandler(path, (layout) => built.openSink(layout));
+  const scanned = await scanCapture(path, image, openHandler, options);
   await requireUnchanged(path, stamp);
   const contents = { ...scanned, counts: built.table.counts() };
   const { memory, reason } = await built.finish(identity, contents);

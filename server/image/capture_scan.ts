@@ -1,9 +1,8 @@
-/** Reading a captured stream once, from its mapping, to find where its pages and devices are. */
+/** Reading a file that QEMU wrote once, from its mapping, to find what is where. */
 
 import type { MappedMemory } from "../../ffi/memory.ts";
 import {
   deviceSections,
-  MAX_ELEMENT_BYTES,
   parseVmDescription,
   ProtocolError,
   splitDeviceState,
@@ -11,10 +10,10 @@ import {
   type VmDescription,
 } from "../../migration/protocol/mod.ts";
 import type { CaptureContents, FileRange } from "./capture_contents.ts";
-import { CaptureHandler, type OpenPageSink } from "./capture_handler.ts";
 import { findRamStart } from "./early_sections.ts";
 import type { DeviceSection } from "./image.ts";
 import { DAMAGED_REMEDY, ImageError, TRUNCATED_REMEDY } from "./image_error.ts";
+import type { ImageHandler } from "./image_handler.ts";
 
 /** Bytes decoded between two looks at the event loop; below 2^30 indices stay small integers. */
 const WINDOW_BYTES = 64 * 1024 * 1024;
@@ -30,20 +29,22 @@ export interface ScanOptions {
 }
 
 /**
- * Reads a captured stream. Pages are not copied, only the positions of their bytes go to the sink.
+ * Reads a file that QEMU wrote, up to its device state. What becomes of the pages is the handler's
+ * affair.
  *
  * @param path the image's name, for errors
  * @param image all of it
- * @param openSink called once, with the layout, before the first page
+ * @param openHandler makes what takes in the elements; it is made anew when device sections come
+ * first, before it met a block
  * @throws {ImageError} when the image cannot be served
  */
 export async function scanCapture(
   path: string,
   image: MappedMemory,
-  openSink: OpenPageSink,
+  openHandler: () => ImageHandler,
   options: ScanOptions = {},
 ): Promise<CaptureContents> {
-  const scan = new CaptureScan(path, image, openSink);
+  const scan = new CaptureScan(path, image, openHandler);
   while (!scan.done) {
     options.signal?.throwIfAborted();
     scan.step();
@@ -56,18 +57,18 @@ export async function scanCapture(
 class CaptureScan {
   readonly #path: string;
   readonly #image: MappedMemory;
-  readonly #openSink: OpenPageSink;
-  #handler: CaptureHandler;
+  readonly #openHandler: () => ImageHandler;
+  #handler: ImageHandler;
   #decoder: StreamDecoder;
   #early: FileRange = { offset: 0, length: 0 };
   /** Offset in the file of the first byte that is not decoded. */
   position = 0;
 
-  constructor(path: string, image: MappedMemory, openSink: OpenPageSink) {
+  constructor(path: string, image: MappedMemory, openHandler: () => ImageHandler) {
     this.#path = path;
     this.#image = image;
-    this.#openSink = openSink;
-    this.#handler = new CaptureHandler(path, openSink);
+    this.#openHandler = openHandler;
+    this.#handler = openHandler();
     this.#decoder = new StreamDecoder(this.#handler);
   }
 
@@ -78,8 +79,11 @@ class CaptureScan {
 
   /** Decodes the next window. */
   step(): void {
-    const length = Math.min(WINDOW_BYTES, this.#image.length - this.position);
-    this.position += this.#decode(this.#image.bytes(this.position, length), this.position);
+    // The decoder passes over a mapped block's pages without reading them, however many there are.
+    const from = Math.max(this.position, this.#handler.regionEnd);
+    const end = Math.min(from + WINDOW_BYTES, this.#image.length);
+    const window = this.#image.bytes(this.position, end - this.position);
+    this.position += this.#decode(window, this.position);
     const { opaqueStart, ramSection } = this.#handler;
     if (opaqueStart >= 0 && ramSection === undefined) this.#skipEarlySections(opaqueStart);
   }
@@ -122,8 +126,7 @@ class CaptureScan {
   /** Decodes `bytes`, the first of which lies at `origin` in the file; returns how many it took. */
   #decode(bytes: Uint8Array, origin: number): number {
     this.#handler.origin = origin;
-    // The decoder counts from what it was first given, in which the early sections are missing.
-    return this.#at(this.#early.length, () => {
+    return this.#at(0, () => {
       const decoded = this.#decoder.decode(bytes, 0, bytes.length);
       const atEnd = origin + bytes.length === this.#image.length;
       if (atEnd && this.#handler.opaqueStart < 0) this.#decoder.finish(bytes.length - decoded);
@@ -148,14 +151,11 @@ class CaptureScan {
       );
     }
     this.#early = { offset, length };
-    this.#handler = new CaptureHandler(this.#path, this.#openSink);
+    this.#handler = this.#openHandler();
     this.#decoder = new StreamDecoder(this.#handler);
-    const behind = offset + length;
-    const rest = Math.min(2 * MAX_ELEMENT_BYTES, this.#image.length - behind);
-    const spliced = new Uint8Array(offset + rest);
-    spliced.set(this.#image.bytes(0, offset));
-    spliced.set(this.#image.bytes(behind, rest), offset);
-    this.position = length + this.#decode(spliced, length);
+    this.#decode(this.#image.bytes(0, offset), 0);
+    this.#decoder.skip(length);
+    this.position = offset + length;
   }
 
   /** Runs what counts its errors from a place in the file. */

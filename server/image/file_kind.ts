@@ -1,6 +1,14 @@
 /** Telling files apart by their first bytes. */
 
-import { STREAM_MAGIC } from "../../migration/protocol/mod.ts";
+import {
+  CAPABILITY,
+  type Configuration,
+  hasCapability,
+  IgnoreStream,
+  ProtocolError,
+  STREAM_MAGIC,
+  StreamDecoder,
+} from "../../migration/protocol/mod.ts";
 import { ImageError } from "./image_error.ts";
 import { descriptionPath } from "./raw_description.ts";
 
@@ -29,6 +37,30 @@ export function isStream(head: Uint8Array): boolean {
   const magic = new Uint8Array(4);
   new DataView(magic.buffer).setUint32(0, STREAM_MAGIC);
   return head.subarray(0, 4).every((byte, i) => byte === magic[i]);
+}
+
+/** First bytes of a stream that are enough for {@linkcode isMappedRam}. */
+export const CONFIGURATION_LIMIT = 256 * 1024;
+
+class FindMappedRam extends IgnoreStream {
+  found = false;
+
+  override configuration(configuration: Configuration): void {
+    this.found = hasCapability(configuration, CAPABILITY.MAPPED_RAM);
+  }
+}
+
+/** Whether a stream that starts so is the frame of a mapped-ram file. */
+export function isMappedRam(head: Uint8Array): boolean {
+  const handler = new FindMappedRam();
+  const decoder = new StreamDecoder(handler);
+  try {
+    decoder.finish(head.length - decoder.decode(head, 0, head.length));
+  } catch (error) {
+    // What is wrong with it is said by who opens it in full.
+    if (!(error instanceof ProtocolError)) throw error;
+  }
+  return handler.found;
 }
 
 /** The error for a file that starts so and is no image. */

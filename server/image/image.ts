@@ -9,7 +9,7 @@ export { openImage, type OpenImageOptions } from "./open_image.ts";
 export { ImageError, type ImageErrorCode } from "./image_error.ts";
 
 /** The formats that can be opened. */
-export type ImageKind = "qemu-stream" | "raw";
+export type ImageKind = "qemu-stream" | "mapped-ram" | "raw";
 
 /** The section of the stream that holds memory, as the capture names it. */
 export interface RamSection {

@@ -4,9 +4,10 @@ import { MappedMemory } from "../../ffi/memory.ts";
 import { openCapture } from "./captured_image.ts";
 import type { ScanOptions } from "./capture_scan.ts";
 import { requireUnchanged, stampImage } from "./file_stamp.ts";
-import { foreignFormat, isStream } from "./file_kind.ts";
+import { CONFIGURATION_LIMIT, foreignFormat, isMappedRam, isStream } from "./file_kind.ts";
 import type { Image } from "./image.ts";
 import { ImageError, TRUNCATED_REMEDY } from "./image_error.ts";
+import { openMappedRam } from "./mapped_ram_image.ts";
 import { describeBadJson, descriptionPath, isRawDescription } from "./raw_description.ts";
 import { openRaw } from "./raw_image.ts";
 
@@ -14,8 +15,9 @@ import { openRaw } from "./raw_image.ts";
 export type OpenImageOptions = ScanOptions;
 
 /**
- * Opens an image: a stream that QEMU wrote into a file, or a raw memory file with a description
- * beside it (`FILE.json`). The file is mapped, not read into memory, and never written to.
+ * Opens an image: a stream that QEMU wrote into a file, a file in QEMU's mapped-ram format, or a raw
+ * memory file with a description beside it (`FILE.json`). The file is mapped, not read into memory, and
+ * never written to.
  *
  * Of a captured stream an index is made at the first opening and kept beside it
  * (`FILE.postcopy-index`); as long as the image does not change, later openings take milliseconds.
@@ -45,7 +47,11 @@ export async function openImage(path: string, options: OpenImageOptions = {}): P
       return await openRaw(path, memory, description);
     }
     const head = memory.bytes(0, Math.min(16, memory.length)).slice();
-    if (isStream(head)) return await openCapture(path, memory, stamp, options);
+    if (isStream(head)) {
+      const start = memory.bytes(0, Math.min(CONFIGURATION_LIMIT, memory.length));
+      const open = isMappedRam(start) ? openMappedRam : openCapture;
+      return await open(path, memory, stamp, options);
+    }
     const problem = description === undefined ? undefined : describeBadJson(description);
     if (problem !== undefined) {
       throw new ImageError(

@@ -1,7 +1,7 @@
 import "../support/native.ts";
 import { assert, assertEquals, assertGreater, assertGreaterOrEqual, assertLess } from "@std/assert";
 import { MODES } from "../../server/mode.ts";
-import { WorkloadGuest } from "../../client/workload/workload_guest.ts";
+import { WorkloadGuest } from "../../workload/workload_guest.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
 import { TestImage } from "../support/images.ts";
 import { assertEachPageOnce, migrate } from "../support/migrate.ts";

@@ -1,7 +1,7 @@
 import "../support/native.ts";
 import { assert, assertEquals } from "@std/assert";
 import { MODES } from "../../server/mode.ts";
-import { WorkloadGuest } from "../../client/workload/workload_guest.ts";
+import { WorkloadGuest } from "../../workload/workload_guest.ts";
 import { within } from "../support/deadline.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
 import { TestImage } from "../support/images.ts";

@@ -156,7 +156,7 @@ failingTest(
     source.encodeEnd();
     await source.flush();
   },
-  { code: "UNSUPPORTED", message: /^Source ended without switching to postcopy/ },
+  { code: "UNSUPPORTED", message: /^Source ended without any device state/ },
 );
 
 failingTest(
@@ -181,7 +181,7 @@ failingTest(
     source.encodeSwitchover([{ kind: "ping", value: 3 }]);
     await source.flush();
   },
-  { code: "GUEST_FAILED", message: /a package that does not run the guest/ },
+  { code: "BAD_PEER", message: /a package that does not run the guest/ },
 );
 
 failingTest(

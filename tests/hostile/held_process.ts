@@ -1,12 +1,13 @@
 // deno-lint-ignore-file no-console -- a command
 /**
  * Child process: a destination whose guest touches page 40, and says how that thread fares. Prints
- * JSON, a line a step, and never ends by itself.
+ * JSON, a line a step, and never ends by itself. Argument: how the guest's memory is backed.
  *
  * @module
  */
 
 import { Destination } from "../../client/destination.ts";
+import type { Backing } from "../../ffi/memory.ts";
 import { waitingFaults } from "../../ffi/waiting_faults.ts";
 import { until } from "../support/deadline.ts";
 import { LOOPBACK } from "../support/migrate.ts";
@@ -36,7 +37,7 @@ const guest = new StillGuest((guest) => {
   };
   toucher.postMessage(touch);
 });
-const destination = new Destination({ guest });
+const destination = new Destination({ guest, backing: Deno.args[0] as Backing });
 const address = await destination.listen(LOOPBACK);
 const userfaultfd = [...Deno.readDirSync("/proc/self/fd")].map(({ name }) => Number(name)).find(
   (fd) => Deno.readLinkSync(`/proc/self/fd/${fd}`) === "anon_inode:[userfaultfd]",

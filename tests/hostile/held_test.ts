@@ -22,9 +22,15 @@ const LEAVING: Record<string, (source: HostileSource) => Promise<void>> = {
   },
 };
 
-for (const [what, leave] of Object.entries(LEAVING)) {
-  Deno.test(`Destination holds a waiting thread for good, never on zeros, when the source ${what}`, async () => {
-    await using process = new ScriptProcess("tests/hostile/held_process.ts", []);
+const CASES = ["anonymous", "memfd"].flatMap((backing) =>
+  Object.entries(LEAVING).map(([what, leave]) => ({ backing, what, leave }))
+);
+
+for (const { backing, what, leave } of CASES) {
+  const name =
+    `Destination with ${backing} memory holds a waiting thread for good, never on zeros, when the source ${what}`;
+  Deno.test(name, async () => {
+    await using process = new ScriptProcess("tests/hostile/held_process.ts", [backing]);
     const step = <S extends HeldStep["step"]>(name: S) =>
       process.line(name, (line) => {
         const step = JSON.parse(line) as HeldStep;

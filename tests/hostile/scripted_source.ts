@@ -2,7 +2,7 @@
 
 import { Socket } from "../../ffi/socket.ts";
 import type { SocketAddress } from "../../ffi/socket_address.ts";
-import { encodeWorkloadState } from "../../client/workload/device_state.ts";
+import { encodeWorkloadState } from "../../workload/device_state.ts";
 import { TestPattern } from "../../migration/memory/test_pattern.ts";
 import type { Command } from "../../migration/protocol/command.ts";
 import { discardCommands } from "../../migration/protocol/discard.ts";

@@ -171,7 +171,7 @@ hostileTest(
     await destination.send(destination.say.take());
     await destination.play();
   },
-  { code: "BAD_PEER", message: /before the preempt channel was open/ },
+  { code: "BAD_PEER", message: /before the guest was handed over/ },
 );
 
 hostileTest(

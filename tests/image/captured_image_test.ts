@@ -271,14 +271,13 @@ async function refused(bytes: Uint8Array, code: string, text: string): Promise<I
 }
 
 Deno.test("openImage refuses captures with capabilities that leave memory elsewhere", async () => {
-  for (const capability of ["mapped-ram", "x-ignore-shared"]) {
-    const configuration = { machine: "pc-q35-11.1", capabilities: [capability] };
-    await refused(
-      makeCapture({ blocks: BLOCKS, configuration }, () => {}),
-      "unsupported",
-      capability,
-    );
-  }
+  const capability = "x-ignore-shared";
+  const configuration = { machine: "pc-q35-11.1", capabilities: [capability] };
+  await refused(
+    makeCapture({ blocks: BLOCKS, configuration }, () => {}),
+    "unsupported",
+    capability,
+  );
 });
 
 Deno.test("openImage refuses target pages of other than 4096 bytes", async () => {

@@ -1,4 +1,4 @@
-/** The plain way to read a capture: all of it in memory, one record after the other, nothing shared. */
+/** The plain way to read a capture: all of it in memory, one piece after the other, nothing shared. */
 
 import { inflateSync } from "node:zlib";
 
@@ -106,6 +106,38 @@ export function readMemory(bytes: Uint8Array, at = ramStart(bytes)): Memory {
         return { blocks, mentioned, records };
     }
   }
+}
+
+/**
+ * Reconstructs the memory in a mapped-ram file, as QEMU's destination would (facts section 6).
+ *
+ * @param bytes The file.
+ * @param at Where its `ram` SECTION_START is.
+ */
+export function readMappedMemory(bytes: Uint8Array, at = ramStart(bytes)): Memory {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const u64 = (offset: number): number => Number(view.getBigUint64(offset));
+  const blocks = new Map<string, Uint8Array>();
+  const mentioned = new Set<string>();
+  at += 1 + 4 + 1 + 3 + 4 + 4; // type, id, name, instance, version
+  let left = u64(at) - 4;
+  for (at += 8; left > 0;) {
+    const name = new TextDecoder().decode(bytes.subarray(at + 1, at + 1 + bytes[at]!));
+    at += 1 + bytes[at]!;
+    const [length, bitmap, pages] = [u64(at), u64(at + 20), u64(at + 28)];
+    const memory = new Uint8Array(length);
+    for (let offset = 0; offset < length; offset += PAGE) {
+      mentioned.add(`${name} ${offset}`);
+      const page = offset / PAGE;
+      const word = view.getBigUint64(bitmap + Math.floor(page / 64) * 8, true);
+      if ((word >> BigInt(page % 64) & 1n) === 0n) continue;
+      memory.set(bytes.subarray(pages + offset, pages + offset + PAGE), offset);
+    }
+    blocks.set(name, memory);
+    left -= length;
+    at = pages + length;
+  }
+  return { blocks, mentioned, records: new Map() };
 }
 
 /** Where the `ram` section starts: there is no other text like this near the start of a stream. */

@@ -1,7 +1,12 @@
 /** Destinations of real QEMU that die, or do not fit: the image stays as it was, and can be tried again. */
 import "../support/native.ts";
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { encodeOpening, encodeSwitchover } from "../../server/control_stream.ts";
+import {
+  encodeDiscards,
+  encodeOpening,
+  encodeSwitchover,
+  wholeDiscards,
+} from "../../server/control_stream.ts";
 import { type Image, openImage } from "../../server/image/image.ts";
 import { MODES } from "../../server/mode.ts";
 import { Source } from "../../server/source.ts";
@@ -37,16 +42,21 @@ async function assertServesAgain(saved: SavedGuest): Promise<void> {
   await saved.countsOn(qemu);
 }
 
+/** Bytes of the main channel before the device state. */
+function beforePackage(image: Image): number {
+  return encodeOpening(image).length + encodeDiscards(wholeDiscards(image.blocks), 0).length;
+}
+
 /** Moments before the guest runs, as bytes of the main channel that the destination gets. */
 const MOMENTS: readonly [string, (image: Image) => number][] = [
   ["before the switchover", (image) => encodeOpening(image).length - 1],
   [
     "in the middle of the device state",
-    (image) => encodeOpening(image).length + Math.floor(encodeSwitchover(image).length / 2),
+    (image) => beforePackage(image) + Math.floor(encodeSwitchover(image.deviceState).length / 2),
   ],
   [
     "when it has the device state and no page",
-    (image) => encodeOpening(image).length + encodeSwitchover(image).length,
+    (image) => beforePackage(image) + encodeSwitchover(image.deviceState).length,
   ],
 ];
 

@@ -58,10 +58,13 @@ Deno.test("PageBitmap behaves as a set of page numbers", () => {
         case 1:
           assertEquals(bitmap.take(page), model.delete(page));
           break;
-        case 2:
-          bitmap.fill(page, count);
+        case 2: {
+          const before = model.size;
+          const changed = bitmap.fill(page, count);
           for (let each = page; each < page + count; each++) model.add(each);
+          assertEquals(changed, model.size - before);
           break;
+        }
         case 3:
           bitmap.clear(page, count);
           for (let each = page; each < page + count; each++) model.delete(each);

@@ -1,4 +1,4 @@
-import { assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
 import { RamLayout, RamLayoutError } from "../../migration/memory/ram_layout.ts";
 
 const PAGE = 4096;
@@ -51,6 +51,34 @@ for (
       () => new RamLayout([{ name: "ram", usedLength }]),
       RamLayoutError,
       `Length of RAM block ram is no positive multiple of 4096: ${usedLength}`,
+    );
+  });
+}
+
+Deno.test("RamLayout counts the target pages of a host page", () => {
+  const layout = new RamLayout([
+    { name: "ram", usedLength: 1 << 22, pageSize: 1 << 21 },
+    { name: "rom", usedLength: 2 * PAGE },
+  ]);
+  assertEquals(layout.blocks.map((block) => block.pagesPerHostPage), [512, 1]);
+  assert(layout.hasHugePages);
+  assert(!new RamLayout([{ name: "rom", usedLength: PAGE }]).hasHugePages);
+});
+
+Deno.test("RamLayout refuses a block that ends inside of a host page", () => {
+  assertThrows(
+    () => new RamLayout([{ name: "ram", usedLength: 3 << 20, pageSize: 1 << 21 }]),
+    RamLayoutError,
+    "Length of RAM block ram is no positive multiple of 2097152: 3145728",
+  );
+});
+
+for (const pageSize of [0, -PAGE, 2048, 3 * PAGE, NaN, Infinity]) {
+  Deno.test(`RamLayout refuses host pages of ${pageSize} bytes`, () => {
+    assertThrows(
+      () => new RamLayout([{ name: "ram", usedLength: 12 * PAGE, pageSize }]),
+      RamLayoutError,
+      `Host page of RAM block ram is no power of two of pages of 4096: ${pageSize}`,
     );
   });
 }

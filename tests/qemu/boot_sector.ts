@@ -9,24 +9,16 @@
  *
  * @module
  */
+import { assemble } from "./assembler.ts";
 import {
-  assemble,
-  GUEST_CODE,
-  HISTOGRAM_BINS,
+  GUEST_PAGE_SIZE,
   LOAD_ADDRESS,
-  PAGE_FACTOR,
-  RECORD,
-  RECORD_WORDS,
-} from "./guest_code.ts";
+  RESERVED_ABOVE,
+  WORKING_SET_ADDRESS,
+} from "./bare_machine.ts";
+import { GUEST_CODE, HISTOGRAM_BINS, PAGE_FACTOR, RECORD, RECORD_WORDS } from "./guest_code.ts";
 
-/** Bytes of a page, as the guest walks its memory. */
-export const GUEST_PAGE_SIZE = 4096;
-
-/** Guest physical address of the working set: above the first MiB and what the BIOS uses of it. */
-export const WORKING_SET_ADDRESS = 0x200000;
-
-/** Memory that stays free above the working set: SeaBIOS keeps its tables at the end of RAM. */
-export const RESERVED_ABOVE = 1 << 20;
+export { GUEST_PAGE_SIZE, RESERVED_ABOVE, WORKING_SET_ADDRESS };
 
 /** What the guest does. */
 export interface GuestOptions {

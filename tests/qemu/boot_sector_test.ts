@@ -1,6 +1,5 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { buildBootSector, pageValue, parseRoundLine, workingSetPages } from "./boot_sector.ts";
-import { assemble, type Row } from "./guest_code.ts";
 
 Deno.test("buildBootSector gives one sector that a BIOS boots", () => {
   const sector = buildBootSector();
@@ -44,22 +43,4 @@ Deno.test("parseRoundLine finds no round in other lines", () => {
   for (const line of ["", "BAD page 00000001", "round", "round 2A", "round 0000002Around"]) {
     assertEquals(parseRoundLine(line), undefined);
   }
-});
-
-Deno.test("assemble measures jumps from the end of the instruction", () => {
-  const rows: Row[] = [
-    ["start", [0xeb, { kind: "relative8", target: "end" }], "jmp end"],
-    ["", [0xe8, { kind: "relative32", target: "start" }], "call start"],
-    ["end", [0xa1, { kind: "absolute32", target: "end" }], "mov eax, [end]"],
-  ];
-  const { bytes, labels } = assemble(rows, 0x7c00);
-  assertEquals([...bytes], [0xeb, 5, 0xe8, 0xf9, 0xff, 0xff, 0xff, 0xa1, 0x07, 0x7c, 0, 0]);
-  assertEquals(labels.get("end"), 7);
-});
-
-Deno.test("assemble refuses labels that are missing or too far", () => {
-  const jump: Row = ["", [0xeb, { kind: "relative8", target: "far" }], "jmp far"];
-  assertThrows(() => assemble([jump], 0), RangeError, "far");
-  const filler: Row = ["", new Array(200).fill(0x90), "nop"];
-  assertThrows(() => assemble([jump, filler, ["far", [0xc3], "ret"]], 0), RangeError, "far");
 });

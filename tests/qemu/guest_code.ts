@@ -1,14 +1,10 @@
 /**
- * The machine code of the test guest, as a table: a label, the bytes, what they do.
- *
- * Written by hand from the Intel SDM volume 2 encodings. A jump or an address names its target, and
- * {@linkcode assemble} fills it in.
+ * The machine code of the test guest; see assembler.ts for how the tables read.
  *
  * @module
  */
-
-/** Address where a PC BIOS puts the boot sector it starts. */
-export const LOAD_ADDRESS = 0x7c00;
+import { at, call, near, type Row, word } from "./assembler.ts";
+import { PROTECTED_MODE, SEGMENTS, SERIAL } from "./bare_machine.ts";
 
 /** Address of the record that the guest prints after every round (see {@linkcode RECORD}). */
 export const RECORD_ADDRESS = 0x6000;
@@ -40,42 +36,10 @@ const STACK_TOP = RECORD_ADDRESS + 0x1000;
 /** Factor that spreads the page number over a page's value (2^32 / golden ratio, odd). */
 export const PAGE_FACTOR = 0x9e3779b1;
 
-/** A reference that {@linkcode assemble} fills in: how many bytes, and measured from where. */
-export interface Reference {
-  readonly kind: "relative8" | "relative32" | "absolute16" | "absolute32";
-  readonly target: string;
-}
-
-/** One row of machine code: `[label or "", bytes and references, what it does]`. */
-export type Row = readonly [label: string, code: readonly (number | Reference)[], note: string];
-
-const near = (target: string): Reference => ({ kind: "relative8", target });
-const call = (target: string): Reference => ({ kind: "relative32", target });
-const at16 = (target: string): Reference => ({ kind: "absolute16", target });
-const at = (target: string): Reference => ({ kind: "absolute32", target });
-const word = (value: number): number[] => [
-  value & 255,
-  value >>> 8 & 255,
-  value >>> 16 & 255,
-  value >>> 24,
-];
 const record = (index: number): number[] => word(RECORD_ADDRESS + 4 * index);
 
-/** Real mode, as the BIOS left it: switch to flat 32-bit protected mode, to reach all memory. */
+/** The begin: no page holds anything yet. */
 const START: readonly Row[] = [
-  ["", [0xfa], "cli"],
-  ["", [0xfc], "cld"],
-  ["", [0x31, 0xc0], "xor ax, ax"],
-  ["", [0x8e, 0xd8], "mov ds, ax"],
-  ["", [0x0f, 0x01, 0x16, at16("gdtr")], "lgdt [gdtr]"],
-  ["", [0x0f, 0x20, 0xc0], "mov eax, cr0"],
-  ["", [0x0c, 0x01], "or al, 1: protection enable"],
-  ["", [0x0f, 0x22, 0xc0], "mov cr0, eax"],
-  ["", [0xea, at16("flat"), 0x08, 0x00], "jmp 0x08:flat"],
-  ["flat", [0x66, 0xb8, 0x10, 0x00], "mov ax, 0x10: the flat data segment"],
-  ["", [0x8e, 0xd8], "mov ds, ax"],
-  ["", [0x8e, 0xc0], "mov es, ax"],
-  ["", [0x8e, 0xd0], "mov ss, ax"],
   ["", [0xbc, ...word(STACK_TOP)], "mov esp, STACK_TOP"],
   ["", [0x31, 0xdb], "xor ebx, ebx: the page number"],
   ["", [0x89, 0x1d, ...record(RECORD.round)], "mov [round], ebx"],
@@ -184,47 +148,10 @@ const REPORT: readonly Row[] = [
   ["", [0xe9, call("round")], "jmp round"],
 ];
 
-/** Output on the first serial port (16550 at 0x3f8). `put` changes edx; the others eax, ecx too. */
-const SERIAL: readonly Row[] = [
-  ["put", [0x50], "push eax: al is the character"],
-  ["", [0x66, 0xba, 0xfd, 0x03], "mov dx, 0x3fd: line status"],
-  ["busy", [0xec], "in al, dx"],
-  ["", [0xa8, 0x20], "test al, 0x20: transmitter empty?"],
-  ["", [0x74, near("busy")], "jz busy"],
-  ["", [0x58], "pop eax"],
-  ["", [0xb2, 0xf8], "mov dl, 0xf8: data"],
-  ["", [0xee], "out dx, al"],
-  ["", [0xc3], "ret"],
-
-  ["hex", [0xb9, ...word(8)], "mov ecx, 8: eax as eight digits"],
-  ["digit", [0xc1, 0xc0, 0x04], "rol eax, 4"],
-  ["", [0x50], "push eax"],
-  ["", [0x24, 0x0f], "and al, 15"],
-  ["", [0x3c, 0x0a], "cmp al, 10"],
-  ["", [0x72, 0x02], "jb over the add"],
-  ["", [0x04, 0x07], "add al, 'A' - '9' - 1"],
-  ["", [0x04, 0x30], "add al, '0'"],
-  ["", [0xe8, call("put")], "call put"],
-  ["", [0x58], "pop eax"],
-  ["", [0xe2, near("digit")], "loop digit"],
-  ["", [0xc3], "ret"],
-
-  ["print", [0xac], "lodsb: the text at esi, up to a zero byte"],
-  ["", [0x84, 0xc0], "test al, al"],
-  ["", [0x74, near("printed")], "jz printed"],
-  ["", [0xe8, call("put")], "call put"],
-  ["", [0xeb, near("print")], "jmp print"],
-  ["printed", [0xc3], "ret"],
-];
-
-/** Strings, segments, and the parameters that boot_sector.ts fills in. */
+/** Strings, and the parameters that boot_sector.ts fills in. */
 const DATA: readonly Row[] = [
   ["line", [...new TextEncoder().encode("round\0")], "text before a round's record"],
   ["bad", [...new TextEncoder().encode("BAD page \0")], "text before the number of a wrong page"],
-  ["gdtr", [0x17, 0x00, at("gdt")], "limit, address"],
-  ["gdt", [...word(0), ...word(0)], "0x00: null"],
-  ["", [...word(0x0000ffff), ...word(0x00cf9a00)], "0x08: code, base 0, limit 4 GiB, 32-bit"],
-  ["", [...word(0x0000ffff), ...word(0x00cf9200)], "0x10: data, base 0, limit 4 GiB"],
   ["mask", word(0), "pages - 1"],
   ["multiplier", word(1), "of the page step; 1 modulo 4"],
   ["increment", word(1), "of the page step; odd"],
@@ -237,63 +164,12 @@ const DATA: readonly Row[] = [
 ];
 
 /** The whole program, in the order of its bytes. */
-export const GUEST_CODE: readonly Row[] = [...START, ...ROUND, ...REPORT, ...SERIAL, ...DATA];
-
-/** Bytes that a reference takes. */
-const SIZES = { relative8: 1, relative32: 4, absolute16: 2, absolute32: 4 } as const;
-
-/**
- * Puts the rows' bytes one after the other and fills in their references.
- *
- * @param rows The program.
- * @param origin Address of its first byte.
- * @returns The bytes, and the offset of every label in them.
- * @throws {RangeError} When a label is missing or too far for a short jump.
- */
-export function assemble(
-  rows: readonly Row[],
-  origin: number,
-): { bytes: Uint8Array<ArrayBuffer>; labels: Map<string, number> } {
-  const labels = new Map<string, number>();
-  let size = 0;
-  for (const [label, code] of rows) {
-    if (label !== "") labels.set(label, size);
-    for (const item of code) size += typeof item === "number" ? 1 : SIZES[item.kind];
-  }
-  const bytes = new Uint8Array(size);
-  const view = new DataView(bytes.buffer);
-  let position = 0;
-  for (const [, code] of rows) {
-    for (const item of code) {
-      if (typeof item === "number") {
-        bytes[position++] = item;
-        continue;
-      }
-      const target = labels.get(item.target);
-      if (target === undefined) {
-        throw new RangeError(`Label is nowhere in the code: ${item.target}`);
-      }
-      const end = position + SIZES[item.kind];
-      const distance = target - end;
-      switch (item.kind) {
-        case "relative8":
-          if (distance < -128 || distance > 127) {
-            throw new RangeError(`Label is too far for a short jump: ${item.target}`);
-          }
-          view.setInt8(position, distance);
-          break;
-        case "relative32":
-          view.setInt32(position, distance, true);
-          break;
-        case "absolute16":
-          view.setUint16(position, origin + target, true);
-          break;
-        case "absolute32":
-          view.setUint32(position, origin + target, true);
-          break;
-      }
-      position = end;
-    }
-  }
-  return { bytes, labels };
-}
+export const GUEST_CODE: readonly Row[] = [
+  ...PROTECTED_MODE,
+  ...START,
+  ...ROUND,
+  ...REPORT,
+  ...SERIAL,
+  ...DATA,
+  ...SEGMENTS,
+];

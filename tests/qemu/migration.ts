@@ -74,12 +74,13 @@ export function queryMigrate(qemu: Qemu): Promise<MigrationInfo> {
 }
 
 /**
- * Makes a QEMU that was started with `incoming` listen for a migration on loopback.
+ * Makes a QEMU that was started with `incoming` listen for a migration.
  *
+ * @param host Address of its own to listen at. Default loopback.
  * @returns The port.
  */
-export async function listenForMigration(qemu: Qemu): Promise<number> {
-  await qemu.execute("migrate-incoming", { uri: "tcp:127.0.0.1:0" });
+export async function listenForMigration(qemu: Qemu, host = "127.0.0.1"): Promise<number> {
+  await qemu.execute("migrate-incoming", { uri: `tcp:${host}:0` });
   const address = (await queryMigrate(qemu))["socket-address"]?.[0];
   if (address?.port === undefined) throw new Error("QEMU does not say where it listens");
   return Number(address.port);

@@ -1,9 +1,9 @@
 /**
  * A QEMU process under control: started with a bare machine, spoken to over QMP on its standard
- * streams, its serial port read over loopback, ended with the object.
+ * streams, its serial port read over a unix socket, ended with the object.
  *
- * No port number is guessed: the serial port connects to a listener of ours, QMP needs none, and
- * migration listens on port 0 and is asked for the port it got.
+ * Nothing but migration goes over the network, so that a QEMU may live in a network namespace of its
+ * own. No port number is guessed: migration listens on port 0 and is asked for the port it got.
  *
  * @module
  */
@@ -32,6 +32,8 @@ export interface QemuOptions {
   incoming?: boolean;
   /** Starts with the guest stopped ("-S"). */
   stopped?: boolean;
+  /** Words before the command: a network namespace, a CPU placement. */
+  prefix?: readonly string[];
   /** Further arguments. */
   args?: readonly string[];
 }
@@ -76,11 +78,12 @@ export class Qemu implements AsyncDisposable {
     const binary = options.binary ?? qemuFromEnvironment();
     using cleanup = new DisposableStack();
     const directory = cleanup.use(new SharedDirectory(binary.root));
-    const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+    const listener = Deno.listen({ transport: "unix", path: directory.ours("serial") });
     const closeListener = once(() => listener.close());
     cleanup.defer(closeListener);
-    const args = machineArguments(options, directory, listener.addr.port);
-    const process = cleanup.use(await Process.spawn(binary, args, directory));
+    const args = machineArguments(options, directory);
+    const command = [...options.prefix ?? [], ...binary.command, ...args];
+    const process = cleanup.use(await Process.spawn(command, directory));
     const accepted = listener.accept();
     accepted.catch(() => {}); // closing the listener rejects it, when QEMU ended before
     process.child.status.then(closeListener);
@@ -219,12 +222,8 @@ class Process implements Disposable {
     };
   }
 
-  static async spawn(
-    binary: QemuBinary,
-    args: string[],
-    directory: SharedDirectory,
-  ): Promise<Process> {
-    const words = [...await diesWithUs(), ...binary.command, ...args];
+  static async spawn(command: string[], directory: SharedDirectory): Promise<Process> {
+    const words = [...await diesWithUs(), ...command];
     const child = new Deno.Command(words[0]!, {
       args: words.slice(1),
       stdin: "piped",
@@ -251,14 +250,13 @@ async function diesWithUs(): Promise<string[]> {
 function machineArguments(
   options: QemuOptions,
   directory: SharedDirectory,
-  serialPort: number,
 ): string[] {
   const { machine = "q35", accel = "tcg", memoryMiB = 64 } = options;
   const args = ["-machine", machine, "-accel", accel, "-m", `${memoryMiB}`];
   args.push("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot");
   args.push("-qmp", "stdio");
-  const address = `host=127.0.0.1,port=${serialPort}`;
-  args.push("-chardev", `socket,id=serial,${address},nodelay=on`, "-serial", "chardev:serial");
+  const socket = directory.theirs("serial");
+  args.push("-chardev", `socket,id=serial,path=${socket}`, "-serial", "chardev:serial");
   if (options.bootSector !== undefined) {
     const disk = directory.ours("boot.img");
     Deno.writeFileSync(disk, options.bootSector);

@@ -4,7 +4,7 @@ import { assertEquals } from "@std/assert";
 import { until } from "./deadline.ts";
 
 /** Kinds of descriptor that this project opens; Deno's own (epoll, pipes, files) come and go. */
-const OURS = /^(?:socket:|anon_inode:\[(?:userfaultfd|eventfd)\]|\/memfd:)/;
+const OURS = /^(?:socket:|anon_inode:\[(?:userfaultfd|eventfd)\]|\/memfd:|\/proc\/\d+\/pagemap$)/;
 
 // The first worker opens descriptors that Deno keeps for the life of the process.
 await new Promise<void>((resolve) => {

@@ -2,7 +2,7 @@
 
 import { assert } from "@std/assert";
 import { Buffer } from "node:buffer";
-import { type ImageBlock, writeWorkloadImage } from "../../client/workload/image.ts";
+import { type ImageBlock, writeWorkloadImage } from "../../workload/image.ts";
 import { viewMemory } from "../../ffi/memory.ts";
 
 /** A saved workload guest in a temporary directory. */

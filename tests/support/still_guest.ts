@@ -1,5 +1,6 @@
 import { viewMemory } from "../../ffi/memory.ts";
-import type { Guest, GuestBlock, GuestMemory } from "../../client/guest.ts";
+import type { Guest, GuestMemory } from "../../migration/guest.ts";
+import type { GuestBlock } from "../../migration/memory/guest_block.ts";
 
 /** A guest without a processor: its memory arrives, and only what a test does touches it. */
 export class StillGuest implements Guest {

@@ -1,6 +1,6 @@
 import { assertEquals, assertThrows } from "@std/assert";
-import { encodeWorkloadState, parseWorkloadState } from "../../client/workload/device_state.ts";
-import { WorkloadError } from "../../client/workload/workload_error.ts";
+import { encodeWorkloadState, parseWorkloadState } from "../../workload/device_state.ts";
+import { WorkloadError } from "../../workload/workload_error.ts";
 
 const state = { seed: 0xffff_ffff, zeroEvery: 4, pages: 131_072 };
 

@@ -1,5 +1,5 @@
 import { assertEquals, assertThrows } from "@std/assert";
-import { workloadSettings } from "../../client/workload/options.ts";
+import { workloadSettings } from "../../workload/options.ts";
 
 Deno.test("workloadSettings fills in two random readers without a limit", () => {
   const { threads, pattern, write, rate, accesses, untilTouched } = workloadSettings({});

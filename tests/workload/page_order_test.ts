@@ -4,7 +4,7 @@ import {
   type PageOrder,
   RandomNumbers,
   threadPages,
-} from "../../client/workload/page_order.ts";
+} from "../../workload/page_order.ts";
 
 function take(order: PageOrder, count: number): number[] {
   return Array.from({ length: count }, () => order.next());

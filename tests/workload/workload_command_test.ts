@@ -1,7 +1,7 @@
 import "../support/native.ts";
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { encodeWorkloadState } from "../../client/workload/device_state.ts";
-import { writeWorkloadImage } from "../../client/workload/image.ts";
+import { encodeWorkloadState } from "../../workload/device_state.ts";
+import { writeWorkloadImage } from "../../workload/image.ts";
 import type { WorkloadEvent, WorkloadResult } from "../../client/workload_report.ts";
 import { TestPattern } from "../../migration/memory/test_pattern.ts";
 

@@ -1,10 +1,10 @@
 import "../support/native.ts";
 import { assert, assertEquals, assertGreaterOrEqual, assertThrows } from "@std/assert";
-import type { GuestMemory } from "../../client/guest.ts";
-import { encodeWorkloadState } from "../../client/workload/device_state.ts";
-import type { WorkloadOptions } from "../../client/workload/options.ts";
-import { WorkloadError } from "../../client/workload/workload_error.ts";
-import { WorkloadGuest } from "../../client/workload/workload_guest.ts";
+import type { GuestMemory } from "../../migration/guest.ts";
+import { encodeWorkloadState } from "../../workload/device_state.ts";
+import type { WorkloadOptions } from "../../workload/options.ts";
+import { WorkloadError } from "../../workload/workload_error.ts";
+import { WorkloadGuest } from "../../workload/workload_guest.ts";
 import { MappedMemory } from "../../ffi/memory.ts";
 import { TestPattern } from "../../migration/memory/test_pattern.ts";
 import { LocalFaults } from "../support/local_faults.ts";
@@ -14,7 +14,7 @@ const pattern = { seed: 42, zeroEvery: 4 };
 const deviceState = encodeWorkloadState({ ...pattern, pages: PAGES });
 
 function oneBlock({ address, length }: MappedMemory): GuestMemory {
-  return { blocks: [{ name: "ram", address, length, fd: -1 }] };
+  return { blocks: [{ name: "ram", address, length, fd: -1, pageSize: 4096 }] };
 }
 
 /** Memory with the pattern in place. */
@@ -118,6 +118,7 @@ Deno.test("WorkloadGuest.check works over several RAM blocks of odd sizes", asyn
     address: memory.address + first! * 4096,
     length: pages! * 4096,
     fd: -1,
+    pageSize: 4096,
   }));
   const guest = new WorkloadGuest({ write: true, untilTouched: true });
   guest.load(deviceState, { blocks });

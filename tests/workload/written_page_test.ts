@@ -1,11 +1,6 @@
 import { assertEquals } from "@std/assert";
-import {
-  findDifference,
-  writeSlot,
-  writtenWord,
-  wrongByte,
-} from "../../client/workload/written_page.ts";
-import { RandomNumbers } from "../../client/workload/page_order.ts";
+import { findDifference, writeSlot, writtenWord, wrongByte } from "../../workload/written_page.ts";
+import { RandomNumbers } from "../../workload/page_order.ts";
 import { TestPattern } from "../../migration/memory/test_pattern.ts";
 
 const pattern = new TestPattern({ seed: 11, zeroEvery: 4 });

@@ -1,0 +1,296 @@
+/** A migration on its way into an image: both channels, the answers, and when the file is complete. */
+
+import { Errno, errnoName } from "../../ffi/errno.ts";
+import { clearEvent } from "../../ffi/eventfd.ts";
+import { OutputFile, publishFile, syncDirectory } from "../../ffi/file.ts";
+import { PollEvents, PollSet } from "../../ffi/poll.ts";
+import { peekInto, sendFrom } from "../../ffi/socket_calls.ts";
+import { MigrationError } from "../../migration/migration_error.ts";
+import type { Configuration } from "../../migration/protocol/configuration.ts";
+import { ReturnPathEncoder } from "../../migration/protocol/return_path_encoder.ts";
+import { type ArrivedMachine, IncomingStream, type StreamEvents } from "../incoming_stream.ts";
+import { DOOR_SLOTS, PreemptDoor } from "../preempt_door.ts";
+import { StreamReader } from "../stream_reader.ts";
+import { ImageMemory } from "./image_memory.ts";
+import { imageTail } from "./image_tail.ts";
+import { PreemptPages } from "./preempt_pages.ts";
+import { Counter, Holder, ReceiveState } from "./receive_state.ts";
+
+/** What the worker is made from; structured-cloned into it. */
+export interface ImageChannelInit {
+  /** The main channel's socket. */
+  readonly mainFd: number;
+  /** Ends the worker's waits. */
+  readonly wakeFd: number;
+  /** Shared memory of the {@linkcode ReceiveState}. */
+  readonly state: SharedArrayBuffer;
+  /** The file that is written, new and empty. */
+  readonly fileFd: number;
+  /** Its name until it is complete. */
+  readonly partialPath: string;
+  /** Its name then. */
+  readonly path: string;
+  /** Directory of both. */
+  readonly directory: string;
+  /** Whether a file of that name may be replaced. */
+  readonly overwrite: boolean;
+}
+
+/** What the worker tells the control plane. */
+export type ImageChannelMessage =
+  | { readonly kind: "configuration"; readonly machine: string }
+  /** The source listens to what is said to it. */
+  | { readonly kind: "return-path" }
+  /** LISTEN: the preempt channel may speak. */
+  | { readonly kind: "listening" }
+  /** The guest has stopped at the source. */
+  | { readonly kind: "switchover" }
+  /** The device state is in the file; pages go on arriving. */
+  | { readonly kind: "postcopy" }
+  /** The file cannot be written and the source cannot take the guest back: it is tried again and again. */
+  | { readonly kind: "waiting"; readonly reason: string };
+
+/** The PING of QEMU 10.2 and later whose answer is its permission to give the guest up. */
+const PACKAGE_LOADED = 0x42;
+/** Milliseconds between two tries to write what cannot be written. */
+const WRITE_INTERVAL = 500;
+/** Milliseconds for a page on the preempt channel that the end on the main channel overtook. */
+const STRAGGLER_WAIT = 2_000;
+
+const MAIN_SLOT = 0;
+const WAKE_SLOT = 1;
+const PREEMPT_SLOT = 2;
+const DOOR_SLOT = 3;
+
+/**
+ * Receives a migration on the worker's thread. It asks for no page: those that the source discards
+ * come by themselves.
+ *
+ * A source that waits to be told that the device state is loaded (QEMU 10.2 and later) is told so only
+ * when every page is on the disk: until then it can let the guest go on, whatever happens here.
+ */
+export class ImageChannel implements StreamEvents, Disposable {
+  readonly #init: ImageChannelInit;
+  readonly #tell: (message: ImageChannelMessage) => void;
+  readonly #state: ReceiveState;
+  readonly #memory: ImageMemory;
+  readonly #stream: IncomingStream;
+  readonly #reader: StreamReader;
+  readonly #poll = new PollSet(DOOR_SLOT + DOOR_SLOTS);
+  readonly #encoder = new ReturnPathEncoder();
+  #door: PreemptDoor | undefined;
+  #preempt: PreemptPages | undefined;
+  #hasReturnPath = false;
+  #withheld = false;
+  #sealedPages = -1;
+
+  /**
+   * @param init what the control plane prepared
+   * @param tell called with what the control plane must know
+   */
+  constructor(init: ImageChannelInit, tell: (message: ImageChannelMessage) => void) {
+    this.#init = init;
+    this.#tell = tell;
+    const state = new ReceiveState(init.state);
+    this.#state = state;
+    const file = OutputFile.borrow(init.partialPath, init.fileFd);
+    this.#memory = new ImageMemory(file, state, (error) => this.#waitToWrite(error));
+    this.#stream = new IncomingStream(this.#memory, this);
+    const reader = {
+      fd: init.mainFd,
+      wakeFd: init.wakeFd,
+      stopped: () => state.stopped,
+      count: (bytes: number) => state.add(Counter.MAIN_BYTES, bytes),
+    };
+    this.#reader = new StreamReader(reader, this.#stream, this.#memory);
+    this.#poll.watch(MAIN_SLOT, init.mainFd, PollEvents.IN);
+    this.#poll.watch(WAKE_SLOT, init.wakeFd, PollEvents.IN);
+  }
+
+  /**
+   * Reads until the image is complete and has its name, or it is told to stop.
+   *
+   * @throws {MigrationError} when the source goes away first, or sends what cannot be
+   * @throws {ProtocolError} when the stream is malformed
+   * @throws {SyscallError} when the file cannot be written
+   */
+  read(): void {
+    try {
+      while (!this.#stream.ended && !this.#state.stopped) this.#readOn();
+      if (this.#stream.ended) this.#complete();
+      else this.#shut(1);
+    } catch (error) {
+      // The source learns of it; that it went away itself is no news.
+      if (this.#state.holder !== Holder.IMAGE) this.#shut(1);
+      throw error;
+    }
+  }
+
+  configuration({ machine }: Configuration): void {
+    this.#tell({ kind: "configuration", machine });
+  }
+
+  returnPathOpened(): void {
+    this.#hasReturnPath = true;
+    this.#tell({ kind: "return-path" });
+  }
+
+  ping(value: number): void {
+    this.#encoder.pong(value);
+    this.#answer();
+  }
+
+  opened(): void {}
+
+  listening(): void {
+    this.#tell({ kind: "listening" });
+  }
+
+  switchover(): void {
+    this.#tell({ kind: "switchover" });
+  }
+
+  arrived({ deviceState, commands, description }: ArrivedMachine, precopy: boolean): void {
+    // From here on a source that waits for no answer has let go of the guest.
+    const waits = precopy
+      ? this.#hasReturnPath
+      : commands.some((command) => command.kind === "ping" && command.value === PACKAGE_LOADED);
+    if (!waits) this.#state.holder = precopy ? Holder.SOURCE_DONE : Holder.SWITCHED;
+    const pageSize = this.#state.get(Counter.PAGE_SIZE);
+    this.#memory.writeTail(imageTail(deviceState, description, pageSize));
+    if (precopy) return;
+    this.#tell({ kind: "postcopy" });
+    for (const command of commands) {
+      if (command.kind !== "ping") continue;
+      if (command.value === PACKAGE_LOADED) this.#withheld = true;
+      else this.ping(command.value);
+    }
+  }
+
+  ended(): void {}
+
+  /** Frees its buffers and closes the connections that were accepted here. */
+  close(): void {
+    this.#reader.close();
+    this.#memory.close();
+    this.#preempt?.close();
+    this.#door?.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  /** Takes what has come, or waits for something to come. */
+  #readOn(): void {
+    const more = this.#reader.receive();
+    if (this.#withheld && this.#memory.missing === 0) {
+      this.#withheld = false;
+      this.#seal();
+      this.#state.holder = Holder.SWITCHED;
+      this.ping(PACKAGE_LOADED);
+    }
+    // While the main channel brings something the other one gets a look, not a wait.
+    if (!more || this.#door !== undefined) this.#look(more ? 0 : -1);
+  }
+
+  /** Looks after the preempt channel, and waits until something has come on either. */
+  #look(milliseconds: number): void {
+    const connections = this.#door === undefined ? this.#state.connections : undefined;
+    if (connections !== undefined) this.#door = new PreemptDoor(this.#poll, DOOR_SLOT, connections);
+    this.#poll.wait(milliseconds);
+    if (this.#poll.ready(WAKE_SLOT) !== 0) clearEvent(this.#init.wakeFd);
+    const fd = this.#door?.look() ?? -1;
+    if (fd >= 0) {
+      this.#preempt = new PreemptPages(fd, this.#memory, this.#state);
+      this.#poll.watch(PREEMPT_SLOT, fd, PollEvents.IN);
+    }
+    if (this.#preempt?.receive() === false) this.#poll.watch(PREEMPT_SLOT, -1, 0);
+  }
+
+  #complete(): void {
+    const { path, partialPath, directory, overwrite } = this.#init;
+    // Only a source that has not switched to postcopy, and listens, lets the guest go on.
+    const mayGoOn = this.#state.holder === Holder.SOURCE;
+    this.#awaitStragglers();
+    this.#seal();
+    if (mayGoOn && this.#sourceLeft()) throw connectionLost("it did not wait for the end");
+    publishFile(partialPath, path, overwrite);
+    this.#state.holder = Holder.IMAGE;
+    syncDirectory(directory);
+    if (this.#shut(0) || !mayGoOn) return;
+    throw new MigrationError(
+      "CONNECTION_LOST",
+      "Source went away before it heard that all is here, and may let the guest go on: remove the " +
+        `image if it does: ${path}`,
+    );
+  }
+
+  #awaitStragglers(): void {
+    const end = performance.now() + STRAGGLER_WAIT;
+    this.#poll.watch(MAIN_SLOT, -1, 0); // its end would be found again and again
+    while (this.#memory.missing > 0 && this.#preempt?.open !== false && !this.#state.stopped) {
+      const left = Math.ceil(end - performance.now());
+      if (left <= 0) break;
+      this.#look(left);
+    }
+    const { missing } = this.#memory;
+    if (missing === 0) return;
+    throw new MigrationError(
+      "PAGES_MISSING",
+      `Source ended without sending every page that it took back: ${missing}`,
+    );
+  }
+
+  #seal(): void {
+    // Again only when a source sends more than it took back.
+    const received = this.#state.get(Counter.RECEIVED);
+    if (received === this.#sealedPages) return;
+    this.#memory.seal();
+    this.#sealedPages = received;
+    this.#state.setSealed();
+  }
+
+  /** A source that can still let the guest go on is told of the failure; one that cannot must wait. */
+  #waitToWrite(error: Error): boolean {
+    if (this.#state.holder === Holder.SOURCE) return false;
+    this.#tell({ kind: "waiting", reason: error.message });
+    const wake = new PollSet(1);
+    wake.watch(0, this.#init.wakeFd, PollEvents.IN);
+    wake.wait(WRITE_INTERVAL);
+    if (wake.ready(0) !== 0) clearEvent(this.#init.wakeFd);
+    return !this.#state.stopped;
+  }
+
+  #sourceLeft(): boolean {
+    const seen = peekInto(this.#init.mainFd, new Uint8Array(1), 1);
+    return seen === 0 || (seen < 0 && seen !== -Errno.EAGAIN && seen !== -Errno.EINTR);
+  }
+
+  /** Says how it ended; false when the source is gone. Without a return path nothing may be said. */
+  #shut(status: number): boolean {
+    if (!this.#hasReturnPath) return true;
+    try {
+      this.#encoder.shut(status);
+      this.#answer();
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  #answer(): void {
+    const message = this.#encoder.take();
+    if (!this.#hasReturnPath) {
+      throw new MigrationError("BAD_PEER", "Source wants an answer without a return path");
+    }
+    const sent = sendFrom(this.#init.mainFd, message, message.length);
+    if (sent === message.length) return;
+    const how = sent < 0 && sent !== -Errno.EAGAIN ? errnoName(-sent) : "it does not read";
+    throw connectionLost(`return path: ${how}`);
+  }
+}
+
+function connectionLost(how: string): MigrationError {
+  return new MigrationError("CONNECTION_LOST", `Source went away: ${how}`);
+}

@@ -1,0 +1,229 @@
+/** The memory of an incoming migration, put into a mapped-ram file. */
+
+import type { OutputFile } from "../../ffi/file.ts";
+import { MappedMemory } from "../../ffi/memory.ts";
+import { PageBitmap } from "../../migration/memory/page_bitmap.ts";
+import type { RamBlock } from "../../migration/memory/ram_layout.ts";
+import { MigrationError } from "../../migration/migration_error.ts";
+import { inflatePage } from "../../migration/protocol/compressed_page.ts";
+import type { DiscardCommand } from "../../migration/protocol/discard.ts";
+import { decodeXbzrle } from "../../migration/protocol/xbzrle.ts";
+import type { IncomingMachine, IncomingMemory } from "../incoming_memory.ts";
+import { MappedRamWriter, type OnWriteError } from "./mapped_ram_writer.ts";
+import { Counter, type ReceiveState } from "./receive_state.ts";
+
+/** Pages decoded before they are written with one call. */
+const DECODED_PAGES = 64;
+
+/** Where decoded pages lie until they are written. */
+interface DecodedPages {
+  readonly memory: MappedMemory;
+  readonly pages: readonly Uint8Array<ArrayBuffer>[];
+}
+
+/**
+ * Keeps account of every page: which came, which have content, which the source took back. A zero
+ * page is a page without content, whatever the file held of it before.
+ */
+export class ImageMemory implements IncomingMemory, Disposable {
+  readonly #file: OutputFile;
+  readonly #state: ReceiveState;
+  readonly #onError: OnWriteError;
+  #writer: MappedRamWriter | undefined;
+  #pageSize = 0;
+  #came = new PageBitmap(0);
+  #content = new PageBitmap(0);
+  #missing = new PageBitmap(0);
+  #listening = false;
+  #decoded: DecodedPages | undefined;
+  #decodedCount = 0;
+  #block: RamBlock | undefined;
+  #index = -1;
+
+  /**
+   * @param file new and empty; stays the caller's
+   * @param state gets the figures
+   * @param onError called when something cannot be written
+   */
+  constructor(file: OutputFile, state: ReceiveState, onError?: OnWriteError) {
+    this.#file = file;
+    this.#state = state;
+    this.#onError = onError ?? (() => false);
+  }
+
+  /** Index of the block that the pages which follow are of; -1 for none. Each channel has its own. */
+  get selected(): number {
+    return this.#index;
+  }
+
+  set selected(index: number) {
+    this.#index = index;
+    this.#block = this.#writer?.layout.ram.blocks[index];
+  }
+
+  /** Pages that the source has discarded and not sent again. */
+  get missing(): number {
+    return this.#state.get(Counter.MISSING);
+  }
+
+  open(machine: IncomingMachine): void {
+    this.#writer = new MappedRamWriter(this.#file, machine, this.#onError);
+    this.#pageSize = machine.targetPageSize;
+    const { pageLimit, pageCount } = this.#writer.layout.ram;
+    this.#came = new PageBitmap(pageLimit);
+    this.#content = new PageBitmap(pageLimit);
+    this.#missing = new PageBitmap(pageLimit);
+    this.#state.set(Counter.PAGES, pageCount);
+    this.#state.set(Counter.PAGE_SIZE, this.#pageSize);
+  }
+
+  select(name: string): void {
+    if (this.#block?.name === name) return;
+    const { ram } = this.#opened().layout;
+    const block = ram.find(name);
+    if (block === undefined) {
+      throw new MigrationError("BAD_PEER", `Page of an unknown RAM block: ${name}`);
+    }
+    this.#block = block;
+    this.#index = ram.blocks.indexOf(block);
+  }
+
+  page(offset: number, _bytes: Uint8Array, _at: number, address: number): void {
+    const page = this.#arrive(offset);
+    if (page < 0) return;
+    if (this.#content.add(page)) this.#state.add(Counter.DATA, 1);
+    this.#writer!.page(this.#index, offset, address);
+  }
+
+  zeroPage(offset: number): void {
+    const page = this.#arrive(offset);
+    if (page >= 0 && this.#content.take(page)) this.#state.add(Counter.DATA, -1);
+  }
+
+  xbzrlePage(offset: number, bytes: Uint8Array, at: number, length: number): void {
+    if (this.#listening) {
+      throw new MigrationError("BAD_PEER", "Source sent an XBZRLE page after LISTEN");
+    }
+    const page = this.#arrive(offset);
+    const place = this.#place();
+    const into = this.#decoded!.pages[place]!;
+    if (this.#content.has(page)) this.#writer!.read(this.#index, offset, into);
+    else into.fill(0);
+    decodeXbzrle(into, bytes, at, length);
+    this.#putDecoded(page, offset, place);
+  }
+
+  compressedPage(offset: number, bytes: Uint8Array, at: number, length: number): void {
+    const page = this.#arrive(offset);
+    if (page < 0) return;
+    const place = this.#place();
+    this.#decoded!.pages[place]!.set(inflatePage(bytes, at, length, this.#pageSize));
+    this.#putDecoded(page, offset, place);
+  }
+
+  flush(): void {
+    if (this.#writer === undefined) return;
+    this.#writer.flush();
+    this.#decodedCount = 0;
+    this.#state.set(Counter.WRITTEN_BYTES, this.#writer.written);
+  }
+
+  discard({ block: name, ranges }: DiscardCommand): void {
+    const block = this.#opened().layout.ram.find(name);
+    if (block === undefined) {
+      throw new MigrationError("BAD_PEER", `Discard in an unknown RAM block: ${name}`);
+    }
+    for (const { start, length } of ranges) {
+      const pages = length / this.#pageSize;
+      const first = block.firstPage + start / this.#pageSize;
+      if (
+        !Number.isInteger(pages) || !Number.isInteger(first) || start + length > block.usedLength
+      ) {
+        throw new MigrationError(
+          "BAD_PEER",
+          `Discard outside RAM block ${name}: ${length} bytes at ${start}`,
+        );
+      }
+      this.#state.add(Counter.RECEIVED, -this.#came.count(first, pages));
+      this.#state.add(Counter.DATA, -this.#content.count(first, pages));
+      this.#came.clear(first, pages);
+      this.#content.clear(first, pages);
+      this.#state.add(Counter.MISSING, this.#missing.fill(first, pages));
+    }
+  }
+
+  listen(): void {
+    this.#listening = true;
+  }
+
+  /** Writes what follows the memory; see {@linkcode MappedRamWriter.writeTail}. */
+  writeTail(tail: Uint8Array<ArrayBuffer>): void {
+    this.#opened().writeTail(tail);
+  }
+
+  /** Makes the file complete; see {@linkcode MappedRamWriter.seal}. */
+  seal(): void {
+    this.flush();
+    this.#opened().seal(this.#content);
+  }
+
+  /** Frees its buffers. */
+  close(): void {
+    this.#decoded?.memory.close();
+    this.#decoded = undefined;
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  #opened(): MappedRamWriter {
+    if (this.#writer === undefined) {
+      throw new MigrationError("BAD_PEER", "Memory before the list of RAM blocks");
+    }
+    return this.#writer;
+  }
+
+  /** Counts a page in; returns its number, or -1 for one that must not replace what is there. */
+  #arrive(offset: number): number {
+    const block = this.#block;
+    if (block === undefined) throw new MigrationError("BAD_PEER", "Page before any RAM block");
+    if (offset + this.#pageSize > block.usedLength) {
+      throw new MigrationError(
+        "BAD_PEER",
+        `Page outside RAM block ${block.name} of ${block.usedLength} bytes: at ${offset}`,
+      );
+    }
+    const page = block.firstPage + offset / this.#pageSize;
+    if (this.#came.add(page)) {
+      this.#state.add(Counter.RECEIVED, 1);
+      if (this.#missing.take(page)) this.#state.add(Counter.MISSING, -1);
+    } else if (this.#listening) {
+      this.#state.add(Counter.DUPLICATES, 1);
+      return -1;
+    }
+    return page;
+  }
+
+  /** Finds room for a page to be decoded. */
+  #place(): number {
+    this.#decoded ??= decodedPages(this.#pageSize);
+    if (this.#decodedCount === DECODED_PAGES) this.flush();
+    return this.#decodedCount++;
+  }
+
+  #putDecoded(page: number, offset: number, place: number): void {
+    if (this.#content.add(page)) this.#state.add(Counter.DATA, 1);
+    const address = this.#decoded!.memory.address + place * this.#pageSize;
+    this.#writer!.page(this.#index, offset, address);
+  }
+}
+
+function decodedPages(pageSize: number): DecodedPages {
+  const memory = MappedMemory.anonymous(DECODED_PAGES * pageSize);
+  const pages = Array.from(
+    { length: DECODED_PAGES },
+    (_, index) => memory.bytes(index * pageSize, pageSize),
+  );
+  return { memory, pages };
+}

@@ -1,0 +1,65 @@
+/** What an image receiver reports. */
+
+import type { DestinationStatus } from "../statistics.ts";
+import { Counter, type ReceiveState } from "./receive_state.ts";
+
+/** What {@linkcode ImageReceiver.statistics} returns; names shared with `query-migrate` mean the same. */
+export interface ReceiveStatistics {
+  /** Where the migration stands. */
+  readonly status: DestinationStatus;
+  /** Milliseconds from the main connection to the end, or to now. */
+  readonly "total-time": number;
+  /** Bytes of a target page; 0 before it is known. */
+  readonly "page-size": number;
+  /** Pages of all blocks; 0 before they are known. */
+  readonly pages: number;
+  /** Pages that the image has, with content or zero. */
+  readonly received: number;
+  /** Pages with content. */
+  readonly normal: number;
+  /** Pages that came as zero. */
+  readonly duplicate: number;
+  /** Pages that the source took back at the switch to postcopy and has not sent again. */
+  readonly remaining: number;
+  /** Pages that no record has named so far; at the end they are zero, as QEMU loads them. */
+  readonly unnamed: number;
+  /** Pages that came twice after the switch to postcopy; the first was kept. */
+  readonly duplicates: number;
+  /** Bytes of pages written into the file, those that were replaced later included. */
+  readonly "written-bytes": number;
+  /** Bytes received on the main channel. */
+  readonly "main-bytes": number;
+  /** Bytes received on the preempt channel. */
+  readonly "preempt-bytes": number;
+}
+
+/**
+ * Puts a receiver's figures together.
+ *
+ * @param totalTime milliseconds
+ */
+export function receiveStatistics(
+  status: DestinationStatus,
+  state: ReceiveState,
+  totalTime: number,
+): ReceiveStatistics {
+  const pages = state.get(Counter.PAGES);
+  const received = state.get(Counter.RECEIVED);
+  const normal = state.get(Counter.DATA);
+  const remaining = state.get(Counter.MISSING);
+  return {
+    status,
+    "total-time": totalTime,
+    "page-size": state.get(Counter.PAGE_SIZE),
+    pages,
+    received,
+    normal,
+    duplicate: received - normal,
+    remaining,
+    unnamed: pages - received - remaining,
+    duplicates: state.get(Counter.DUPLICATES),
+    "written-bytes": state.get(Counter.WRITTEN_BYTES),
+    "main-bytes": state.get(Counter.MAIN_BYTES),
+    "preempt-bytes": state.get(Counter.PREEMPT_BYTES),
+  };
+}

@@ -1,0 +1,102 @@
+/** Reading a main channel's socket on a worker's thread. */
+
+import { Errno, errnoName } from "../ffi/errno.ts";
+import { clearEvent } from "../ffi/eventfd.ts";
+import { MappedMemory } from "../ffi/memory.ts";
+import { PollEvents, PollSet } from "../ffi/poll.ts";
+import { receive } from "../ffi/socket_calls.ts";
+import { MigrationError } from "../migration/migration_error.ts";
+import { StreamDecoder } from "../migration/protocol/stream_decoder.ts";
+import type { IncomingMemory } from "./incoming_memory.ts";
+import type { IncomingStream } from "./incoming_stream.ts";
+
+/** Half of L2 on the usual host: what recv brings in is still cached when it is placed. */
+const RECEIVE_BYTES = 512 * 1024;
+
+/** What a reader reads from, and for whom. */
+export interface StreamReaderInit {
+  /** The main channel's socket. */
+  readonly fd: number;
+  /** Ends the waits. */
+  readonly wakeFd: number;
+  /** Whether to give up; `wakeFd` is signalled when that changes. */
+  readonly stopped: () => boolean;
+  /** Called with the bytes of each piece of input. */
+  readonly count: (bytes: number) => void;
+}
+
+/** Feeds a stream from a socket. */
+export class StreamReader implements Disposable {
+  readonly #init: StreamReaderInit;
+  readonly #stream: IncomingStream;
+  readonly #memory: IncomingMemory;
+  readonly #decoder: StreamDecoder;
+  readonly #buffer = MappedMemory.anonymous(RECEIVE_BYTES);
+  readonly #bytes = this.#buffer.bytes();
+  readonly #address = BigInt(this.#buffer.address);
+  readonly #poll = new PollSet(2);
+  #filled = 0;
+
+  /**
+   * @param init the socket
+   * @param stream what is fed
+   * @param memory where its pages go
+   */
+  constructor(init: StreamReaderInit, stream: IncomingStream, memory: IncomingMemory) {
+    this.#init = init;
+    this.#stream = stream;
+    this.#memory = memory;
+    this.#decoder = new StreamDecoder(stream);
+    stream.readFrom(this.#buffer.address);
+    this.#poll.watch(0, init.fd, PollEvents.IN);
+    this.#poll.watch(1, init.wakeFd, PollEvents.IN);
+  }
+
+  /**
+   * Reads until the stream has ended or it is told to stop.
+   *
+   * @throws {MigrationError} when the source goes away first
+   * @throws {ProtocolError} when it sends what is no stream
+   */
+  read(): void {
+    while (!this.#init.stopped() && !this.#stream.ended) {
+      if (this.receive()) continue;
+      this.#poll.wait(-1);
+      if (this.#poll.ready(1) !== 0) clearEvent(this.#init.wakeFd);
+    }
+  }
+
+  /**
+   * Takes what the socket has, without waiting.
+   *
+   * @returns false when it has nothing
+   */
+  receive(): boolean {
+    const { fd } = this.#init;
+    const filled = this.#filled;
+    const count = receive(fd, this.#address + BigInt(filled), RECEIVE_BYTES - filled);
+    if (count > 0) {
+      this.#init.count(count);
+      const end = filled + count;
+      const decoded = this.#decoder.decode(this.#bytes, 0, end);
+      this.#memory.flush();
+      if (decoded < end) this.#bytes.copyWithin(0, decoded, end);
+      this.#filled = end - decoded;
+      return true;
+    }
+    if (count === -Errno.EINTR) return true;
+    if (count === -Errno.EAGAIN) return false;
+    if (count === 0 && this.#stream.closed()) return true;
+    const how = count === 0 ? "it closed the connection" : errnoName(-count);
+    throw new MigrationError("CONNECTION_LOST", `Source went away: main channel: ${how}`);
+  }
+
+  /** Frees its buffer. */
+  close(): void {
+    this.#buffer.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}

@@ -1,0 +1,37 @@
+/** A live migration's figures as people read them. */
+
+import { formatBytes, formatCount, formatDuration, formatRate } from "../migration/report/units.ts";
+import type { LiveStatistics } from "./live_statistics.ts";
+
+/** Tells the figures so far on one line. */
+export function liveProgressText({ status, ram, ...times }: LiveStatistics): string {
+  const pageSize = ram["page-size"];
+  if (status === "postcopy-active") {
+    return [
+      status,
+      `${formatBytes(ram.remaining)} left`,
+      `${formatCount(ram["postcopy-requests"])} pages requested`,
+      formatRate(ram.mbps * 1e6 / 8),
+    ].join(", ");
+  }
+  return [
+    status,
+    `round ${ram["dirty-sync-count"]}`,
+    `${formatBytes(ram.remaining)} left`,
+    `${formatRate(ram["dirty-pages-rate"] * pageSize)} written`,
+    `${formatRate(ram["pages-per-second"] * pageSize)} sent`,
+    `downtime ${formatDuration(times["expected-downtime"] * 1e6)} expected`,
+  ].join(", ");
+}
+
+/** Tells the outcome on one line. */
+export function liveSummaryText({ downtime, ram, ...times }: LiveStatistics): string {
+  return [
+    `Completed in ${formatDuration(times["total-time"] * 1e6)}`,
+    ...downtime === undefined ? [] : [`downtime ${formatDuration(downtime * 1e6)}`],
+    ram["dirty-sync-count"] === 1 ? "1 round" : `${formatCount(ram["dirty-sync-count"])} rounds`,
+    `${formatCount(ram.normal)} pages and ${formatCount(ram.duplicate)} zero pages sent`,
+    `${formatCount(ram["postcopy-requests"])} requested`,
+    formatRate(ram.mbps * 1e6 / 8),
+  ].join(", ");
+}

@@ -1,0 +1,78 @@
+/** What a live source reports, in the names of QEMU's `query-migrate`. */
+
+import type { RamLayout } from "../migration/memory/ram_layout.ts";
+import type { LiveState } from "./live_state.ts";
+import type { SourceState } from "./source_state.ts";
+import {
+  type RamStatistics,
+  type SourceStatistics,
+  sourceStatistics,
+  type SourceStatus,
+  type SourceTimes,
+} from "./statistics.ts";
+import type { Mode } from "./mode.ts";
+
+/** Memory statistics of a live source. */
+export interface LiveRamStatistics extends RamStatistics {
+  /** Pages a second that the guest wrote for the first time in the last round. */
+  readonly "dirty-pages-rate": number;
+  /** Rounds: how often the memory, or what was written since, was gone through. */
+  readonly "dirty-sync-count": number;
+  /** Pages a second that the destination takes. */
+  readonly "pages-per-second": number;
+  /** Bytes sent while the guest ran here: pages, and which of them are out of date. */
+  readonly "precopy-bytes": number;
+  /** Bytes sent while the guest ran nowhere, without the device state. */
+  readonly "downtime-bytes": number;
+}
+
+/** What {@linkcode LiveSource.statistics} returns. */
+export interface LiveStatistics extends SourceStatistics {
+  /** Milliseconds from the guest's stop until the destination had loaded it; absent before. */
+  readonly downtime?: number;
+  /** Milliseconds that it would take if the guest stopped now. */
+  readonly "expected-downtime": number;
+  /** Memory. */
+  readonly ram: LiveRamStatistics;
+}
+
+/**
+ * Puts a live source's figures together.
+ *
+ * @param remaining pages to be sent
+ * @param now monotonic nanoseconds
+ */
+export function liveStatistics(
+  status: SourceStatus,
+  mode: Mode,
+  layout: RamLayout,
+  state: SourceState,
+  live: LiveState,
+  times: SourceTimes,
+  remaining: number,
+  now: number,
+): LiveStatistics {
+  const { ram, ...source } = sourceStatistics(status, mode, layout, state, times, remaining, now);
+  const end = times.ended || now;
+  const seconds = times.connected === 0 ? 0 : (end - times.connected) / 1e9;
+  const postcopyBytes = times.switched === 0
+    ? 0
+    : ram.transferred - live.precopyBytes - live.downtimeBytes;
+  return {
+    ...source,
+    ...times.stopped === 0 || times.loaded === 0
+      ? {}
+      : { downtime: (times.loaded - times.stopped) / 1e6 },
+    "expected-downtime": live.expectedDowntime,
+    ram: {
+      ...ram,
+      mbps: seconds === 0 ? 0 : ram.transferred * 8 / 1e6 / seconds,
+      "postcopy-bytes": Math.max(0, postcopyBytes),
+      "dirty-pages-rate": live.dirtyRate,
+      "dirty-sync-count": live.rounds,
+      "pages-per-second": live.bandwidth / (layout.targetPageSize + 8),
+      "precopy-bytes": live.precopyBytes,
+      "downtime-bytes": live.downtimeBytes,
+    },
+  };
+}

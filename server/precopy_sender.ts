@@ -1,0 +1,292 @@
+/** Precopy: the memory of a guest that runs, in rounds, until it may stop. */
+
+import { monotonicNanoseconds } from "../ffi/clock.ts";
+import { clearEvent } from "../ffi/eventfd.ts";
+import { Gather } from "../ffi/gather.ts";
+import { addressOf } from "../ffi/memory.ts";
+import { PollEvents, PollSet } from "../ffi/poll.ts";
+import { unacknowledged } from "../ffi/socket_calls.ts";
+import { PageBitmap } from "../migration/memory/page_bitmap.ts";
+import { RamLayout } from "../migration/memory/ram_layout.ts";
+import { ELEMENT } from "../migration/protocol/constants.ts";
+import { type DiscardCommand, discardCommands } from "../migration/protocol/discard.ts";
+import { BandwidthMeter } from "./bandwidth_meter.ts";
+import { Channel } from "./channel.ts";
+import { encodeDiscards, PING } from "./control_stream.ts";
+import { Convergence, type PostcopyPolicy, switchesToPostcopy } from "./convergence.ts";
+import { discardStale, roundToHostPages } from "./dirty_runs.ts";
+import { DirtyTracker, type TrackedBlock } from "./dirty_tracker.ts";
+import { PageLocator } from "./image/page_locator.ts";
+import { LiveState } from "./live_state.ts";
+import { PageRecords } from "./page_records.ts";
+import { RateLimit } from "./rate_limit.ts";
+import type { SenderInit } from "./sender_init.ts";
+import { SourceState } from "./source_state.ts";
+
+/** What a precopy sender is made from. */
+export interface PrecopyInit extends SenderInit {
+  /** The `ram` section's id. */
+  readonly sectionId: number;
+  /** Bytes a second; 0 for no limit. Does not hold once the guest is stopped. */
+  readonly maxBandwidth: number;
+  /** Milliseconds that the guest may stand still. */
+  readonly downtimeLimit: number;
+  /** When to switch to postcopy. */
+  readonly postcopy: PostcopyPolicy;
+  /** The memory. */
+  readonly tracked: readonly TrackedBlock[];
+  /** Shared memory of the bitmap of pages that the destination has in some version. */
+  readonly sent: SharedArrayBuffer;
+  /** Shared memory of the {@linkcode LiveState}. */
+  readonly live: SharedArrayBuffer;
+}
+
+/** What the precopy worker tells the control plane. */
+export type PrecopyMessage =
+  /** The guest is to stop now; `postcopy` says whether the rest of the memory follows by that. */
+  | { readonly kind: "switchover"; readonly postcopy: boolean }
+  /** All is sent that comes before the device state. */
+  | { readonly kind: "memory-sent" };
+
+/** Pages in a batch: 1 MiB for one call. */
+const BATCH_PAGES = 256;
+/** Bytes on the wire of a page, its record's head included. */
+const RECORD_BYTES = 8;
+
+/**
+ * Copies the memory of a running guest, on the precopy worker's thread: all of it, then in rounds what
+ * was written since. Ends with the guest stopped and the destination knowing all pages, or which of
+ * those that it has it must forget.
+ */
+export class PrecopySender implements Disposable {
+  readonly #init: PrecopyInit;
+  readonly #tell: (message: PrecopyMessage) => void;
+  readonly #state: SourceState;
+  readonly #live: LiveState;
+  readonly #layout: RamLayout;
+  readonly #dirty: PageBitmap;
+  readonly #sent: PageBitmap;
+  readonly #tracker: DirtyTracker;
+  readonly #channel: Channel;
+  readonly #records: PageRecords;
+  readonly #limit: RateLimit;
+  readonly #meter = new BandwidthMeter();
+  readonly #convergence = new Convergence();
+  readonly #poll = new PollSet(1);
+  #collectedAt = 0;
+  #discarded = false;
+
+  /**
+   * @param init what the control plane prepared; every page is dirty
+   * @param tell called when the guest is to stop
+   */
+  constructor(init: PrecopyInit, tell: (message: PrecopyMessage) => void) {
+    this.#init = init;
+    this.#tell = tell;
+    this.#state = new SourceState(init.state);
+    this.#live = new LiveState(init.live);
+    this.#layout = new RamLayout(init.blocks, init.targetPageSize);
+    this.#dirty = new PageBitmap(this.#layout.pageLimit, init.dirty);
+    this.#sent = new PageBitmap(this.#layout.pageLimit, init.sent);
+    const { targetPageSize, wakeFd, stallTimeout } = init;
+    this.#tracker = new DirtyTracker({ blocks: init.tracked, targetPageSize });
+    const stopped = () => this.#state.stopped;
+    this.#channel = new Channel(init.mainFd, "main", wakeFd, stopped, stallTimeout);
+    this.#records = new PageRecords(this.#layout, new PageLocator(init.pages), BATCH_PAGES);
+    this.#limit = new RateLimit(init.maxBandwidth);
+    this.#poll.watch(0, wakeFd, PollEvents.IN);
+  }
+
+  /**
+   * Copies until the guest has stopped and its memory is dealt with, or it is told to stop.
+   *
+   * @throws {MigrationError} when the destination goes away, or this kernel cannot track writes
+   */
+  run(): void {
+    const { postcopy: policy } = this.#init;
+    // Nothing is sent before the guest stops: what it writes until then is of no interest.
+    if (policy !== "now") this.#tracker.start();
+    this.#collectedAt = monotonicNanoseconds();
+    this.#live.rounds = 1;
+    const postcopy = policy === "now" || this.#copy();
+    if (this.#state.stopped) return;
+    if (postcopy && !this.#prepare()) return;
+    this.#tell({ kind: "switchover", postcopy });
+    if (!this.#awaitGuestStopped()) return;
+    if (policy !== "now") this.#collect();
+    if (!(postcopy ? this.#handOver() : this.#finish())) return;
+    this.#tell({ kind: "memory-sent" });
+    this.#tracker.stop(); // takes 40 ms a GiB, for which nobody has to wait
+  }
+
+  /** Frees its buffers and ends the tracking. */
+  close(): void {
+    this.#tracker.stop();
+    this.#records.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  /** Rounds, until the rest fits the downtime (false) or postcopy is wanted (true). */
+  #copy(): boolean {
+    while (this.#sendRound()) {
+      const since = this.#collectedAt;
+      const written = this.#collect();
+      this.#live.dirtyRate = written / (this.#collectedAt - since) * 1e9;
+      const remaining = this.#dirty.count();
+      this.#convergence.roundEnded(remaining);
+      this.#estimate(remaining);
+      if (remaining === 0 || this.#live.expectedDowntime <= this.#init.downtimeLimit) return false;
+      const { postcopy } = this.#init;
+      if (switchesToPostcopy(postcopy, this.#live.rounds, this.#convergence)) return true;
+      this.#live.rounds++;
+    }
+    return true;
+  }
+
+  /** Sends every dirty page once; false when the round was broken off, by a stop or for postcopy. */
+  #sendRound(): boolean {
+    let cursor = 0;
+    while (!this.#state.stopped && !this.#live.postcopyWanted) {
+      const now = monotonicNanoseconds();
+      this.#measure(now);
+      const delay = this.#limit.delay(now);
+      if (delay > 0) {
+        this.#nap(delay);
+        continue;
+      }
+      const most = Math.floor(this.#limit.batchBytes / this.#init.targetPageSize);
+      cursor = this.#sendBatch(cursor, Math.max(1, Math.min(most, BATCH_PAGES)));
+      if (cursor < 0) return !this.#state.stopped;
+      this.#live.addPrecopyBytes(this.#records.byteLength);
+      this.#limit.spend(monotonicNanoseconds(), this.#records.byteLength);
+    }
+    return false;
+  }
+
+  /** Sends the next dirty pages from `cursor` on; returns where to go on, or -1 at the end or on a stop. */
+  #sendBatch(cursor: number, most: number): number {
+    const records = this.#records;
+    const dirty = this.#dirty;
+    let next = cursor;
+    records.begin();
+    records.openSection(ELEMENT.SECTION_PART, this.#init.sectionId);
+    while (records.pages < most && !records.full && next < dirty.length) {
+      const page = dirty.next(next);
+      if (page < 0) break;
+      next = page + 1;
+      // Taken before it is read: what is written from now on makes it dirty again.
+      dirty.take(page);
+      records.add(page);
+      this.#sent.add(page);
+    }
+    if (records.pages + records.zeroPages === 0) return -1;
+    records.closeSection(this.#init.sectionId);
+    records.end();
+    if (!this.#channel.send(records.gather)) return -1;
+    const counters = this.#state.background;
+    counters.addPages(records.pages, records.zeroPages);
+    counters.addBytes(records.byteLength);
+    return next;
+  }
+
+  /** Takes note of what was written since the last time; returns how many pages that are not dirty already. */
+  #collect(): number {
+    this.#collectedAt = monotonicNanoseconds();
+    return this.#tracker.collect(this.#dirty);
+  }
+
+  #measure(now: number, last = false): void {
+    if (!last && !this.#meter.due(now)) return;
+    const taken = this.#state.background.bytes - unacknowledged(this.#init.mainFd);
+    this.#meter.sample(now, taken, last);
+    this.#live.bandwidth = this.#meter.bytesPerSecond;
+  }
+
+  /** How long the guest would stand still if it stopped now. */
+  #estimate(remaining: number): void {
+    this.#measure(monotonicNanoseconds(), true);
+    const bytes = remaining * (this.#init.targetPageSize + RECORD_BYTES) +
+      unacknowledged(this.#init.mainFd);
+    const { bandwidth } = this.#live;
+    // With nothing taken yet it is for ever: infinite, not unknown.
+    this.#live.expectedDowntime = bytes === 0 ? 0 : bytes / bandwidth * 1000;
+  }
+
+  /**
+   * Before the guest stops for postcopy: lets the destination forget what is out of date by now. What
+   * is left of that for the downtime is what the guest writes meanwhile.
+   */
+  #prepare(): boolean {
+    if (this.#init.postcopy === "now") return this.#sendDiscards([], PING.PREPARED);
+    this.#collect();
+    roundToHostPages(this.#layout, this.#dirty);
+    return this.#sendDiscards(this.#discards(), PING.PREPARED);
+  }
+
+  /** The guest has stopped, and will run without the pages that are dirty. */
+  #handOver(): boolean {
+    roundToHostPages(this.#layout, this.#dirty);
+    const discards = this.#discards();
+    if (!this.#discarded) discards.push(this.#discardFirst());
+    return this.#sendDiscards(discards, PING.DISCARDED);
+  }
+
+  #discards(): DiscardCommand[] {
+    const discards = discardStale(this.#layout, this.#dirty, this.#sent);
+    this.#discarded ||= discards.length > 0;
+    return discards;
+  }
+
+  /** A QEMU destination does not run without a discard (facts section 4.2): the first page goes again. */
+  #discardFirst(): DiscardCommand {
+    const { name, firstPage, pageSize, pagesPerHostPage } = this.#layout.blocks[0]!;
+    this.#dirty.fill(firstPage, pagesPerHostPage);
+    this.#sent.clear(firstPage, pagesPerHostPage);
+    return discardCommands(name, [{ start: 0, length: pageSize }])[0]!;
+  }
+
+  #sendDiscards(discards: readonly DiscardCommand[], ping: number): boolean {
+    const bytes = encodeDiscards(discards, ping);
+    const gather = new Gather(1);
+    gather.add(addressOf(bytes), bytes.length);
+    const sent = this.#channel.send(gather);
+    this.#state.background.addBytes(bytes.length); // and keeps them until here
+    if (this.#live.guestStopped) this.#live.addDowntimeBytes(bytes.length);
+    else this.#live.addPrecopyBytes(bytes.length);
+    return sent;
+  }
+
+  /** The guest has stopped: sends the rest, and the end of the memory. */
+  #finish(): boolean {
+    let cursor = 0;
+    while (true) {
+      cursor = this.#sendBatch(cursor, BATCH_PAGES);
+      if (cursor < 0) break;
+      this.#live.addDowntimeBytes(this.#records.byteLength);
+    }
+    if (this.#state.stopped) return false;
+    const records = this.#records;
+    records.begin();
+    records.openSection(ELEMENT.SECTION_END, this.#init.sectionId);
+    records.closeSection(this.#init.sectionId);
+    records.end();
+    return this.#channel.send(records.gather);
+  }
+
+  #awaitGuestStopped(): boolean {
+    while (!this.#live.guestStopped) {
+      if (this.#state.stopped) return false;
+      this.#poll.wait(-1);
+      if (this.#poll.ready(0) !== 0) clearEvent(this.#init.wakeFd);
+    }
+    return !this.#state.stopped;
+  }
+
+  #nap(nanoseconds: number): void {
+    this.#poll.waitNanoseconds(nanoseconds);
+    if (this.#poll.ready(0) !== 0) clearEvent(this.#init.wakeFd);
+  }
+}

@@ -1,0 +1,158 @@
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { GrowingBytes } from "../../client/growing_bytes.ts";
+import { PrecopyEnd } from "../../client/precopy_end.ts";
+import type { DeviceStateTail } from "../../migration/protocol/device_state.ts";
+import {
+  describeGuestSection,
+  encodeGuestSection,
+} from "../../migration/protocol/guest_section.ts";
+import { ProtocolError } from "../../migration/protocol/protocol_error.ts";
+import { IgnoreStream } from "../../migration/protocol/stream.ts";
+import { StreamDecoder } from "../../migration/protocol/stream_decoder.ts";
+import { encodePrecopyEnd } from "../../server/control_stream.ts";
+import { readRecording } from "../support/fixtures.ts";
+import { Random } from "../support/random.ts";
+import { needsRecording, testUnless } from "../support/skip.ts";
+
+const CAPTURES = [
+  "capture-qemu72.bin.zst",
+  "capture-qemu100.bin.zst",
+  "capture-qemu111.bin.zst",
+  "capture-qemu111-machine72.bin.zst",
+];
+
+/** All that comes behind the memory. */
+function tailOf(recording: Uint8Array): Uint8Array {
+  let tail = new Uint8Array(0);
+  const decoder = new StreamDecoder(
+    new class extends IgnoreStream {
+      override deviceState(bytes: Uint8Array, at: number, length: number): void {
+        tail = bytes.slice(at, at + length);
+      }
+    }(),
+  );
+  decoder.feed(recording);
+  return tail;
+}
+
+/** Adds pieces, and says at which byte the end was found. */
+function endOf(pieces: readonly Uint8Array[]): { at: number; found: DeviceStateTail | undefined } {
+  const end = new PrecopyEnd();
+  let at = 0;
+  for (const piece of pieces) {
+    const found = end.add(piece, 0, piece.length);
+    at += piece.length;
+    if (found !== undefined) return { at, found };
+  }
+  return { at, found: undefined };
+}
+
+function guestTail(state: Uint8Array): Uint8Array {
+  const description = describeGuestSection(state.length, 4096);
+  return encodePrecopyEnd(encodeGuestSection(2, state), description);
+}
+
+for (const capture of CAPTURES) {
+  const path = capture;
+  testUnless(
+    needsRecording(path),
+    `PrecopyEnd finds the end of ${capture} however it is cut, and not before it`,
+    () => {
+      const tail = tailOf(readRecording(path));
+      const whole = endOf([tail]);
+      assertEquals(whole.at, tail.length);
+      const { devices, description } = whole.found!;
+      assert(description !== undefined && devices.length > 1000);
+      const random = new Random(21);
+      for (const most of [tail.length, 50_000, 1500, 300]) {
+        const { at, found } = endOf(random.split(tail, most));
+        assertEquals(at, tail.length);
+        assertEquals(found!.devices.length, devices.length);
+        assertEquals(found!.description, description);
+      }
+    },
+  );
+
+  testUnless(
+    needsRecording(path),
+    `PrecopyEnd finds the end of ${capture} when its description comes byte by byte`,
+    () => {
+      const tail = tailOf(readRecording(path));
+      const last = tail.subarray(tail.length - 2000);
+      const bytes = Array.from(last, (_, index) => last.subarray(index, index + 1));
+      const { at, found } = endOf([tail.subarray(0, tail.length - 2000), ...bytes]);
+      assertEquals(at, tail.length);
+      assert(found?.description !== undefined);
+    },
+  );
+
+  testUnless(
+    needsRecording(path),
+    `PrecopyEnd.close refuses ${capture} when it was cut short in its description`,
+    () => {
+      const tail = tailOf(readRecording(path));
+      const end = new PrecopyEnd();
+      assertEquals(end.add(tail, 0, tail.length - 1), undefined);
+      assertThrows(() => end.close(), ProtocolError);
+    },
+  );
+}
+
+Deno.test("PrecopyEnd finds the end of a guest's state byte by byte, whatever the state is", () => {
+  const random = new Random(22);
+  for (let run = 0; run < 40; run++) {
+    const state = random.bytes(random.below(400)).map((byte) => random.oneIn(3) ? 0x7d : byte);
+    const tail = guestTail(state);
+    const { at, found } = endOf(random.split(tail, random.pick([1, 3, 50])));
+    assertEquals(at, tail.length);
+    assertEquals(found!.devices, encodeGuestSection(2, state));
+    assertEquals(found!.description, describeGuestSection(state.length, 4096));
+  }
+});
+
+Deno.test("PrecopyEnd is not fooled by a state that holds the end of another stream", () => {
+  const inner = guestTail(new Uint8Array([1, 2, 3]));
+  const state = new Uint8Array([...inner, 9, 9, 9, ...inner]);
+  const tail = guestTail(state);
+  const { at, found } = endOf([tail]);
+  assertEquals(at, tail.length);
+  assertEquals(found!.devices, encodeGuestSection(2, state));
+});
+
+Deno.test("PrecopyEnd.close takes a stream without a description, which ends with the EOF byte", () => {
+  const section = encodeGuestSection(2, new Uint8Array(100));
+  const end = new PrecopyEnd();
+  assertEquals(end.add(new Uint8Array([...section, 0]), 0, section.length + 1), undefined);
+  assertEquals(end.close(), { devices: section });
+});
+
+Deno.test("PrecopyEnd.close refuses device state that was cut short", () => {
+  const section = encodeGuestSection(2, new Uint8Array(100).fill(1));
+  for (let length = 0; length <= section.length; length++) {
+    const end = new PrecopyEnd();
+    end.add(section, 0, length);
+    assertThrows(() => end.close(), ProtocolError);
+  }
+});
+
+Deno.test("GrowingBytes holds what was added, copied, through every growth", () => {
+  const random = new Random(23);
+  const bytes = new GrowingBytes();
+  const parts: Uint8Array[] = [];
+  for (let added = 0; added < 5 << 20;) {
+    const part = random.bytes(random.between(1, 400_000));
+    const padded = new Uint8Array(part.length + 20);
+    padded.set(part, 10);
+    bytes.add(padded, 10, part.length);
+    padded.fill(0);
+    parts.push(part);
+    added += part.length;
+    assertEquals(bytes.length, added);
+  }
+  let at = 0;
+  for (const part of parts) {
+    assert(bytes.bytes.subarray(at, at + part.length).every((byte, index) => byte === part[index]));
+    at += part.length;
+  }
+  assertEquals(bytes.bytes.length, at);
+});

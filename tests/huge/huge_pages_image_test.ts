@@ -1,0 +1,40 @@
+import "../support/native.ts";
+import { assertEquals, assertThrows } from "@std/assert";
+import { withHugePages } from "../../server/image/huge_pages_image.ts";
+import { ImageError, openImage } from "../../server/image/image.ts";
+import { TestImage } from "../support/images.ts";
+import { HUGE } from "./huge_pages.ts";
+
+Deno.test("withHugePages changes the host pages of the blocks named, and nothing else", async () => {
+  using file = await TestImage.make({ rom: 40, ram: 1024 });
+  using image = await openImage(file.path);
+  const huge = withHugePages(image, ["ram"]);
+  assertEquals(huge.blocks, [
+    { name: "rom", usedLength: 40 * 4096 },
+    { name: "ram", usedLength: 2 * HUGE, pageSize: HUGE },
+  ]);
+  assertEquals(huge.layout.blocks.map(({ pagesPerHostPage }) => pagesPerHostPage), [1, 512]);
+  assertEquals(
+    huge.layout.blocks.map(({ firstPage }) => firstPage),
+    image.layout.blocks.map(({ firstPage }) => firstPage),
+  );
+  const same = ["path", "machine", "deviceState", "pages", "ramSection", "configuration"] as const;
+  for (const key of same) assertEquals(huge[key], image[key], key);
+  assertEquals(await huge.countPages(), await image.countPages());
+  assertEquals(withHugePages(image, []), image);
+});
+
+Deno.test("withHugePages refuses blocks that are not there or do not fit huge pages", async () => {
+  using file = await TestImage.make({ rom: 40, ram: 1024 });
+  using image = await openImage(file.path);
+  assertThrows(
+    () => withHugePages(image, ["mem0"]),
+    ImageError,
+    `No RAM block named: mem0: ${file.path}: it has rom, ram`,
+  );
+  assertThrows(
+    () => withHugePages(image, ["ram", "rom"]),
+    ImageError,
+    "RAM block rom cannot lie in pages of 2 MiB, its length is: 163840",
+  );
+});

@@ -1,0 +1,111 @@
+/** Live migrations of guests on huge pages, from and to huge pages. */
+import "../support/native.ts";
+import { assertEquals, assertGreater, assertLess } from "@std/assert";
+import { Destination } from "../../client/destination.ts";
+import { LiveRegion } from "../../server/live_region.ts";
+import { LiveSource, type LiveSourceOptions } from "../../server/live_source.ts";
+import type { LiveStatistics } from "../../server/live_statistics.ts";
+import { MODES } from "../../server/mode.ts";
+import { fillRegion } from "../live/live_migration.ts";
+import { assertSameMemory, WritingGuest } from "../live/writing_guest.ts";
+import { until, within } from "../support/deadline.ts";
+import { leavingNoDescriptors } from "../support/descriptors.ts";
+import { LOOPBACK } from "../support/migrate.ts";
+import { testUnless } from "../support/skip.ts";
+import { StillGuest } from "../support/still_guest.ts";
+import { GrantedHugePages, needsHugePages } from "./granted_pages.ts";
+import { HUGE } from "./huge_pages.ts";
+
+const MIB = 1 << 20;
+/** Host pages of the guest; as many are needed at the destination. */
+const HOST_PAGES = 8;
+
+/** How to migrate, and what to do meanwhile. */
+interface Live extends Omit<LiveSourceOptions, "to"> {
+  readonly burst?: number;
+  readonly during?: (source: LiveSource) => Promise<void>;
+}
+
+function liveTest(name: string, options: Live, check: (source: LiveStatistics) => void): void {
+  testUnless(
+    needsHugePages(2 * HOST_PAGES),
+    name,
+    leavingNoDescriptors(async () => {
+      const { burst = 0, during, ...how } = options;
+      using _granted = new GrantedHugePages(2 * HOST_PAGES);
+      using region = new LiveRegion({
+        blocks: [{ name: "low", length: 2 * HUGE }, { name: "high", length: 6 * HUGE }],
+        pageSize: HUGE,
+      });
+      fillRegion(region);
+      await using guest = new WritingGuest(region.blocks, { burst });
+      // Reads a word of each page as soon as it runs.
+      let sum = 0;
+      const arrived = new StillGuest((arrived) => {
+        for (const word of [6 * HUGE - 4096, 3 * HUGE, 0]) sum += arrived.words(1)[word / 4]!;
+      });
+      await using destination = new Destination({ guest: arrived });
+      const to = await destination.listen(LOOPBACK);
+      await using source = new LiveSource(region, guest, { ...how, to });
+      const run = source.run();
+      run.catch(() => {});
+      await during?.(source);
+      try {
+        await within("both ends to complete", Promise.all([run, destination.finished]));
+      } catch (cause) {
+        const figures = JSON.stringify([source.statistics(), destination.statistics()]);
+        throw new Error(`${(cause as Error).message}: ${figures}`, { cause });
+      }
+      assertSameMemory(arrived.blocks, guest.snapshot);
+      assertEquals(arrived.blocks.map(({ pageSize }) => pageSize), [HUGE, HUGE]);
+      const { received, pages, duplicates } = destination.statistics();
+      assertEquals([received, pages, duplicates], [HOST_PAGES * 512, HOST_PAGES * 512, 0]);
+      check(await run);
+    }),
+  );
+}
+
+liveTest(
+  "LiveSource moves a writing guest on huge pages by precopy alone",
+  { postcopy: "never", burst: 5, downtimeLimit: 5000 },
+  ({ ram }) => assertEquals(ram["postcopy-bytes"], 0),
+);
+
+for (const mode of MODES) {
+  liveTest(
+    `LiveSource in mode ${mode} moves a writing guest on huge pages by postcopy at once`,
+    { mode, postcopy: "now", maxPostcopyBandwidth: 40 * MIB },
+    ({ ram }) => {
+      assertLess(ram["precopy-bytes"], 4096);
+      assertEquals(ram.normal + ram.duplicate, HOST_PAGES * 512);
+      assertGreater(ram["postcopy-requests"], 0);
+    },
+  );
+
+  liveTest(
+    `LiveSource in mode ${mode} moves a writing guest on huge pages by two rounds and postcopy`,
+    { mode, postcopy: 2, downtimeLimit: 0 },
+    ({ ram }) => {
+      assertEquals(ram["dirty-sync-count"], 2);
+      assertGreater(ram["postcopy-bytes"], 0);
+    },
+  );
+
+  liveTest(
+    `LiveSource in mode ${mode} switches in the middle of a huge page`,
+    {
+      mode,
+      maxBandwidth: 4 * MIB,
+      burst: 5,
+      during: async (source) => {
+        await until("pages sent", () => source.statistics().ram.normal > 100);
+        source.startPostcopy();
+      },
+    },
+    ({ ram }) => {
+      assertEquals(ram["dirty-sync-count"], 1);
+      assertGreater(ram["precopy-bytes"], 0);
+      assertGreater(ram["postcopy-bytes"], 0);
+    },
+  );
+}

@@ -1,0 +1,237 @@
+/** The moment at which a guest changes hands: it runs at one end, never at both. */
+import "../support/native.ts";
+import { assertEquals, assertMatch } from "@std/assert";
+import { Destination } from "../../client/destination.ts";
+import { Listener } from "../../ffi/listener.ts";
+import type { Guest, LiveGuest } from "../../migration/guest.ts";
+import { LiveRegion } from "../../server/live_region.ts";
+import { LiveSource, type LiveSourceOptions } from "../../server/live_source.ts";
+import { HostileDestination } from "../hostile/scripted_destination.ts";
+import { until, within } from "../support/deadline.ts";
+import { leavingNoDescriptors } from "../support/descriptors.ts";
+import { HoldRelay } from "../support/hold_relay.ts";
+import { LOOPBACK } from "../support/migrate.ts";
+import { StillGuest } from "../support/still_guest.ts";
+
+const MIB = 1 << 20;
+
+/** A guest at the source whose calls are recorded. */
+class RecordedGuest implements LiveGuest {
+  readonly calls: string[] = [];
+  readonly #state: Uint8Array;
+
+  constructor(state: Uint8Array = new Uint8Array(1000)) {
+    this.#state = state;
+  }
+
+  stop(): void {
+    this.calls.push("stop");
+  }
+
+  save(): Uint8Array | Promise<Uint8Array> {
+    this.calls.push("save");
+    return this.#state;
+  }
+
+  resume(): void | Promise<void> {
+    this.calls.push("resume");
+  }
+}
+
+function smallRegion(machine = "postcopy-live"): LiveRegion {
+  return new LiveRegion({ machine, blocks: [{ name: "a", length: 4 * MIB }] });
+}
+
+/** A migration whose confirmation is held back on its way to the source. */
+interface HeldBack {
+  readonly source: LiveSource;
+  readonly outcome: Promise<{ code: string; message: string } | undefined>;
+  readonly relay: HoldRelay;
+}
+
+/** Migrates until the guest runs at the destination and the source has not heard of it. */
+async function withheld(
+  options: Omit<LiveSourceOptions, "to">,
+  act: (held: HeldBack) => Promise<void>,
+): Promise<{ readonly here: readonly string[]; readonly there: readonly string[] }> {
+  using region = smallRegion();
+  const guest = new RecordedGuest();
+  const arrived = new class extends StillGuest {
+    override load(...args: Parameters<Guest["load"]>): void {
+      relay.hold();
+      super.load(...args);
+    }
+  }();
+  await using destination = new Destination({ guest: arrived });
+  using relay = new HoldRelay(await destination.listen(LOOPBACK));
+  await using source = new LiveSource(region, guest, { ...options, to: relay.address });
+  const outcome = source.run().then(() => undefined, (error) => error);
+  await until("the start there", () => arrived.calls.includes("start") && relay.heldBytes > 0);
+  await act({ source, outcome, relay });
+  await within("the outcome", outcome);
+  return { here: guest.calls, there: arrived.calls };
+}
+
+for (const postcopy of ["never", "now"] as const) {
+  Deno.test(
+    `LiveSource.cancel is too late while the confirmation is on its way, with postcopy ${postcopy}`,
+    leavingNoDescriptors(async () => {
+      const { here, there } = await withheld({ postcopy }, async ({ source, outcome, relay }) => {
+        assertEquals(source.cancel(), false);
+        relay.release();
+        assertEquals(await within("the end", outcome), undefined);
+        assertEquals(source.status, "completed");
+      });
+      assertEquals(here, ["stop", "save"]);
+      assertEquals(there.slice(0, 2), ["load", "start"]);
+    }),
+  );
+
+  Deno.test(
+    `LiveSource that hears nothing leaves the guest stopped rather than run it twice, with postcopy ${postcopy}`,
+    leavingNoDescriptors(async () => {
+      const { here } = await withheld(
+        { postcopy, stallTimeout: 300 },
+        async ({ source, outcome }) => {
+          const error = await within("the failure", outcome);
+          assertEquals(error?.code, "STALLED");
+          assertMatch(error!.message, /nobody can say whether the guest runs at the destination/);
+          assertEquals(source.status, "failed");
+        },
+      );
+      assertEquals(here, ["stop", "save"]);
+    }),
+  );
+
+  Deno.test(
+    `LiveSource.close hears the destination out, with postcopy ${postcopy}`,
+    leavingNoDescriptors(async () => {
+      const { here } = await withheld({ postcopy }, async ({ source, outcome, relay }) => {
+        const closed = source.close();
+        relay.release();
+        await within("the close", closed);
+        const error = await outcome;
+        if (postcopy === "never") assertEquals(error, undefined);
+        else assertMatch(error!.message, /loaded at the destination already and lacks/);
+      });
+      assertEquals(here, ["stop", "save"]);
+    }),
+  );
+}
+
+Deno.test(
+  "LiveSource.close waits until the guest goes on here",
+  leavingNoDescriptors(async () => {
+    using region = smallRegion();
+    const saving = Promise.withResolvers<void>();
+    const guest = new class extends RecordedGuest {
+      override async resume(): Promise<void> {
+        await new Promise((resolve) => setTimeout(resolve, 20)); // takes its time
+        super.resume();
+      }
+
+      override async save(): Promise<Uint8Array> {
+        saving.resolve();
+        await new Promise((resolve) => setTimeout(resolve, 20));
+        return new Uint8Array(10);
+      }
+    }();
+    await using destination = new Destination({ guest: new StillGuest() });
+    const to = await destination.listen(LOOPBACK);
+    const source = new LiveSource(region, guest, { to, postcopy: "never" });
+    source.run().catch(() => {});
+    await saving.promise;
+    await source.close();
+    assertEquals(guest.calls, ["stop", "resume"]);
+  }),
+);
+
+Deno.test(
+  "LiveSource says why it failed also when the guest cannot go on",
+  leavingNoDescriptors(async () => {
+    using region = smallRegion();
+    const guest = new class extends RecordedGuest {
+      override resume(): void {
+        throw new Error("No resume");
+      }
+    }();
+    const arrived = new class extends StillGuest {
+      override load(): void {
+        throw new Error("No such machine");
+      }
+    }();
+    await using destination = new Destination({ guest: arrived });
+    const to = await destination.listen(LOOPBACK);
+    await using source = new LiveSource(region, guest, { to, postcopy: "never" });
+    const error = await within("the end", source.run().then(() => undefined, (error) => error));
+    assertEquals(error?.code, "GUEST_FAILED");
+    assertMatch(error.message, /SHUT 1.*: the guest cannot go on here either: No resume$/);
+  }),
+);
+
+for (const machine of ["pc-q35-7.2", "pc-q35-8.0"]) {
+  for (const postcopy of ["never", "auto"] as const) {
+    Deno.test(
+      `LiveSource ends precopy with machine type ${machine}, with postcopy ${postcopy}`,
+      leavingNoDescriptors(async () => {
+        using region = smallRegion(machine);
+        await using destination = new Destination({ guest: new StillGuest() });
+        const to = await destination.listen(LOOPBACK);
+        await using source = new LiveSource(region, new RecordedGuest(), { to, postcopy });
+        const { status } = await within("the end", source.run());
+        assertEquals(status, "completed");
+        await within("all here", destination.finished);
+      }),
+    );
+  }
+}
+
+Deno.test(
+  "LiveSource does not call a destination stalled that takes a large state slowly",
+  leavingNoDescriptors(async () => {
+    using region = smallRegion();
+    const guest = new RecordedGuest(new Uint8Array(8 * MIB).fill(1));
+    using listener = await Listener.listen(LOOPBACK);
+    const source = new LiveSource(region, guest, {
+      to: listener.address,
+      postcopy: "never",
+      stallTimeout: 400,
+      mode: "vanilla",
+    });
+    const outcome = source.run().then(() => "", (error) => error.message);
+    using socket = await listener.accept();
+    socket.setReceiveBuffer(65536);
+    const buffer = new Uint8Array(32768);
+    let total = 0;
+    while (total < 8 * MIB) { // slower than the stall timeout, and never still
+      await new Promise((resolve) => setTimeout(resolve, 5));
+      const count = await socket.receive(buffer, { timeout: 5000 });
+      if (count === 0) break;
+      total += count;
+    }
+    assertEquals(total >= 8 * MIB, true, await Promise.race([outcome, `${total}`]));
+    await source.close();
+    await outcome;
+  }),
+);
+
+Deno.test(
+  "LiveSource does not stop the guest for a destination that answers no PING",
+  leavingNoDescriptors(async () => {
+    using region = smallRegion();
+    const guest = new RecordedGuest();
+    using destination = await HostileDestination.listen({ pongs: false });
+    await using source = new LiveSource(region, guest, {
+      to: destination.address,
+      postcopy: "now",
+      stallTimeout: 300,
+      mode: "vanilla",
+    });
+    const outcome = source.run().then(() => "", (error) => error.message);
+    const played = destination.play().catch(() => {});
+    assertMatch(await within("the end", outcome), /^Destination has not answered PING 5 for 0.3 s/);
+    await source.close();
+    await played;
+    assertEquals(guest.calls, []);
+  }),
+);

@@ -1,0 +1,184 @@
+/** `receive` as a user runs it, with a scripted source. */
+import "../support/native.ts";
+import { assertEquals, assertStringIncludes } from "@std/assert";
+import type { ReceiveEvent } from "../../client/receive_report.ts";
+import { Listener } from "../../ffi/listener.ts";
+import { formatSocketAddress, parseSocketAddress } from "../../ffi/socket_address.ts";
+import { HostileSource } from "../hostile/scripted_source.ts";
+import { withDirectory } from "../image/captures.ts";
+import { within } from "../support/deadline.ts";
+import { LOOPBACK } from "../support/migrate.ts";
+import { type ProcessEnd, ScriptProcess } from "../support/processes.ts";
+import { needsCommand, testUnless } from "../support/skip.ts";
+import { ALL, PAGES } from "./received.ts";
+
+/** `client/main.ts receive` in a process of its own. */
+class ReceiveProcess extends ScriptProcess {
+  readonly image: string;
+
+  constructor(image: string, args: readonly string[] = []) {
+    const fixed = ["--listen", "tcp:127.0.0.1:0", "--image", image, "--json"];
+    super("client/main.ts", ["receive", ...fixed, ...args]);
+    this.image = image;
+  }
+
+  /** Connects a source. */
+  async source(): Promise<HostileSource> {
+    const listening = await this.event("listening");
+    const source = new HostileSource(parseSocketAddress(listening.address), { ram: PAGES });
+    await source.connect();
+    return source;
+  }
+
+  /** Waits for an event that fulfils a condition. */
+  async event<K extends ReceiveEvent["event"]>(
+    kind: K,
+    holds: (event: Extract<ReceiveEvent, { event: K }>) => boolean = () => true,
+  ): Promise<Extract<ReceiveEvent, { event: K }>> {
+    const found = await this.line(kind, (line) => {
+      const event = JSON.parse(line) as Extract<ReceiveEvent, { event: K }>;
+      return event.event === kind && holds(event) ? event : undefined;
+    });
+    if (found === undefined) throw new Error((await this.ended).errors);
+    return found;
+  }
+
+  /** Waits for the end. */
+  async end(): Promise<ProcessEnd> {
+    return await within("receive to end", this.ended);
+  }
+}
+
+/** Runs a test with the command and a source that has connected to it. */
+function commandTest(
+  name: string,
+  test: (command: ReceiveProcess, source: HostileSource) => Promise<void>,
+): void {
+  testUnless(needsCommand("prlimit", "util-linux"), name, () =>
+    withDirectory(async (directory) => {
+      await using command = new ReceiveProcess(`${directory}/image`);
+      using source = await command.source();
+      await test(command, source);
+    }));
+}
+
+/** Limits the size of the files that a process may write; the limit can be raised again. */
+async function limitFiles(pid: number, bytes: number | "unlimited"): Promise<void> {
+  const args = ["--pid", `${pid}`, `--fsize=${bytes}:`];
+  const { success } = await new Deno.Command("prlimit", { args }).output();
+  assertEquals(success, true);
+}
+
+commandTest("receive tells what it received, and where", async (command, source) => {
+  await source.switchOver();
+  source.encodePages(ALL);
+  source.encodeEnd();
+  await source.flush();
+  const result = await command.event("result");
+  assertEquals([result.status, result.received, result.image, result.machine], [
+    "completed",
+    PAGES,
+    command.image,
+    "postcopy-workload",
+  ]);
+  assertEquals((await command.end()).code, 0);
+});
+
+commandTest("receive says that the guest is unharmed when interrupted", async (command, source) => {
+  source.encodeAdvise();
+  source.encodeBlocks();
+  source.encodePages(ALL);
+  await source.flush();
+  await command.event("progress", ({ received }) => received === PAGES);
+  command.kill("SIGINT");
+  const { code, errors } = await command.end();
+  assertEquals(code, 130);
+  assertStringIncludes(errors, "Interrupted: no image was made, and the guest is unharmed at the");
+  const { "error-desc": reason } = await command.event("result");
+  assertStringIncludes(reason!, "Interrupted: ");
+});
+
+commandTest("receive ends after the switch only when told twice", async (command, source) => {
+  await source.switchOver();
+  source.encodePages(ALL.slice(3));
+  await source.flush();
+  await command.event("progress", ({ remaining }) => remaining === 3);
+  command.kill("SIGINT");
+  source.encodePages([2]);
+  await source.flush();
+  await command.event("progress", ({ remaining }) => remaining === 2);
+  command.kill("SIGINT");
+  const { code, errors } = await command.end();
+  assertEquals(code, 130);
+  assertStringIncludes(errors, "postcopy: The source has switched to postcopy and cannot let");
+  assertStringIncludes(errors, "2 of 64 pages are missing");
+});
+
+commandTest(
+  "receive gives up while the source can go on, when it cannot write",
+  async (command, source) => {
+    source.encodeAdvise();
+    source.encodeBlocks();
+    await source.flush();
+    await command.event("progress", ({ pages }) => pages === PAGES);
+    await limitFiles(command.pid, (1 << 20) + 40_960);
+    source.encodePages(ALL);
+    await source.flush();
+    await source.hear(({ shuts }) => shuts.length > 0);
+    assertEquals(source.heard.shuts, [1]);
+    source[Symbol.dispose]();
+    const { code, errors } = await command.end();
+    assertEquals(code, 1);
+    assertStringIncludes(errors, "pwritev failed with EFBIG: ");
+    assertStringIncludes(
+      errors,
+      "raise the limit with ulimit -f: no image was made, and the guest",
+    );
+  },
+);
+
+commandTest(
+  "receive waits after the switch until it can write again, and loses nothing",
+  async (command, source) => {
+    await source.switchOver();
+    await source.hear(({ pongs }) => pongs.includes(4));
+    await limitFiles(command.pid, (1 << 20) + 40_960);
+    source.encodePages(ALL);
+    source.encodeEnd();
+    await source.flush();
+    const { reason } = await command.event("waiting");
+    assertStringIncludes(reason, "pwritev failed with EFBIG: ");
+    await limitFiles(command.pid, "unlimited");
+    const { status, received } = await command.event("result");
+    assertEquals([status, received, (await command.end()).code], ["completed", PAGES, 0]);
+  },
+);
+
+const MISTAKES: readonly [string, readonly string[], number, string][] = [
+  ["without an image", ["--listen", "tcp:127.0.0.1:0"], 2, "No image given: say what to write"],
+  ["without an address", ["--image", "/tmp/no-image"], 2, "No address given: say where to listen"],
+  [
+    "with an image that is there",
+    ["--listen", "tcp:127.0.0.1:0", "--image", "/etc/hostname"],
+    1,
+    "EEXIST",
+  ],
+];
+for (const [what, args, exitCode, message] of MISTAKES) {
+  Deno.test(`receive ${what} says what is wrong`, async () => {
+    await using command = new ScriptProcess("client/main.ts", ["receive", ...args]);
+    const { code, errors } = await within("receive to end", command.ended);
+    assertStringIncludes(errors, message);
+    assertEquals(code, exitCode);
+  });
+}
+
+Deno.test("receive leaves no file behind when its address is taken", () =>
+  withDirectory(async (directory) => {
+    using taken = await Listener.listen(LOOPBACK);
+    const args = ["--listen", formatSocketAddress(taken.address), "--image", `${directory}/image`];
+    await using command = new ScriptProcess("client/main.ts", ["receive", ...args]);
+    const { code, errors } = await within("receive to end", command.ended);
+    assertStringIncludes(errors, "EADDRINUSE");
+    assertEquals([code, [...Deno.readDirSync(directory)].length], [4, 0]);
+  }));

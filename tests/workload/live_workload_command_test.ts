@@ -1,0 +1,229 @@
+import "../support/native.ts";
+import { assert, assertEquals, assertGreater, assertStringIncludes } from "@std/assert";
+import type { WorkloadResult } from "../../client/workload_report.ts";
+import type { LiveStatistics } from "../../server/live_statistics.ts";
+import type { LiveWorkloadEvent, LiveWorkloadResult } from "../../server/workload_report.ts";
+import { until, within } from "../support/deadline.ts";
+import { type ProcessEnd, ScriptProcess, WorkloadProcess } from "../support/processes.ts";
+
+const PAGES = 16_384; // 64 MiB
+/** Precopy at this rate takes seconds: long enough for what a test does meanwhile. */
+const SLOW = ["--max-bandwidth", "8M"];
+const CALM = ["--threads", "2", "--rate", "2000"];
+
+/** `server/main.ts workload` in a process of its own. */
+class LiveWorkloadProcess extends ScriptProcess {
+  /** @param args beside `--json` */
+  constructor(to: string, args: readonly string[] = []) {
+    const small = ["--size", "64M", "--warm-up", "0.1", "--json"];
+    super("server/main.ts", ["workload", "--to", to, ...small, ...args]);
+  }
+
+  /** Waits for figures; undefined when the process ended without. */
+  progress(
+    what: string,
+    holds: (statistics: LiveStatistics) => boolean,
+  ): Promise<true | undefined> {
+    return this.line(what, (line) => {
+      const event = JSON.parse(line) as LiveWorkloadEvent;
+      return event.event === "progress" && holds(event) ? true : undefined;
+    });
+  }
+
+  /** The outcome, once the process has ended. */
+  get result(): LiveWorkloadResult {
+    const result = this.lines.map((line) => JSON.parse(line) as LiveWorkloadEvent)
+      .find((event) => event.event === "result");
+    assert(result !== undefined, "No result");
+    return result;
+  }
+}
+
+/** A migration whose two ends have ended. */
+interface Ended {
+  readonly source: LiveWorkloadProcess;
+  readonly sourceEnd: ProcessEnd;
+  readonly destinationEnd: ProcessEnd;
+  readonly result: WorkloadResult | undefined;
+}
+
+/** Migrates a guest, does something meanwhile, and waits for both ends. */
+async function migrate(
+  sourceArgs: readonly string[],
+  destinationArgs: readonly string[] = ["--until-touched"],
+  meanwhile: (source: LiveWorkloadProcess, destination: WorkloadProcess) => Promise<void> = () =>
+    Promise.resolve(),
+): Promise<Ended> {
+  await using destination = new WorkloadProcess("tcp:127.0.0.1:0", ["--write", ...destinationArgs]);
+  await using source = new LiveWorkloadProcess(await destination.address(), sourceArgs);
+  await meanwhile(source, destination);
+  const sourceEnd = await within("the source to end", source.ended, 60_000);
+  const destinationEnd = await within("the destination to end", destination.ended, 60_000);
+  return { source, sourceEnd, destinationEnd, result: destination.last("result") };
+}
+
+/** Sees that the guest runs at the destination, with every byte and every write. */
+function assertMoved({ source, sourceEnd, destinationEnd, result }: Ended): WorkloadResult {
+  assertEquals([sourceEnd.code, sourceEnd.errors], [0, ""]);
+  assertEquals([destinationEnd.code, destinationEnd.errors], [0, ""]);
+  const { statistics, workload, stoppedAt, check } = source.result;
+  assertEquals([statistics.status, workload.failures, check], ["completed", [], undefined]);
+  assert(result !== undefined);
+  const { expected, found } = result.check.writes!;
+  assertEquals([result.check.wrongPages, result.check.pages, found], [0, PAGES, expected]);
+  assertEquals(expected, workload.accesses + result.workload.accesses);
+  assertGreater(workload.accesses, 0);
+  assertGreater(result.workload.accesses, 0);
+  assertGreater(result.startedAt, stoppedAt!);
+  return result;
+}
+
+/** Sees that the guest goes on at the source, with every byte. */
+function assertUnharmed(source: LiveWorkloadProcess): void {
+  const { workload, check } = source.result;
+  assertEquals(check, {
+    pages: PAGES,
+    wrongPages: 0,
+    writes: { expected: workload.accesses, found: workload.accesses },
+  });
+  assertGreater(workload.accesses, 0);
+}
+
+Deno.test("workload --postcopy now moves a guest that writes as fast as it can", async () => {
+  const ended = await migrate(["--postcopy", "now", "--threads", "3"]);
+  const { destination } = assertMoved(ended);
+  assertGreater(destination.requests, 0);
+  assertEquals(ended.source.result.statistics.ram["precopy-bytes"], 0);
+});
+
+Deno.test("workload --postcopy auto switches when the guest writes faster than the link", async () => {
+  const ended = await migrate(["--postcopy", "auto", "--max-bandwidth", "100M", "--threads", "3"]);
+  assertMoved(ended);
+  const { ram } = ended.source.result.statistics;
+  assertGreater(ram["dirty-sync-count"], 1);
+  assertGreater(ram["precopy-bytes"], 0);
+  assertGreater(ram["postcopy-bytes"], 0);
+});
+
+Deno.test("workload --postcopy never moves a calm guest by precopy alone", async () => {
+  const ended = await migrate(["--postcopy", "never", ...CALM]);
+  const { destination } = assertMoved(ended);
+  assertEquals([destination.requests, destination.faults], [0, 0]);
+});
+
+Deno.test("workload --postcopy 1 moves a guest to a destination with memfd memory", async () => {
+  const limit = ["--downtime-limit", "0", "--max-bandwidth", "200M"];
+  const ended = await migrate(
+    ["--postcopy", "1", ...limit, ...CALM],
+    ["--until-touched", "--backing", "memfd", "--threads", "5"],
+  );
+  assertMoved(ended);
+});
+
+Deno.test("workload switches to postcopy on SIGUSR2", async () => {
+  const ended = await migrate([...SLOW, ...CALM], ["--until-touched"], async (source) => {
+    await source.progress("precopy", ({ ram }) => ram["precopy-bytes"] > 0);
+    source.kill("SIGUSR2");
+  });
+  const { destination } = assertMoved(ended);
+  assertGreater(destination.requests, 0);
+});
+
+Deno.test("workload that is interrupted leaves its guest unharmed", async () => {
+  const { source, sourceEnd, destinationEnd } = await migrate(
+    [...SLOW, ...CALM],
+    [],
+    async (source) => {
+      await source.progress("precopy", ({ ram }) => ram["precopy-bytes"] > 0);
+      source.kill("SIGINT");
+    },
+  );
+  assertEquals(sourceEnd.code, 130);
+  assertStringIncludes(sourceEnd.errors, "Migration was cancelled: the guest goes on here");
+  assertEquals(source.result.statistics.status, "cancelled");
+  assertUnharmed(source);
+  assertEquals(destinationEnd.code, 1);
+});
+
+Deno.test("workload whose destination dies in precopy leaves its guest unharmed", async () => {
+  const { source, sourceEnd } = await migrate(
+    [...SLOW, ...CALM],
+    [],
+    async (source, destination) => {
+      await source.progress("precopy", ({ ram }) => ram["precopy-bytes"] > 0);
+      destination.kill("SIGKILL");
+    },
+  );
+  assertEquals(sourceEnd.code, 1);
+  assertStringIncludes(sourceEnd.errors, "the guest goes on here");
+  assertEquals(source.result.statistics.status, "failed");
+  assertUnharmed(source);
+});
+
+Deno.test("workload whose destination dies in postcopy does not run its guest twice", async () => {
+  const { source, sourceEnd } = await migrate(
+    ["--postcopy", "now", "--max-postcopy-bandwidth", "1M", ...CALM],
+    ["--rate", "100"],
+    async (_, destination) => {
+      await destination.event(
+        "accesses there",
+        (event) => event.event === "progress" && event.workload.accesses > 0,
+      );
+      destination.kill("SIGKILL");
+    },
+  );
+  assertEquals(sourceEnd.code, 1);
+  assertStringIncludes(sourceEnd.errors, "at the destination already");
+  assertEquals([source.result.statistics.status, source.result.check], ["failed", undefined]);
+});
+
+Deno.test("workload that is interrupted in postcopy warns, and abandons its guest the second time", async () => {
+  const { source, sourceEnd } = await migrate(
+    ["--postcopy", "now", "--max-postcopy-bandwidth", "1M", ...CALM],
+    ["--rate", "100"],
+    async (source, destination) => {
+      await destination.event(
+        "accesses there",
+        (event) => event.event === "progress" && event.workload.accesses > 0,
+      );
+      source.kill("SIGINT");
+      // Two signals may arrive as one.
+      await until("pause", () => {
+        source.kill("SIGINT");
+        return destination.last("paused") !== undefined;
+      });
+      destination.kill("SIGINT");
+    },
+  );
+  assertEquals(sourceEnd.code, 130);
+  assertStringIncludes(sourceEnd.errors, "Too late to cancel: the guest runs at the destination");
+  assertEquals(source.result.check, undefined);
+});
+
+Deno.test("workload without a destination leaves its guest unharmed and ends with 4", async () => {
+  await using source = new LiveWorkloadProcess("tcp:127.0.0.1:1", CALM);
+  const { code, errors } = await within("the end", source.ended);
+  assertEquals(code, 4);
+  assertStringIncludes(errors, "ECONNREFUSED");
+  assertUnharmed(source);
+});
+
+Deno.test("workload at the source refuses arguments that it does not understand", async () => {
+  for (
+    const [args, complaint] of [
+      [["--postcopy", "0"], "Unknown --postcopy: 0: use never, auto, now, or a number of rounds"],
+      [["--postcopy", "later"], "Unknown --postcopy: later"],
+      [["--downtime-limit", "-"], "--downtime-limit"],
+      [["--size", "5000"], "Size is no positive multiple of 4096: 5000"],
+      [["--page-size", "1G"], "Unknown --page-size: 1G: use 4K, 2M"],
+      [["--threads", "0"], "Threads must be a whole number from 1"],
+      [["--warm-up", "soon"], "after --warm-up: soon"],
+      [["here"], "Unexpected argument: here"],
+    ] as const
+  ) {
+    await using source = new LiveWorkloadProcess("tcp:127.0.0.1:1", args);
+    const { code, errors } = await within("the end", source.ended);
+    assertEquals(code, 2, errors);
+    assertStringIncludes(errors, complaint);
+  }
+});
