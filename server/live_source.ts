@@ -69,6 +69,7 @@ export class LiveSource implements AsyncDisposable, AsyncIterable<LiveStatistics
   #run: Promise<LiveStatistics> | undefined;
   #migration: Promise<void> | undefined;
   #stopped = false;
+  #bringsRest = false;
   #status: SourceStatus = "setup";
   #ended: Promise<void> | undefined;
 
@@ -130,16 +131,8 @@ export class LiveSource implements AsyncDisposable, AsyncIterable<LiveStatistics
     const { layout } = this.#region;
     const now = monotonicNanoseconds();
     const remaining = dirty.count();
-    return liveStatistics(
-      this.#status,
-      mode,
-      layout,
-      state,
-      this.#live,
-      times,
-      remaining,
-      now,
-    );
+    const live = this.#live;
+    return liveStatistics(this.#status, mode, layout, state, live, times, remaining, now);
   }
 
   /** The figures every 100 ms, and once more at the end, whatever it is: `run` says which. */
@@ -176,10 +169,12 @@ export class LiveSource implements AsyncDisposable, AsyncIterable<LiveStatistics
     const onAbort = (): void => void this.cancel();
     signal?.addEventListener("abort", onAbort);
     if (signal?.aborted) onAbort();
-    this.#outgoing.times.started = monotonicNanoseconds();
+    const { times } = this.#outgoing;
+    times.started = monotonicNanoseconds();
     try {
       this.#migration = this.#migrate(this.#outgoing);
       await this.#migration;
+      times.ended = monotonicNanoseconds();
       this.#status = "completed";
     } catch (error) {
       const reason = await this.#fail(error);
@@ -187,6 +182,7 @@ export class LiveSource implements AsyncDisposable, AsyncIterable<LiveStatistics
     } finally {
       signal?.removeEventListener("abort", onAbort);
       await this.#end();
+      this.#over.resolve();
     }
     return this.statistics();
   }
@@ -230,6 +226,7 @@ export class LiveSource implements AsyncDisposable, AsyncIterable<LiveStatistics
   async close(): Promise<void> {
     await this.#end();
     await this.#run?.catch(() => {});
+    this.#over.resolve();
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -267,6 +264,7 @@ export class LiveSource implements AsyncDisposable, AsyncIterable<LiveStatistics
     // From here on the guest may run there: nothing but the destination's answer decides.
     outgoing.state.setSwitched();
     if (postcopy) {
+      this.#bringsRest = true;
       await outgoing.send(encodeSwitchover(devices));
       times.switched = monotonicNanoseconds();
       this.#status = "postcopy-active";
@@ -306,12 +304,12 @@ export class LiveSource implements AsyncDisposable, AsyncIterable<LiveStatistics
       signal.reason.code === "CANCELLED";
     await this.#end();
     // Only now has the destination been heard to its end: what it had confirmed holds.
+    if (state.guestLoaded && !this.#bringsRest) { // it has everything
+      times.loaded ||= times.ended;
+      this.#status = "completed";
+      return undefined;
+    }
     if (state.guestLoaded) {
-      if (times.switched === 0) { // by precopy: it has everything
-        times.loaded = times.ended;
-        this.#status = "completed";
-        return undefined;
-      }
       this.#status = "failed";
       return ranThere(error, dirty.count());
     }
@@ -336,7 +334,6 @@ export class LiveSource implements AsyncDisposable, AsyncIterable<LiveStatistics
     } finally {
       this.#wake.close();
       this.#outgoing.times.ended ||= monotonicNanoseconds();
-      this.#over.resolve();
     }
   }
 }

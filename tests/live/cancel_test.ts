@@ -79,6 +79,7 @@ Deno.test(
     assertGoesOn({
       postcopy: "never",
       downtimeLimit: 0,
+      maxBandwidth: 128 * MIB, // a round takes so long that the guest has written something
       burst: 0,
       act: async (attempt) => {
         await until(

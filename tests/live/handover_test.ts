@@ -112,7 +112,7 @@ for (const postcopy of ["never", "now"] as const) {
         await within("the close", closed);
         const error = await outcome;
         if (postcopy === "never") assertEquals(error, undefined);
-        else assertMatch(error!.message, /loaded at the destination already and lacks/);
+        else assertMatch(error!.message, /: the guest was loaded at the destination/);
       });
       assertEquals(here, ["stop", "save"]);
     }),

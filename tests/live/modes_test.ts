@@ -1,11 +1,16 @@
 /** Live migrations that go well: every policy, mode and backing; memory is compared byte for byte. */
 import "../support/native.ts";
 import { assert, assertEquals, assertGreater } from "@std/assert";
+import { Destination } from "../../client/destination.ts";
+import { LiveSource } from "../../server/live_source.ts";
 import { MODES } from "../../server/mode.ts";
 import type { LiveStatistics } from "../../server/live_statistics.ts";
-import { until } from "../support/deadline.ts";
+import { until, within } from "../support/deadline.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
-import { migrateLive } from "./live_migration.ts";
+import { LOOPBACK } from "../support/migrate.ts";
+import { StillGuest } from "../support/still_guest.ts";
+import { migrateLive, twoBlocks } from "./live_migration.ts";
+import { WritingGuest } from "./writing_guest.ts";
 
 const MIB = 1 << 20;
 
@@ -51,6 +56,7 @@ for (const backing of ["anonymous", "memfd"] as const) {
         const { source, destination } = await migrateLive({
           postcopy: 2,
           downtimeLimit: 0,
+          maxBandwidth: 128 * MIB, // a round takes so long that the guest has written something
           mode,
           backing,
         });
@@ -120,6 +126,7 @@ Deno.test("LiveSource with a downtime limit of 0 ends precopy once nothing is le
   const { source } = await migrateLive({
     downtimeLimit: 0,
     postcopy: "never",
+    maxBandwidth: 128 * MIB,
     during: async (source, guest) => {
       await until("another round", () => source.statistics().ram["dirty-sync-count"] > 1);
       await guest.rest();
@@ -146,3 +153,23 @@ Deno.test("LiveSource tells its progress until the end", async () => {
   assertEquals(seen.at(-1)!.status, "completed");
   assert(seen.some(({ status, ram }) => status === "active" && ram.remaining > 0));
 });
+
+for (const how of ["cancelled", "failed"] as const) {
+  Deno.test(`LiveSource tells at the end of its progress that it ${how}`, async () => {
+    using region = twoBlocks();
+    await using guest = new WritingGuest(region.blocks, { burst: 20 });
+    await using destination = new Destination({ guest: new StillGuest() });
+    const to = await destination.listen(LOOPBACK);
+    await using source = new LiveSource(region, guest, { to, maxBandwidth: 8 * MIB });
+    const run = source.run().catch(() => {});
+    const seen: string[] = [];
+    const watching = (async () => {
+      for await (const { status } of source) seen.push(status);
+    })();
+    await until("pages sent", () => source.statistics().ram.normal > 0);
+    if (how === "cancelled") source.cancel();
+    else await destination.close();
+    await within("the end", Promise.all([run, watching]));
+    assertEquals(seen.at(-1), how);
+  });
+}
