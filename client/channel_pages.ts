@@ -6,9 +6,10 @@ import type { BlockMap } from "./block_map.ts";
 import type { DestinationState } from "./destination_state.ts";
 import { HugePageSink } from "./huge_page_sink.ts";
 import { type OnLanded, type PageBitmaps, PageSink } from "./page_sink.ts";
+import type { ReceiveBuffer } from "./receive_buffer.ts";
 
 /** Places the pages of one channel, on one thread: see {@linkcode PageSink} and {@linkcode HugePageSink}. */
-export class ChannelPages implements Disposable {
+export class ChannelPages {
   readonly #layout: RamLayout;
   readonly #small: PageSink;
   readonly #huge: HugePageSink;
@@ -23,6 +24,7 @@ export class ChannelPages implements Disposable {
    * @param bitmaps which pages are where
    * @param channel whose pages these are
    * @param onLanded called after a requested page was placed
+   * @param buffer what the channel is received into; stays the caller's
    */
   constructor(
     map: BlockMap,
@@ -31,10 +33,11 @@ export class ChannelPages implements Disposable {
     bitmaps: PageBitmaps,
     channel: "main" | "preempt",
     onLanded: OnLanded,
+    buffer: ReceiveBuffer,
   ) {
     this.#layout = map.layout;
-    this.#small = new PageSink(map, state, uffd, bitmaps, channel, onLanded);
-    this.#huge = new HugePageSink(map, state, uffd, bitmaps, channel, onLanded);
+    this.#small = new PageSink(map, state, uffd, bitmaps, channel, onLanded, buffer);
+    this.#huge = new HugePageSink(map, state, uffd, bitmaps, channel, onLanded, buffer);
     this.#sink = this.#small;
   }
 
@@ -78,15 +81,5 @@ export class ChannelPages implements Disposable {
   /** Places what was gathered so far, but for a part of a huge page. */
   flush(): void {
     this.#small.flush();
-  }
-
-  /** Frees its buffers. */
-  close(): void {
-    this.#small.close();
-    this.#huge.close();
-  }
-
-  [Symbol.dispose](): void {
-    this.close();
   }
 }

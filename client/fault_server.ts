@@ -3,7 +3,6 @@
 import { monotonicNanoseconds } from "../ffi/clock.ts";
 import { Errno, errnoName } from "../ffi/errno.ts";
 import { clearEvent } from "../ffi/eventfd.ts";
-import { MappedMemory } from "../ffi/memory.ts";
 import { PollEvents, PollSet } from "../ffi/poll.ts";
 import { receive } from "../ffi/socket_calls.ts";
 import { PageBitmap } from "../migration/memory/page_bitmap.ts";
@@ -18,6 +17,7 @@ import { FaultIntake } from "./fault_intake.ts";
 import type { ListeningBlocks } from "./guest_memory_store.ts";
 import { MigrationError } from "../migration/migration_error.ts";
 import { DOOR_SLOTS, type IncomingConnections, PreemptDoor } from "./preempt_door.ts";
+import { ReceiveBuffer } from "./receive_buffer.ts";
 import { landedRing, ReturnPathMessage, returnPathRing } from "./return_path_ring.ts";
 import { ReturnPathWriter } from "./return_path_writer.ts";
 import { WaitingThreads } from "./waiting_threads.ts";
@@ -79,8 +79,8 @@ export class FaultServer implements RamHandler, Disposable {
   readonly #waiting: WaitingThreads;
   readonly #pages: ChannelPages;
   readonly #decoder: RamDecoder;
-  readonly #buffer = MappedMemory.anonymous(RECEIVE_BYTES);
-  readonly #bytes = this.#buffer.bytes();
+  readonly #buffer = new ReceiveBuffer(RECEIVE_BYTES);
+  readonly #bytes = this.#buffer.bytes;
   readonly #poll = new PollSet(DOOR + DOOR_SLOTS);
   readonly #door: PreemptDoor;
   /** From the background worker and from the control plane: a ring has one producer. */
@@ -125,6 +125,7 @@ export class FaultServer implements RamHandler, Disposable {
       bitmaps,
       "preempt",
       (page, now) => this.#waiting.placed(page, now),
+      this.#buffer,
     );
     this.#pages.listen();
     this.#decoder = new RamDecoder(this, { targetPageSize });
@@ -199,7 +200,6 @@ export class FaultServer implements RamHandler, Disposable {
   /** Frees its buffer and closes the preempt channel. */
   close(): void {
     this.#buffer.close();
-    this.#pages.close();
     this.#state.preemptFd = -1;
     this.#door.close();
   }

@@ -8,6 +8,7 @@ import { inflatePage } from "../migration/protocol/compressed_page.ts";
 import { ProtocolError } from "../migration/protocol/protocol_error.ts";
 import { decodeXbzrle } from "../migration/protocol/xbzrle.ts";
 import { BlockMap } from "./block_map.ts";
+import type { ReceiveBuffer } from "./receive_buffer.ts";
 import { ChannelPages } from "./channel_pages.ts";
 import {
   mapBlocks,
@@ -40,11 +41,12 @@ export interface ListeningBlocks {
  * registered with the userfaultfd from the first: placing a page is faster so than writing it and
  * letting the kernel fault (0.79 us and 1.61 us), and at LISTEN nothing is left to be done.
  */
-export class GuestMemoryStore implements IncomingMemory, Disposable {
+export class GuestMemoryStore implements IncomingMemory {
   readonly #uffd: number;
   readonly #backing: Backing;
   readonly #state: DestinationState;
   readonly #onLanded: OnLanded;
+  readonly #buffer: ReceiveBuffer;
   #map: BlockMap | undefined;
   #blocks: ListeningBlocks | undefined;
   #received: PageBitmap | undefined;
@@ -59,8 +61,16 @@ export class GuestMemoryStore implements IncomingMemory, Disposable {
    * @param backing how the memory is backed
    * @param state counters
    * @param onLanded called for a page in place that somebody asked for
+   * @param buffer what the main channel is received into; stays the caller's
    */
-  constructor(uffd: number, backing: Backing, state: DestinationState, onLanded: OnLanded) {
+  constructor(
+    uffd: number,
+    backing: Backing,
+    state: DestinationState,
+    onLanded: OnLanded,
+    buffer: ReceiveBuffer,
+  ) {
+    this.#buffer = buffer;
     this.#uffd = uffd;
     this.#backing = backing;
     this.#state = state;
@@ -105,7 +115,16 @@ export class GuestMemoryStore implements IncomingMemory, Disposable {
     this.#discards = new DiscardedRanges(mapped, layout, received, claimed);
     this.#scratch = new Uint8Array(targetPageSize);
     const bitmaps = { received, claimed, requested };
-    this.#pages = new ChannelPages(map, this.#state, this.#uffd, bitmaps, "main", this.#onLanded);
+    const onLanded = this.#onLanded;
+    this.#pages = new ChannelPages(
+      map,
+      this.#state,
+      this.#uffd,
+      bitmaps,
+      "main",
+      onLanded,
+      this.#buffer,
+    );
   }
 
   select(name: string): void {
@@ -160,15 +179,6 @@ export class GuestMemoryStore implements IncomingMemory, Disposable {
     this.flush();
     this.#discards!.removeMissing();
     unregisterBlocks(this.#uffd, this.blocks.mapped);
-  }
-
-  /** Frees its buffers; the blocks are the control plane's. */
-  close(): void {
-    this.#pages?.close();
-  }
-
-  [Symbol.dispose](): void {
-    this.close();
   }
 
   #refuseAfterListen(what: string): void {

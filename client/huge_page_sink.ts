@@ -1,7 +1,7 @@
 /** Where a channel's pages of huge host pages go: gathered, and placed one host page at a time. */
 
 import { monotonicNanoseconds } from "../ffi/clock.ts";
-import { MappedMemory, viewMemory } from "../ffi/memory.ts";
+import { viewMemory } from "../ffi/memory.ts";
 import { PagePlacer, Placement } from "../ffi/page_placer.ts";
 import { PageBitmap } from "../migration/memory/page_bitmap.ts";
 import type { RamBlock, RamLayout } from "../migration/memory/ram_layout.ts";
@@ -9,6 +9,7 @@ import { MigrationError } from "../migration/migration_error.ts";
 import { type BlockMap, pageNumber } from "./block_map.ts";
 import type { DestinationState } from "./destination_state.ts";
 import { memoryVanished, type OnLanded, type PageBitmaps } from "./page_sink.ts";
+import type { ReceiveBuffer } from "./receive_buffer.ts";
 
 /** Memory seen through one view; V8 does not make views of any length. */
 const WINDOW_BYTES = 2 ** 30;
@@ -19,7 +20,7 @@ const WINDOW_BYTES = 2 ** 30;
  * gathered until all are there; QEMU sends them on one channel, with nothing between them (facts
  * section 3). Before, the memory is not registered with the userfaultfd and written as pages come.
  */
-export class HugePageSink implements Disposable {
+export class HugePageSink {
   readonly #map: BlockMap;
   readonly #state: DestinationState;
   readonly #placer: PagePlacer;
@@ -33,9 +34,9 @@ export class HugePageSink implements Disposable {
   #blockAlias = 0;
   #window = -1;
   #view = new Uint8Array(0);
+  #words = new Int32Array(0);
   // The host page being gathered.
-  #gathered: MappedMemory | undefined;
-  #gatheredBytes = new Uint8Array(0);
+  readonly #buffer: ReceiveBuffer;
   readonly #here: PageBitmap;
   #open: RamBlock | undefined;
   #openStart = 0;
@@ -48,6 +49,7 @@ export class HugePageSink implements Disposable {
    * @param bitmaps which pages are where; of a host page asked for, its first page's bit counts
    * @param channel whose pages these are
    * @param onLanded called with the first page of a requested host page that was placed
+   * @param buffer what the channel is received into
    */
   constructor(
     map: BlockMap,
@@ -56,6 +58,7 @@ export class HugePageSink implements Disposable {
     bitmaps: PageBitmaps,
     channel: "main" | "preempt",
     onLanded: OnLanded,
+    buffer: ReceiveBuffer,
   ) {
     this.#map = map;
     this.#state = state;
@@ -64,6 +67,7 @@ export class HugePageSink implements Disposable {
     this.#channel = channel;
     this.#onLanded = onLanded;
     this.#pageSize = map.layout.targetPageSize;
+    this.#buffer = buffer;
     const most = Math.max(...map.layout.blocks.map((block) => block.pagesPerHostPage));
     this.#here = new PageBitmap(Math.ceil(most / 32) * 32);
   }
@@ -90,24 +94,23 @@ export class HugePageSink implements Disposable {
    */
   page(offset: number, bytes: Uint8Array, at: number): void {
     const page = pageNumber(this.#block, offset, this.#pageSize);
-    const content = bytes.subarray(at, at + this.#pageSize);
+    const pageSize = this.#pageSize;
     if (this.#listening) {
-      const index = this.#gather(offset);
-      this.#gatheredBytes.set(content, index);
+      this.#buffer.gather(bytes, at, pageSize, this.#gather(offset));
       if (this.#missing === 0) this.#place();
       return;
     }
     this.#note(page);
     const index = this.#seen(offset);
-    this.#view.set(content, index);
+    this.#buffer.gather(bytes, at, pageSize, 0);
+    this.#buffer.writeTo(0, pageSize, this.#words, index / 4);
   }
 
   /** Takes a zero page. */
   zeroPage(offset: number): void {
     const page = pageNumber(this.#block, offset, this.#pageSize);
     if (this.#listening) {
-      const index = this.#gather(offset);
-      this.#gatheredBytes.fill(0, index, index + this.#pageSize);
+      this.#buffer.clear(this.#gather(offset), this.#pageSize);
       if (this.#missing === 0) this.#place();
       return;
     }
@@ -131,16 +134,6 @@ export class HugePageSink implements Disposable {
     return this.#view.subarray(index, index + this.#pageSize);
   }
 
-  /** Frees its buffer. */
-  close(): void {
-    this.#gathered?.close();
-    this.#gathered = undefined;
-  }
-
-  [Symbol.dispose](): void {
-    this.close();
-  }
-
   /** Precopy: later content replaces earlier. */
   #note(page: number): void {
     if (!this.#bitmaps.received.add(page)) return;
@@ -155,6 +148,7 @@ export class HugePageSink implements Disposable {
     if (window !== this.#window) {
       const length = Math.min(WINDOW_BYTES, this.#block!.usedLength - start);
       this.#view = viewMemory(this.#blockAddress + start, length);
+      this.#words = new Int32Array(this.#view.buffer, this.#view.byteOffset, length / 4);
       this.#window = window;
     }
     return offset - start;
@@ -187,10 +181,6 @@ export class HugePageSink implements Disposable {
     this.#openStart = start;
     this.#missing = block.pagesPerHostPage;
     this.#here.clear(0, block.pagesPerHostPage);
-    if (this.#gathered !== undefined && this.#gathered.length >= block.pageSize) return;
-    this.#gathered?.close();
-    this.#gathered = MappedMemory.anonymous(block.pageSize);
-    this.#gatheredBytes = this.#gathered.bytes();
   }
 
   #place(): void {
@@ -211,7 +201,7 @@ export class HugePageSink implements Disposable {
     const to = this.#blockAddress + this.#openStart;
     const { pageSize } = this.#open!;
     let placement: Placement;
-    const from = this.#gathered!.address;
+    const from = this.#buffer.gatherAddress;
     do placement = this.#placer.copy(to, from, pageSize); while (placement === Placement.RETRY);
     if (placement === Placement.GONE) throw memoryVanished();
     return placement === Placement.PLACED;
@@ -220,8 +210,8 @@ export class HugePageSink implements Disposable {
   /** Places a host page that is in the page cache, as zeros or with what it held before its discard. */
   #placeCached(): void {
     const { pageSize } = this.#open!;
-    const alias = viewMemory(this.#blockAlias + this.#openStart, pageSize);
-    alias.set(this.#gatheredBytes.subarray(0, pageSize));
+    const alias = new Int32Array(viewMemory(this.#blockAlias + this.#openStart, pageSize).buffer);
+    this.#buffer.writeTo(0, pageSize, alias, 0);
     const to = this.#blockAddress + this.#openStart;
     let placement: Placement;
     do placement = this.#placer.continue(to, pageSize); while (placement === Placement.RETRY);

@@ -12,7 +12,8 @@ import { DestinationState } from "./destination_state.ts";
 import { GuestMemoryStore, type ListeningBlocks } from "./guest_memory_store.ts";
 import { type ArrivedMachine, IncomingStream, type StreamEvents } from "./incoming_stream.ts";
 import { landedRing, ReturnPathMessage, returnPathRing } from "./return_path_ring.ts";
-import { StreamReader } from "./stream_reader.ts";
+import { ReceiveBuffer } from "./receive_buffer.ts";
+import { MAIN_CHANNEL_BYTES, StreamReader } from "./stream_reader.ts";
 
 /** What the background worker's reader is made from; structured-cloned into the worker. */
 export interface MainChannelInit {
@@ -57,6 +58,7 @@ export class MainChannel implements StreamEvents, Disposable {
   readonly #tell: (message: MainChannelMessage) => void;
   readonly #state: DestinationState;
   readonly #answers;
+  readonly #buffer = new ReceiveBuffer(MAIN_CHANNEL_BYTES);
   readonly #memory: GuestMemoryStore;
   readonly #stream: IncomingStream;
   readonly #reader: StreamReader;
@@ -77,7 +79,7 @@ export class MainChannel implements StreamEvents, Disposable {
       // Full only when the fault worker stands still; a latency more or less then.
       landed.push(page);
       signalEvent(init.faultWakeFd);
-    });
+    }, this.#buffer);
     this.#stream = new IncomingStream(this.#memory, this);
     const reader = {
       fd: init.mainFd,
@@ -85,7 +87,7 @@ export class MainChannel implements StreamEvents, Disposable {
       stopped: () => state.stopped || state.paused,
       count: (bytes: number) => state.addMainBytes(bytes),
     };
-    this.#reader = new StreamReader(reader, this.#stream, this.#memory);
+    this.#reader = new StreamReader(reader, this.#stream, this.#memory, this.#buffer);
   }
 
   /**
@@ -162,8 +164,7 @@ export class MainChannel implements StreamEvents, Disposable {
 
   /** Frees its buffers. */
   close(): void {
-    this.#reader.close();
-    this.#memory.close();
+    this.#buffer.close();
   }
 
   [Symbol.dispose](): void {

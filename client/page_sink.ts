@@ -1,13 +1,14 @@
 /** Where a channel's pages go: into the guest's memory, each once. */
 
 import { monotonicNanoseconds } from "../ffi/clock.ts";
-import { MappedMemory, viewMemory } from "../ffi/memory.ts";
+import { viewMemory } from "../ffi/memory.ts";
 import { PagePlacer, Placement } from "../ffi/page_placer.ts";
 import type { PageBitmap } from "../migration/memory/page_bitmap.ts";
 import type { RamBlock } from "../migration/memory/ram_layout.ts";
 import { type BlockMap, pageNumber } from "./block_map.ts";
 import type { DestinationState } from "./destination_state.ts";
 import { MigrationError } from "../migration/migration_error.ts";
+import type { ReceiveBuffer } from "./receive_buffer.ts";
 
 /** Called for a page in place that somebody asked for; `now` in monotonic nanoseconds. */
 export type OnLanded = (page: number, now: number) => void;
@@ -40,7 +41,7 @@ const WINDOW_BYTES = 2 ** 30;
  * Nobody runs on the memory before {@linkcode PageSink.listen}: a page that comes again replaces the
  * one in place, by a plain write. Afterwards a page in place is never touched.
  */
-export class PageSink implements Disposable {
+export class PageSink {
   readonly #map: BlockMap;
   readonly #state: DestinationState;
   readonly #placer: PagePlacer;
@@ -50,14 +51,14 @@ export class PageSink implements Disposable {
   readonly #channel: "main" | "preempt";
   readonly #onLanded: OnLanded;
   readonly #pageSize: number;
-  readonly #batch: MappedMemory;
-  readonly #batchBytes: Uint8Array<ArrayBuffer>;
+  readonly #buffer: ReceiveBuffer;
   #listening = false;
   #block: RamBlock | undefined;
   #blockAddress = 0;
   #blockAlias = 0;
   #window = -1;
   #view = new Uint8Array(0);
+  #words = new Int32Array(0);
   // A run of pages not placed yet, all data or all zero: zero pages in a row have no limit but the
   // piece of input, one ioctl for them is seven times cheaper a page.
   #runStart = 0;
@@ -71,6 +72,7 @@ export class PageSink implements Disposable {
    * @param bitmaps which pages are where
    * @param channel whose pages these are
    * @param onLanded called after a requested page was placed
+   * @param buffer what the channel is received into
    */
   constructor(
     map: BlockMap,
@@ -79,6 +81,7 @@ export class PageSink implements Disposable {
     bitmaps: PageBitmaps,
     channel: "main" | "preempt",
     onLanded: OnLanded,
+    buffer: ReceiveBuffer,
   ) {
     this.#map = map;
     this.#state = state;
@@ -89,8 +92,7 @@ export class PageSink implements Disposable {
     this.#channel = channel;
     this.#onLanded = onLanded;
     this.#pageSize = map.layout.targetPageSize;
-    this.#batch = MappedMemory.anonymous(BATCH_PAGES * this.#pageSize);
-    this.#batchBytes = this.#batch.bytes();
+    this.#buffer = buffer;
   }
 
   /** From here on a page in place is left as it is. */
@@ -119,12 +121,12 @@ export class PageSink implements Disposable {
     const page = pageNumber(this.#block, offset, this.#pageSize);
     if (!this.#continues(offset, false) || this.#runPages === BATCH_PAGES) this.flush();
     const pageSize = this.#pageSize;
-    const content = bytes.subarray(at, at + pageSize);
+    const batchAt = this.#runPages * pageSize;
+    this.#buffer.gather(bytes, at, pageSize, batchAt);
     if (!this.#listening && this.#received.has(page)) {
       const index = this.#seen(offset);
-      return this.#view.set(content, index);
+      return this.#buffer.writeTo(batchAt, pageSize, this.#words, index / 4);
     }
-    this.#batchBytes.set(content, this.#runPages * pageSize);
     if (this.#runPages++ === 0) this.#begin(offset, false);
     if (this.#requested.has(page)) this.flush(); // somebody waits for it
   }
@@ -176,15 +178,6 @@ export class PageSink implements Disposable {
     }
   }
 
-  /** Frees its buffer. */
-  close(): void {
-    this.#batch.close();
-  }
-
-  [Symbol.dispose](): void {
-    this.close();
-  }
-
   #continues(offset: number, zero: boolean): boolean {
     return this.#runIsZero === zero && offset === this.#runStart + this.#runPages * this.#pageSize;
   }
@@ -201,6 +194,7 @@ export class PageSink implements Disposable {
     if (window !== this.#window) {
       const length = Math.min(WINDOW_BYTES, this.#block!.usedLength - start);
       this.#view = viewMemory(this.#blockAlias + start, length);
+      this.#words = new Int32Array(this.#view.buffer, this.#view.byteOffset, length / 4);
       this.#window = window;
     }
     return offset - start;
@@ -212,7 +206,7 @@ export class PageSink implements Disposable {
    */
   #place(page: number, count: number, skip: number): void {
     const pageSize = this.#pageSize;
-    let from = this.#batch.address + skip * pageSize;
+    let from = this.#buffer.gatherAddress + skip * pageSize;
     let offset = this.#runStart + skip * pageSize;
     let left = count;
     while (left > 0) {
@@ -222,7 +216,9 @@ export class PageSink implements Disposable {
         ? this.#placer.zero(to, length)
         : this.#placer.copy(to, from, length);
       if (placement === Placement.GONE) throw memoryVanished();
-      if (placement === Placement.PRESENT) this.#placeCached(offset, from - this.#batch.address);
+      if (placement === Placement.PRESENT) {
+        this.#placeCached(offset, from - this.#buffer.gatherAddress);
+      }
       // A run stops at a page that is there: that one is written, the rest tried again.
       const placed = placement === Placement.PLACED
         ? left
@@ -250,7 +246,7 @@ export class PageSink implements Disposable {
     const pageSize = this.#pageSize;
     const index = this.#seen(offset);
     if (this.#runIsZero) this.#view.fill(0, index, index + pageSize);
-    else this.#view.set(this.#batchBytes.subarray(batchAt, batchAt + pageSize), index);
+    else this.#buffer.writeTo(batchAt, pageSize, this.#words, index / 4);
     const to = this.#blockAddress + offset;
     let placement: Placement;
     do placement = this.#placer.continue(to, pageSize); while (placement === Placement.RETRY);

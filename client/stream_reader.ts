@@ -2,16 +2,16 @@
 
 import { Errno, errnoName } from "../ffi/errno.ts";
 import { clearEvent } from "../ffi/eventfd.ts";
-import { MappedMemory } from "../ffi/memory.ts";
 import { PollEvents, PollSet } from "../ffi/poll.ts";
 import { receive } from "../ffi/socket_calls.ts";
 import { MigrationError } from "../migration/migration_error.ts";
 import { StreamDecoder } from "../migration/protocol/stream_decoder.ts";
 import type { IncomingMemory } from "./incoming_memory.ts";
 import type { IncomingStream } from "./incoming_stream.ts";
+import type { ReceiveBuffer } from "./receive_buffer.ts";
 
-/** Half of L2 on the usual host: what recv brings in is still cached when it is placed. */
-const RECEIVE_BYTES = 512 * 1024;
+/** Bytes of a main channel's buffer, half of L2 on the usual host: what recv brings in is still cached when it is placed. */
+export const MAIN_CHANNEL_BYTES: number = 512 * 1024;
 
 /** What a reader reads from, and for whom. */
 export interface StreamReaderInit {
@@ -26,14 +26,14 @@ export interface StreamReaderInit {
 }
 
 /** Feeds a stream from a socket. */
-export class StreamReader implements Disposable {
+export class StreamReader {
   readonly #init: StreamReaderInit;
   readonly #stream: IncomingStream;
   readonly #memory: IncomingMemory;
   readonly #decoder: StreamDecoder;
-  readonly #buffer = MappedMemory.anonymous(RECEIVE_BYTES);
-  readonly #bytes = this.#buffer.bytes();
-  readonly #address = BigInt(this.#buffer.address);
+  readonly #bytes: Uint8Array;
+  readonly #capacity: number;
+  readonly #address: bigint;
   readonly #poll = new PollSet(2);
   #filled = 0;
 
@@ -41,13 +41,22 @@ export class StreamReader implements Disposable {
    * @param init the socket
    * @param stream what is fed
    * @param memory where its pages go
+   * @param buffer what is received into; stays the caller's
    */
-  constructor(init: StreamReaderInit, stream: IncomingStream, memory: IncomingMemory) {
+  constructor(
+    init: StreamReaderInit,
+    stream: IncomingStream,
+    memory: IncomingMemory,
+    buffer: ReceiveBuffer,
+  ) {
     this.#init = init;
     this.#stream = stream;
     this.#memory = memory;
     this.#decoder = new StreamDecoder(stream);
-    stream.readFrom(this.#buffer.address);
+    this.#bytes = buffer.bytes;
+    this.#capacity = buffer.capacity;
+    this.#address = BigInt(buffer.address);
+    stream.readFrom(buffer.address);
     this.#poll.watch(0, init.fd, PollEvents.IN);
     this.#poll.watch(1, init.wakeFd, PollEvents.IN);
   }
@@ -74,7 +83,7 @@ export class StreamReader implements Disposable {
   receive(): boolean {
     const { fd } = this.#init;
     const filled = this.#filled;
-    const count = receive(fd, this.#address + BigInt(filled), RECEIVE_BYTES - filled);
+    const count = receive(fd, this.#address + BigInt(filled), this.#capacity - filled);
     if (count > 0) {
       this.#init.count(count);
       const end = filled + count;
@@ -89,14 +98,5 @@ export class StreamReader implements Disposable {
     if (count === 0 && this.#stream.closed()) return true;
     const how = count === 0 ? "it closed the connection" : errnoName(-count);
     throw new MigrationError("CONNECTION_LOST", `Source went away: main channel: ${how}`);
-  }
-
-  /** Frees its buffer. */
-  close(): void {
-    this.#buffer.close();
-  }
-
-  [Symbol.dispose](): void {
-    this.close();
   }
 }

@@ -10,7 +10,8 @@ import type { Configuration } from "../../migration/protocol/configuration.ts";
 import { ReturnPathEncoder } from "../../migration/protocol/return_path_encoder.ts";
 import { type ArrivedMachine, IncomingStream, type StreamEvents } from "../incoming_stream.ts";
 import { DOOR_SLOTS, PreemptDoor } from "../preempt_door.ts";
-import { StreamReader } from "../stream_reader.ts";
+import { ReceiveBuffer } from "../receive_buffer.ts";
+import { MAIN_CHANNEL_BYTES, StreamReader } from "../stream_reader.ts";
 import { ImageMemory } from "./image_memory.ts";
 import { imageTail } from "./image_tail.ts";
 import { PreemptPages } from "./preempt_pages.ts";
@@ -73,6 +74,7 @@ export class ImageChannel implements StreamEvents, Disposable {
   readonly #init: ImageChannelInit;
   readonly #tell: (message: ImageChannelMessage) => void;
   readonly #state: ReceiveState;
+  readonly #buffer = new ReceiveBuffer(MAIN_CHANNEL_BYTES);
   readonly #memory: ImageMemory;
   readonly #stream: IncomingStream;
   readonly #reader: StreamReader;
@@ -102,7 +104,7 @@ export class ImageChannel implements StreamEvents, Disposable {
       stopped: () => state.stopped,
       count: (bytes: number) => state.add(Counter.MAIN_BYTES, bytes),
     };
-    this.#reader = new StreamReader(reader, this.#stream, this.#memory);
+    this.#reader = new StreamReader(reader, this.#stream, this.#memory, this.#buffer);
     this.#poll.watch(MAIN_SLOT, init.mainFd, PollEvents.IN);
     this.#poll.watch(WAKE_SLOT, init.wakeFd, PollEvents.IN);
   }
@@ -171,7 +173,7 @@ export class ImageChannel implements StreamEvents, Disposable {
 
   /** Frees its buffers and closes the connections that were accepted here. */
   close(): void {
-    this.#reader.close();
+    this.#buffer.close();
     this.#memory.close();
     this.#preempt?.close();
     this.#door?.close();
