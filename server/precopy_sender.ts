@@ -255,7 +255,7 @@ export class PrecopySender implements Disposable {
     const sent = this.#channel.send(gather);
     this.#state.background.addBytes(bytes.length); // and keeps them until here
     if (this.#live.guestStopped) this.#live.addDowntimeBytes(bytes.length);
-    else this.#live.addPrecopyBytes(bytes.length);
+    else if (discards.length > 0) this.#live.addPrecopyBytes(bytes.length);
     return sent;
   }
 

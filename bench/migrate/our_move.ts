@@ -77,7 +77,11 @@ export async function moveByUs(move: Move): Promise<MoveFigures> {
   const sourceCpu = await source.cpu() - sourceBefore;
   const destinationCpu = await destination.cpu() - destinationBefore;
   const { statistics, workload, stoppedAt = ended } = await source.waitFor("result");
-  await source.ended(completed ? 0 : INTERRUPTED);
+  await source.ended(completed ? 0 : INTERRUPTED).catch(async (cause) => {
+    // Who failed first knows why.
+    await destination.ended();
+    throw cause;
+  });
   const figures: MoveFigures = {
     completed,
     total: statistics["total-time"],

@@ -1,19 +1,15 @@
 import "../support/native.ts";
 import { assertEquals, assertThrows } from "@std/assert";
 import { SyscallError } from "../../ffi/errno.ts";
-import { cString, errno, libc } from "../../ffi/libc.ts";
 import { type Backing, MappedMemory } from "../../ffi/memory.ts";
 import { PageBitmap } from "../../migration/memory/page_bitmap.ts";
 import { DirtyTracker, type TrackedBlock } from "../../server/dirty_tracker.ts";
 import { leavingNoDescriptors, openDescriptors } from "../support/descriptors.ts";
-import { type SkipReason, skipReason, testUnless } from "../support/skip.ts";
+import { GrantedHugePages, needsHugePages } from "../huge/granted_pages.ts";
+import { testUnless } from "../support/skip.ts";
 
 const PAGE = 4096;
 const HUGE_PAGE = 2 * 1024 * 1024;
-// From include/uapi/linux/memfd.h.
-const MFD_CLOEXEC = 1;
-const MFD_HUGETLB = 4;
-const MFD_HUGE_2MB = 21 << 26;
 
 function map(pages: number, backing: Backing = "memfd"): MappedMemory {
   return backing === "memfd"
@@ -53,23 +49,6 @@ function protectedPages(memory: MappedMemory): number[] {
   const entries = new BigUint64Array(memory.length / PAGE);
   pagemap.readSync(new Uint8Array(entries.buffer));
   return [...entries.keys()].filter((page) => (entries[page]! >> 57n & 1n) === 1n);
-}
-
-function needsHugePages(pages: number): SkipReason | undefined {
-  const free = Number(
-    /^HugePages_Free:\s*(\d+)$/m.exec(Deno.readTextFileSync("/proc/meminfo"))?.[1],
-  );
-  if (free >= pages) return undefined;
-  return skipReason("no support", `Needs free 2 MiB pages, set sysctl vm.nr_hugepages: ${pages}`);
-}
-
-function mapHugePages(pages: number): MappedMemory {
-  const fd = libc().memfd_create(cString("huge"), MFD_CLOEXEC | MFD_HUGETLB | MFD_HUGE_2MB);
-  if (fd < 0) throw new SyscallError("memfd_create", errno());
-  libc().ftruncate(fd, BigInt(pages * HUGE_PAGE));
-  const memory = MappedMemory.alias(fd, pages * HUGE_PAGE);
-  libc().close(fd);
-  return memory;
 }
 
 const ONE = (test: () => void) => leavingNoDescriptors(() => Promise.resolve(test()));
@@ -267,7 +246,8 @@ testUnless(
   needsHugePages(4),
   "DirtyTracker.collect takes all target pages of a 2 MiB page for dirty, but none behind the block",
   ONE(() => {
-    using memory = mapHugePages(4);
+    using _granted = new GrantedHugePages(4);
+    using memory = MappedMemory.memfd(4 * HUGE_PAGE, "huge", { pageSize: HUGE_PAGE });
     const pageSize = HUGE_PAGE;
     const length = 3 * HUGE_PAGE + 5 * PAGE;
     const block = { address: memory.address, length, pageSize, firstPage: 32 };

@@ -84,7 +84,8 @@ for (const mode of MODES) {
 
   liveTest(
     `LiveSource in mode ${mode} moves a writing guest on huge pages by two rounds and postcopy`,
-    { mode, postcopy: 2, downtimeLimit: 0 },
+    // A round takes so long that the guest has written something.
+    { mode, postcopy: 2, downtimeLimit: 0, maxBandwidth: 128 * MIB },
     ({ ram }) => {
       assertEquals(ram["dirty-sync-count"], 2);
       assertGreater(ram["postcopy-bytes"], 0);

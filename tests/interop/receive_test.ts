@@ -185,7 +185,7 @@ async function needsVersion(
   const { stdout } = await new Deno.Command(program!, { args: [...args, "-version"] }).output();
   const found = /version (\d+)\.(\d+)/.exec(new TextDecoder().decode(stdout));
   if (found !== null && holds(Number(found[1]) * 100 + Number(found[2]))) return undefined;
-  return skipReason("missing package", `Needs QEMU ${wanted}, this is: ${found?.[0]}`);
+  return skipReason("no support", `Needs QEMU ${wanted}, this is: ${found?.[0]}`);
 }
 
 const qemus = await testedQemus();
