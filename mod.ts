@@ -6,6 +6,7 @@
  */
 
 export { Source, type SourceOptions } from "./server/source.ts";
+export type { OutgoingOptions } from "./server/outgoing.ts";
 export type { RamStatistics, SourceStatistics, SourceStatus } from "./server/statistics.ts";
 export { LiveRegion, type LiveRegionOptions } from "./server/live_region.ts";
 export { LiveSource, type LiveSourceOptions } from "./server/live_source.ts";
@@ -27,6 +28,7 @@ export type { ThreadLatency } from "./client/thread_latencies.ts";
 export type { Guest, GuestMemory, LiveGuest } from "./migration/guest.ts";
 export type { GuestBlock } from "./migration/memory/guest_block.ts";
 export { MigrationError, type MigrationErrorCode } from "./migration/migration_error.ts";
+export { RamLayoutError } from "./migration/memory/ram_layout.ts";
 export { ProtocolError, type ProtocolErrorCode } from "./migration/protocol/protocol_error.ts";
 export { type Backing, MappedMemory, viewMemory } from "./ffi/memory.ts";
 export {

@@ -109,7 +109,7 @@ export class Destination implements AsyncDisposable {
     this.#uffd = this.#stack.use(new Userfaultfd({ features }));
     this.#backgroundWake = this.#stack.use(new Eventfd());
     this.#faultWake = this.#stack.use(new Eventfd());
-    this.#controlAnswers = new ControlAnswers(this.#state, this.#faultWake);
+    this.#controlAnswers = new ControlAnswers(this.#faultWake);
     this.#background = new WorkerThread(
       new URL("./background_worker.ts", import.meta.url),
       (message) => this.#onMainChannel(message),
@@ -237,9 +237,9 @@ export class Destination implements AsyncDisposable {
         return;
       case "blocks":
         this.#blocks = message.blocks;
-        return;
-      case "listen":
         return this.#serveFaults();
+      case "listen":
+        return this.#controlAnswers.handOver();
       case "return-path":
         return this.#controlAnswers.open();
       case "arrived":
@@ -252,10 +252,12 @@ export class Destination implements AsyncDisposable {
   }
 
   #onFault(message: FaultMessage): void {
+    if (message.kind === "answered") return this.#controlAnswers.onTaken(message.count);
     if (message.kind === "paused") return this.#pause(message.code, message.reason);
     this.#complete();
   }
 
+  /** Long before the first fault, so that the guest does not wait for the thread to get going. */
   #serveFaults(): void {
     this.#fault.run({
       blocks: this.#blocks!,
@@ -264,7 +266,7 @@ export class Destination implements AsyncDisposable {
       wakeFd: this.#faultWake.fd,
       state: this.#state.buffer,
       answers: this.#answers.buffer,
-      controlAnswers: this.#controlAnswers.handOver(),
+      controlAnswers: this.#controlAnswers.buffer,
       landed: this.#landed.buffer,
       incoming: this.#channels!.handOver(),
       spin: this.#spin,
@@ -304,6 +306,7 @@ export class Destination implements AsyncDisposable {
   }
 
   #pause(code: string, reason: string): void {
+    this.#controlAnswers.giveUp();
     if (this.#status === "completed" || this.#status === "failed") return;
     const error = new MigrationError(code as MigrationErrorCode, reason);
     if (!this.#guestStarted) return this.#fail(error);
@@ -326,6 +329,7 @@ export class Destination implements AsyncDisposable {
   /** @param hangUp whether to end the connection at once; false when a word to the source is under way */
   #fail(error: unknown, hangUp = true): void {
     if (this.#status === "completed" || this.#status === "failed") return;
+    this.#controlAnswers.giveUp();
     this.#ended = monotonicNanoseconds();
     this.#setStatus("failed");
     this.#finished.reject(reviveMigrationError(error));

@@ -9,9 +9,7 @@ const PAUSED = 1;
 const MAIN_ENDED = 2;
 const PREEMPT_FD = 3;
 const GUEST_RUNS = 4;
-const ANSWERED = 5;
-// Counts what the control plane may wait for: a wait on the count misses nothing.
-const CHANGES = 6;
+const LISTENING = 5;
 // A cache line of its own: both placing threads add to it.
 const RECEIVED = 16;
 
@@ -55,7 +53,6 @@ export class DestinationState {
   /** Tells all threads to end; their eventfds must be signalled too. */
   stop(): void {
     Atomics.store(this.#flags, STOP, 1);
-    this.#changed();
   }
 
   /** True when the threads are to end. */
@@ -66,12 +63,21 @@ export class DestinationState {
   /** Records that the source is gone: nothing more is asked for, and faulting threads stay held. */
   pause(): void {
     Atomics.store(this.#flags, PAUSED, 1);
-    this.#changed();
   }
 
   /** True when the source is gone. */
   get paused(): boolean {
     return Atomics.load(this.#flags, PAUSED) === 1;
+  }
+
+  /** Records that pages come on demand from here on (LISTEN). */
+  setListening(): void {
+    Atomics.store(this.#flags, LISTENING, 1);
+  }
+
+  /** True when pages come on demand. */
+  get listening(): boolean {
+    return Atomics.load(this.#flags, LISTENING) === 1;
   }
 
   /** Records that the main channel came to its regular end. */
@@ -92,20 +98,6 @@ export class DestinationState {
   /** True when the guest has been started. */
   get guestRuns(): boolean {
     return Atomics.load(this.#flags, GUEST_RUNS) === 1;
-  }
-
-  /** Fault worker: says how many answers of the control plane the socket has taken. */
-  setAnswered(count: number): void {
-    if (Atomics.exchange(this.#flags, ANSWERED, count) !== count) this.#changed();
-  }
-
-  /** Control plane: waits until the socket has taken so many answers, or the source is gone. */
-  async answered(count: number): Promise<void> {
-    while (true) {
-      const changes = Atomics.load(this.#flags, CHANGES);
-      if (this.paused || this.stopped || Atomics.load(this.#flags, ANSWERED) >= count) return;
-      await Atomics.waitAsync(this.#flags, CHANGES, changes).value;
-    }
   }
 
   /** The preempt channel's descriptor; -1 while there is none. */
@@ -175,10 +167,5 @@ export class DestinationState {
   /** Pages that came although they were in place; they were left as they were. */
   get duplicates(): number {
     return this.#counters[MAIN_DUPLICATES]! + this.#counters[PREEMPT_DUPLICATES]!;
-  }
-
-  #changed(): void {
-    Atomics.add(this.#flags, CHANGES, 1);
-    Atomics.notify(this.#flags, CHANGES);
   }
 }

@@ -48,6 +48,8 @@ export interface FaultServerInit {
 
 /** What the fault worker tells the control plane. */
 export type FaultMessage =
+  /** The socket has taken so many answers of the control plane. */
+  | { readonly kind: "answered"; readonly count: number }
   | { readonly kind: "completed" }
   | { readonly kind: "paused"; readonly code: string; readonly reason: string };
 
@@ -87,6 +89,7 @@ export class FaultServer implements RamHandler, Disposable {
   readonly #answers: readonly Ring[];
   readonly #landed: Ring;
   #answered = 0;
+  #told = 0;
   #filled = 0;
   #preemptEnded = false;
   #ended = false;
@@ -288,18 +291,22 @@ export class FaultServer implements RamHandler, Disposable {
       }
     }
     this.#returnPath.flush();
-    if (!this.#returnPath.pending) this.#state.setAnswered(this.#answered);
+    if (this.#returnPath.pending || this.#told === this.#answered) return;
+    this.#told = this.#answered;
+    this.#tell({ kind: "answered", count: this.#answered });
   }
 
   /** True when pages are missing after the main channel's end, and nobody came to bring them. */
   #orphaned(): boolean {
     const state = this.#state;
-    return state.mainEnded && state.preemptFd < 0 && state.received < this.#map.layout.pageCount;
+    return state.listening && state.mainEnded && state.preemptFd < 0 &&
+      state.received < this.#map.layout.pageCount;
   }
 
   /** True when every page is in place and the source knows it. */
   #complete(): boolean {
-    if (!this.#state.mainEnded) return false;
+    // A stream that ends without LISTEN has brought all that it will, and nobody asks for more.
+    if (!this.#state.listening || !this.#state.mainEnded) return false;
     const { pageCount } = this.#map.layout;
     if (this.#state.received < pageCount) {
       if (!this.#awaitsPages()) {

@@ -144,6 +144,7 @@ export class MainChannel implements StreamEvents, Disposable {
   }
 
   listening(): void {
+    this.#state.setListening();
     this.#tell({ kind: "listen" });
   }
 

@@ -68,7 +68,9 @@ function staleRanges(
       }
       runEnd = behind;
     }
-    page = behind < end ? dirty.next(behind, end) : -1;
+    // Nothing to forget up to the next page that was sent: without precopy that is all of it at once.
+    const sentNext = behind < end ? sent.next(behind, end) : -1;
+    page = sentNext < 0 ? -1 : dirty.next(sentNext - (sentNext - firstPage) % step, end);
   }
   close();
   return ranges;

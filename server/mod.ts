@@ -1,6 +1,7 @@
 /** The source side: serves a machine's memory to a destination on demand. */
 
 export { Source, type SourceOptions } from "./source.ts";
+export type { OutgoingOptions } from "./outgoing.ts";
 export type { RamStatistics, SourceStatistics, SourceStatus } from "./statistics.ts";
 export { type Mode, MODES } from "./mode.ts";
 export { MigrationError, type MigrationErrorCode } from "../migration/migration_error.ts";
@@ -30,4 +31,5 @@ export { LiveSource, type LiveSourceOptions } from "./live_source.ts";
 export type { LiveRamStatistics, LiveStatistics } from "./live_statistics.ts";
 export type { PostcopyPolicy } from "./convergence.ts";
 export type { LiveGuest } from "../migration/guest.ts";
+export { RamLayoutError } from "../migration/memory/ram_layout.ts";
 export type { GuestBlock } from "../migration/memory/guest_block.ts";

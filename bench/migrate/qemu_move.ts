@@ -30,7 +30,8 @@ const DOWNTIME_LIMIT = 300;
 const REPORT_MS = 100;
 /** Reports of the guest before it moves. */
 const REPORTS_BEFORE = 6;
-const DEADLINE_MS = 120_000;
+/** A migration that takes longer stands still. */
+const DEADLINE_MS = 60_000;
 
 /** A report of the guest, and when it came, ms. */
 interface TimedReport extends WriterReport {

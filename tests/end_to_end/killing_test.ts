@@ -5,13 +5,11 @@ import { within } from "../support/deadline.ts";
 import { TestImage } from "../support/images.ts";
 import { Random } from "../support/random.ts";
 import { ServeProcess, WorkloadProcess } from "../support/processes.ts";
+import { assertRight, childrenLeft, type Ending, endOfDestination } from "./killed.ts";
 
 const KILLS = 50;
 const AT_ONCE = 3;
 const MIB = 1 << 20;
-
-/** How a migration went of which one end was killed. */
-type Ending = "before" | "failed" | "paused" | "completed";
 
 /** Ends both ends, checks what the guest read, and says how far it came. */
 async function killOne(image: string, random: Random): Promise<Ending> {
@@ -45,60 +43,6 @@ async function killOne(image: string, random: Random): Promise<Ending> {
   assert(!errors.includes("Uncaught"), errors);
   if (code !== 0) assertMatch(errors, /^postcopy: (?:Destination |connect failed )/m);
   return code === 0 ? "completed" : code === 1 ? "failed" : "before";
-}
-
-/** The source is gone: the destination ends, or is paused, or never heard of it. */
-async function endOfDestination(destination: WorkloadProcess): Promise<Ending> {
-  let seen = destination.lines.length;
-  const event = await destination.event("the end or the pause", (event) => {
-    if (event.event === "paused" || event.event === "result") return true;
-    // A report from before the kill says nothing.
-    return --seen < -1 && event.event === "progress" && event.destination.status === "setup";
-  });
-  assertRight(destination);
-  if (event?.event === "progress" || event?.event === "paused") {
-    destination.kill("SIGTERM");
-    const { code, errors } = await within("the workload to end", destination.ended);
-    assertEquals({ code, errors: errors.replace(/^postcopy: Interrupted.*\n/m, "") }, {
-      code: 130,
-      errors: "",
-    });
-    assertRight(destination);
-    return event.event === "paused" ? "paused" : "before";
-  }
-  const { code, errors } = await within("the workload to end", destination.ended);
-  if (event?.event === "result") {
-    assertEquals(code, 0);
-    return "completed";
-  }
-  assertEquals(code, 1, errors);
-  assertMatch(errors, /^postcopy: Source went away/m);
-  return "failed";
-}
-
-function assertRight(destination: WorkloadProcess): void {
-  const figures = destination.last("progress");
-  assertEquals(figures?.workload.failures ?? [], []);
-  assertEquals(figures?.destination.duplicates ?? 0, 0);
-  const result = destination.last("result");
-  assertEquals(result?.check.wrongPages ?? 0, 0);
-}
-
-/** Processes whose command line names the image, or that descend from this one. */
-function childrenLeft(): string[] {
-  const left: string[] = [];
-  for (const { name } of Deno.readDirSync("/proc")) {
-    if (!/^\d+$/.test(name)) continue;
-    try {
-      const parent = /^PPid:\s*(\d+)/m.exec(Deno.readTextFileSync(`/proc/${name}/status`));
-      if (Number(parent?.[1]) === Deno.pid) {
-        left.push(Deno.readTextFileSync(`/proc/${name}/cmdline`).replaceAll("\0", " "));
-      }
-    } catch {
-      // Gone between the two looks.
-    }
-  }
-  return left;
 }
 
 Deno.test(`Killing either end at ${KILLS} random moments leaves no wrong byte, no hang and nothing behind`, async () => {

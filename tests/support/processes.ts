@@ -2,7 +2,9 @@
 
 import { TextLineStream } from "@std/streams";
 import type { WorkloadEvent } from "../../client/workload_report.ts";
+import type { LiveStatistics } from "../../server/live_statistics.ts";
 import type { SourceStatistics } from "../../server/statistics.ts";
+import type { LiveWorkloadEvent, LiveWorkloadResult } from "../../server/workload_report.ts";
 import { within } from "./deadline.ts";
 
 /** Words that run a script of this project with this Deno. */
@@ -168,5 +170,33 @@ export class ServeProcess extends ScriptProcess {
     const { code, output, errors } = await within("serve to end", this.ended);
     if (code !== 0) throw new Error(`serve ended with ${code}: ${errors}`);
     return JSON.parse(output) as SourceStatistics;
+  }
+}
+
+/** `server/main.ts workload` in a process of its own. */
+export class LiveWorkloadProcess extends ScriptProcess {
+  /** @param args beside `--json` */
+  constructor(to: string, args: readonly string[] = []) {
+    const small = ["--size", "64M", "--warm-up", "0.1", "--json"];
+    super("server/main.ts", ["workload", "--to", to, ...small, ...args]);
+  }
+
+  /** Waits for figures; undefined when the process ended without. */
+  progress(
+    what: string,
+    holds: (statistics: LiveStatistics) => boolean,
+  ): Promise<true | undefined> {
+    return this.line(what, (line) => {
+      const event = JSON.parse(line) as LiveWorkloadEvent;
+      return event.event === "progress" && holds(event) ? true : undefined;
+    });
+  }
+
+  /** The outcome, once the process has ended. */
+  get result(): LiveWorkloadResult {
+    const result = this.lines.map((line) => JSON.parse(line) as LiveWorkloadEvent)
+      .find((event) => event.event === "result");
+    if (result === undefined) throw new Error("The workload printed no result");
+    return result;
   }
 }

@@ -1,43 +1,13 @@
 import "../support/native.ts";
 import { assert, assertEquals, assertGreater, assertStringIncludes } from "@std/assert";
 import type { WorkloadResult } from "../../client/workload_report.ts";
-import type { LiveStatistics } from "../../server/live_statistics.ts";
-import type { LiveWorkloadEvent, LiveWorkloadResult } from "../../server/workload_report.ts";
 import { until, within } from "../support/deadline.ts";
-import { type ProcessEnd, ScriptProcess, WorkloadProcess } from "../support/processes.ts";
+import { LiveWorkloadProcess, type ProcessEnd, WorkloadProcess } from "../support/processes.ts";
 
 const PAGES = 16_384; // 64 MiB
 /** Precopy at this rate takes seconds: long enough for what a test does meanwhile. */
 const SLOW = ["--max-bandwidth", "8M"];
 const CALM = ["--threads", "2", "--rate", "2000"];
-
-/** `server/main.ts workload` in a process of its own. */
-class LiveWorkloadProcess extends ScriptProcess {
-  /** @param args beside `--json` */
-  constructor(to: string, args: readonly string[] = []) {
-    const small = ["--size", "64M", "--warm-up", "0.1", "--json"];
-    super("server/main.ts", ["workload", "--to", to, ...small, ...args]);
-  }
-
-  /** Waits for figures; undefined when the process ended without. */
-  progress(
-    what: string,
-    holds: (statistics: LiveStatistics) => boolean,
-  ): Promise<true | undefined> {
-    return this.line(what, (line) => {
-      const event = JSON.parse(line) as LiveWorkloadEvent;
-      return event.event === "progress" && holds(event) ? true : undefined;
-    });
-  }
-
-  /** The outcome, once the process has ended. */
-  get result(): LiveWorkloadResult {
-    const result = this.lines.map((line) => JSON.parse(line) as LiveWorkloadEvent)
-      .find((event) => event.event === "result");
-    assert(result !== undefined, "No result");
-    return result;
-  }
-}
 
 /** A migration whose two ends have ended. */
 interface Ended {

@@ -1,0 +1,68 @@
+import "../support/native.ts";
+import { assert, assertEquals, assertGreater } from "@std/assert";
+import { within } from "../support/deadline.ts";
+import { LiveWorkloadProcess, WorkloadProcess } from "../support/processes.ts";
+import { Random } from "../support/random.ts";
+import { assertRight, childrenLeft, type Ending, endOfDestination } from "./killed.ts";
+
+const KILLS = 20;
+const AT_ONCE = 2;
+
+/** Ends both ends, checks what the guest wrote, and says how far it came. */
+async function killOne(random: Random): Promise<Ending> {
+  const killSource = random.oneIn(2);
+  await using destination = new WorkloadProcess("tcp:127.0.0.1:0", [
+    ...["--backing", random.pick(["anonymous", "memfd"]), "--write"],
+    ...["--threads", "2", "--rate", "4000", "--accesses", "1000"],
+  ]);
+  const to = await destination.address();
+  await using source = new LiveWorkloadProcess(to, [
+    ...["--postcopy", random.pick(["never", "auto", "now", "1"]), "--threads", "2"],
+    ...["--rate", "2000", "--max-bandwidth", "200M", "--max-postcopy-bandwidth", "200M"],
+    ...["--downtime-limit", random.pick(["1", "100"]), "--stall-timeout", "5"],
+  ]);
+  await source.line("the start", (line) => line.includes('"started"') ? true : undefined);
+  // Any moment of the migration: this time is the case under test, nothing waits for it.
+  await new Promise((resolve) => setTimeout(resolve, random.below(600)));
+  if (killSource) {
+    source.kill();
+    await within("the killed source", source.ended);
+    return await endOfDestination(destination);
+  }
+  destination.kill();
+  await within("the killed destination", destination.ended);
+  assertRight(destination);
+  const { code, errors } = await within("the source left alone", source.ended);
+  assert(!errors.includes("Uncaught"), errors);
+  if (code === 0) return "completed";
+  assert(code === 1 || code === 4, `workload exited with ${code}: ${errors}`);
+  const { check, workload, "error-desc": reason } = source.result;
+  assertEquals(workload.failures, []);
+  if (check === undefined) {
+    assert(/the guest was loaded at the destination|nobody can say/.test(reason ?? ""), reason);
+    return "paused";
+  }
+  // It goes on here, with every byte and every write.
+  assertEquals([check.wrongPages, check.writes?.found], [0, check.writes?.expected]);
+  return code === 4 ? "before" : "failed";
+}
+
+Deno.test(`Killing either end of a live migration at ${KILLS} random moments loses and doubles nothing`, async () => {
+  const random = new Random(3);
+  const seeds = Array.from({ length: KILLS }, () => random.u32());
+  const endings: Record<Ending, number> = { before: 0, failed: 0, paused: 0, completed: 0 };
+  const work = async () => {
+    for (let seed = seeds.pop(); seed !== undefined; seed = seeds.pop()) {
+      try {
+        endings[await killOne(new Random(seed))]++;
+      } catch (cause) {
+        throw new Error(`With the random numbers of seed ${seed}`, { cause });
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, work));
+  assertEquals(childrenLeft(), []);
+  // The moments were spread over the migration.
+  assertGreater(endings.failed, 0);
+  assertGreater(endings.paused + endings.completed, 0);
+});
