@@ -66,7 +66,9 @@ export class LiveLocator {
 
   #isHole(index: number, offset: number): boolean {
     const extent = this.#extents[index]!;
-    if (offset < extent.start || offset >= extent.end) this.#lookUp(index, offset);
+    // Going back is done for single pages that are asked for: the end of their part is of no interest.
+    if (offset < extent.start) return seekData(this.#blocks[index]!.fd, offset) > offset;
+    if (offset >= extent.end) this.#lookUp(index, offset);
     return extent.isHole;
   }
 

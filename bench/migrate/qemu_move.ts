@@ -99,7 +99,7 @@ async function finalInfo(source: Qemu): Promise<MigrationInfo> {
   }
 }
 
-/** Waits for the end, or cancels at the limit; returns the source's statistics. */
+/** Waits for the end, or for the limit; returns the source's statistics. */
 async function finish(
   source: Qemu,
   move: Move,
@@ -118,10 +118,7 @@ async function finish(
     await done;
     return { info: await finalInfo(source), completed: true };
   }
-  const info = await queryMigrate(source);
-  await source.execute("migrate_cancel");
-  await waitForMigration(source, ["cancelled"], { since });
-  return { info, completed: false };
+  return { info: await queryMigrate(source), completed: false };
 }
 
 /** Writes in some reports. */
@@ -174,6 +171,10 @@ export async function moveByQemu(move: Move, binary: QemuBinary): Promise<MoveFi
   const end = performance.now();
   const sourceCpu = await cpuSeconds(source.pid) - cpu[0];
   const destinationCpu = await cpuSeconds(destination.pid) - cpu[1];
+  if (!completed) {
+    await source.execute("migrate_cancel"); // the destination then ends by itself
+    await waitForMigration(source, ["cancelled"], { since });
+  }
   const there = later();
   const [first, last] = [there[0]!, there.at(-1)!];
   const figures: MoveFigures = {
