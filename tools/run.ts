@@ -19,6 +19,9 @@ interface Command {
   readonly interop: boolean;
 }
 
+/** Milliseconds for Deno to exit after the last test. */
+const EXIT_PATIENCE = 60_000;
+
 const commands: Record<string, Command> = {
   // Types are checked by `check` alone: the tests would check them again for every worker they start.
   // The examples in the documentation cannot open the C library outside of a test, see the module.
@@ -54,11 +57,22 @@ async function test(): Promise<number> {
   const child = new Deno.Command(Deno.execPath(), { ...options, env, stdout: "piped" }).spawn();
   const decoder = new TextDecoder();
   const summary = new SummaryReader();
+  let backstop: number | undefined;
+  let stuck = false;
   for await (const chunk of child.stdout) {
     summary.read(decoder.decode(chunk, { stream: true }));
     for (let at = 0; at < chunk.length;) at += await Deno.stdout.write(chunk.subarray(at));
+    if (summary.counts === undefined || backstop !== undefined) continue;
+    // Deno does not exit while a thread of a worker that has ended stands in a system call.
+    backstop = setTimeout(() => {
+      stuck = true;
+      child.kill("SIGKILL");
+    }, EXIT_PATIENCE);
   }
-  const { code } = await child.status;
+  const { code: exitCode } = await child.status;
+  clearTimeout(backstop);
+  if (stuck) console.log("The tests had ended, but Deno did not: it was killed");
+  const code = stuck && summary.counts?.failed === 0 ? 0 : exitCode;
   for (const line of summary.skips) console.log(line);
   console.log(closingLine(summary.counts ?? { passed: 0, failed: 1, skipped: 0 }));
   return code;
