@@ -57,7 +57,7 @@ async function test(): Promise<number> {
   const child = new Deno.Command(Deno.execPath(), { ...options, env, stdout: "piped" }).spawn();
   const decoder = new TextDecoder();
   const summary = new SummaryReader();
-  let backstop: number | undefined;
+  let backstop: ReturnType<typeof setTimeout> | undefined;
   let stuck = false;
   for await (const chunk of child.stdout) {
     summary.read(decoder.decode(chunk, { stream: true }));
