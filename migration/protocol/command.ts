@@ -29,4 +29,6 @@ export type Command =
   /** The source asks for a block's receive bitmap. */
   | { readonly kind: "receive-bitmap"; readonly block: string }
   /** 10.0 and later only; older destinations die of it. */
-  | { readonly kind: "switchover-start" };
+  | { readonly kind: "switchover-start" }
+  /** What the stream does beyond QEMU's protocol: see extensions.ts. */
+  | { readonly kind: "extensions"; readonly names: readonly string[] };

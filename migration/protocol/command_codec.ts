@@ -3,6 +3,7 @@ import type { ByteWriter } from "./byte_writer.ts";
 import type { Command } from "./command.ts";
 import { COMMAND, ELEMENT } from "./constants.ts";
 import { decodeDiscard, encodeDiscard } from "./discard.ts";
+import { decodeExtensions, encodeExtensions } from "./extensions.ts";
 import { decodeName, encodeName } from "./names.ts";
 import { hex, ProtocolError } from "./protocol_error.ts";
 
@@ -40,6 +41,8 @@ function lengthRule(code: number): readonly [least: number, most: number] | unde
       return [1 + 2 + 1 + 16, 0xffff];
     case COMMAND.RECEIVE_BITMAP:
       return [2, 256];
+    case COMMAND.EXTENSIONS:
+      return [0, 512];
   }
   return undefined;
 }
@@ -48,12 +51,17 @@ function lengthRule(code: number): readonly [least: number, most: number] | unde
  * Checks a command's code and length before its payload is waited for.
  *
  * @param offset Stream offset of the element.
- * @throws {ProtocolError} When no version of QEMU knows the command or takes a payload of that length.
+ * @throws {ProtocolError} When neither QEMU nor this project knows the command or takes a payload of that length.
  */
 export function checkCommandHead(code: number, length: number, offset: number): void {
   const rule = lengthRule(code);
   if (rule === undefined) {
-    throw new ProtocolError("bad-command", offset, "a command from 1 to 11", `${code}`);
+    throw new ProtocolError(
+      "bad-command",
+      offset,
+      "a command from 1 to 11, or of extensions",
+      `${code}`,
+    );
   }
   const advise = code === COMMAND.POSTCOPY_ADVISE;
   if (length < rule[0] || length > rule[1] || (advise && length !== 0 && length !== 16)) {
@@ -110,6 +118,10 @@ export function decodeCommand(
       const name = bytes.slice(at + 1, at + length);
       return { kind: "receive-bitmap", block: decodeName(name, offset, "a RAM block") };
     }
+    case COMMAND.EXTENSIONS: {
+      const names = decodeExtensions(bytes, at, length, offset, "bad-command");
+      return { kind: "extensions", names };
+    }
   }
   const empty = EMPTY[code];
   if (empty === undefined) throw new RangeError(`Cannot decode command: ${code}`);
@@ -146,6 +158,12 @@ export function encodeCommand(writer: ByteWriter, command: Command): void {
       head(writer, COMMAND.RECEIVE_BITMAP, 1 + name.length);
       writer.u8(name.length);
       writer.bytes(name);
+      return;
+    }
+    case "extensions": {
+      const payload = encodeExtensions(command.names);
+      head(writer, COMMAND.EXTENSIONS, payload.length);
+      writer.bytes(payload);
       return;
     }
     default:

@@ -57,6 +57,8 @@ export const COMMAND = {
   POSTCOPY_RESUME: 9,
   RECEIVE_BITMAP: 10,
   SWITCHOVER_START: 11,
+  /** Ours, and only for a peer that listed extensions: extensions.ts. */
+  EXTENSIONS: 0x5043,
 } as const;
 
 /** Messages of the return path (section 2). */
@@ -68,6 +70,8 @@ export const MESSAGE = {
   RECEIVED_BITMAP: 5,
   RESUME_ACK: 6,
   SWITCHOVER_ACK: 7,
+  /** Ours, and only for a peer that asked for extensions: extensions.ts. */
+  EXTENSIONS: 0x5043,
 } as const;
 
 /** Last eight bytes of a receive bitmap's transfer, as two words (section 2). */

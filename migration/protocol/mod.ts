@@ -15,6 +15,7 @@ export {
   splitDeviceState,
 } from "./device_state.ts";
 export { discardCommands } from "./discard.ts";
+export { EXTENSION, EXTENSION_COOKIE, EXTENSIONS } from "./extensions.ts";
 export { encodeName } from "./names.ts";
 export { joinPackage, type Package, splitPackage } from "./package.ts";
 export { MAX_PAGE_REQUEST_BYTES, writePageRequest } from "./page_request.ts";

@@ -21,4 +21,6 @@ export interface ReturnPathHandler {
   resumeAck(value: number): void;
   /** The destination approves the switchover (8.1 and later). */
   switchoverAck(): void;
+  /** What the destination understands beyond QEMU's protocol: see extensions.ts. */
+  extensions(names: readonly string[]): void;
 }

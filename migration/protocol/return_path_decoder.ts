@@ -1,6 +1,7 @@
 import { readU16, readU32, readU64 } from "./byte_order.ts";
 import { BITMAP_END, MAX_MESSAGE_BYTES, MESSAGE } from "./constants.ts";
 import { ElementFeed } from "./element_feed.ts";
+import { decodeExtensions } from "./extensions.ts";
 import { NameTable } from "./names.ts";
 import { hex, ProtocolError, type ProtocolErrorCode } from "./protocol_error.ts";
 import type { ReturnPathHandler } from "./return_path.ts";
@@ -17,6 +18,7 @@ const LENGTHS: Readonly<Record<number, readonly [number, number]>> = {
   [MESSAGE.RECEIVED_BITMAP]: [2, 256],
   [MESSAGE.RESUME_ACK]: [4, 4],
   [MESSAGE.SWITCHOVER_ACK]: [0, 0],
+  [MESSAGE.EXTENSIONS]: [0, MAX_MESSAGE_BYTES],
 };
 
 type State = "message" | "bitmap size" | "bitmap" | "bitmap end" | "nothing after SHUT";
@@ -127,7 +129,12 @@ export class ReturnPathDecoder {
     const length = readU16(bytes, at + 2);
     const allowed = LENGTHS[type];
     if (allowed === undefined) {
-      throw this.#error("bad-message", offset, "a message from 1 to 7", `${type}`);
+      throw this.#error(
+        "bad-message",
+        offset,
+        "a message from 1 to 7, or of extensions",
+        `${type}`,
+      );
     }
     if (length < allowed[0] || length > allowed[1]) {
       const expected = `message ${type} with ${allowed[0]} to ${allowed[1]} bytes`;
@@ -165,6 +172,11 @@ export class ReturnPathDecoder {
         break;
       case MESSAGE.SWITCHOVER_ACK:
         this.#handler.switchoverAck();
+        break;
+      case MESSAGE.EXTENSIONS:
+        this.#handler.extensions(
+          decodeExtensions(bytes, payload, length, payloadOffset, "bad-message"),
+        );
         break;
     }
     return payload + length;

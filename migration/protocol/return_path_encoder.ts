@@ -1,5 +1,6 @@
 import { ByteWriter } from "./byte_writer.ts";
-import { BITMAP_END, MESSAGE } from "./constants.ts";
+import { BITMAP_END, MAX_MESSAGE_BYTES, MESSAGE } from "./constants.ts";
+import { encodeExtensions } from "./extensions.ts";
 import { encodeName } from "./names.ts";
 import { MAX_PAGE_REQUEST_BYTES, writePageRequest } from "./page_request.ts";
 import type { ReturnPathHandler } from "./return_path.ts";
@@ -70,6 +71,17 @@ export class ReturnPathEncoder implements ReturnPathHandler {
 
   switchoverAck(): void {
     this.#head(MESSAGE.SWITCHOVER_ACK, 0);
+  }
+
+  extensions(names: readonly string[]): void {
+    const payload = encodeExtensions(names);
+    if (payload.length > MAX_MESSAGE_BYTES) {
+      throw new RangeError(
+        `Cannot encode extensions of more than ${MAX_MESSAGE_BYTES} bytes: ${payload.length}`,
+      );
+    }
+    this.#head(MESSAGE.EXTENSIONS, payload.length);
+    this.#writer.bytes(payload);
   }
 
   #fixed(type: number, value: number): void {

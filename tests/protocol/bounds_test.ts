@@ -181,6 +181,9 @@ const RETURN_PATH: readonly Case[] = [
     "bad-bitmap",
     8,
   ],
+  ["an extension's name beyond the end", `5043 0004 05 "zst"`, "bad-message", 4],
+  ["an extension without a name", `5043 0001 00`, "bad-name", 1],
+  ["extensions of 513 bytes", `5043 0201`, "bad-message", 2],
   ["a byte after SHUT", `0001 0004 00000000 00`, "bad-message", 1],
 ];
 

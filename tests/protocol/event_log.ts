@@ -118,6 +118,9 @@ export class EventLog implements StreamHandler, ReturnPathHandler {
   switchoverAck(): void {
     this.#add("switchoverAck");
   }
+  extensions(names: readonly string[]): void {
+    this.#add("extensions", ...names);
+  }
 
   #add(...parts: (string | number)[]): void {
     this.#flush();

@@ -54,6 +54,7 @@ export function randomCommand(random: Random, block: string): Command {
     { kind: "resume" },
     { kind: "receive-bitmap", block },
     { kind: "switchover-start" },
+    { kind: "extensions", names: ["zstd", block].slice(0, random.below(3)) },
   ]);
 }
 
@@ -210,7 +211,7 @@ export function driveRandomReturnPath(random: Random, handler: ReturnPathHandler
   const blocks = randomNames(random, random.between(1, 5));
   for (let count = random.between(1, 40); count > 0; count--) {
     const block = random.pick(blocks);
-    switch (random.below(7)) {
+    switch (random.below(8)) {
       case 0:
         handler.pong(random.u32());
         break;
@@ -227,6 +228,9 @@ export function driveRandomReturnPath(random: Random, handler: ReturnPathHandler
         handler.receivedBitmapEnd();
         break;
       }
+      case 4:
+        handler.extensions(["zstd", block].slice(0, random.below(3)));
+        break;
       default:
         handler.requestPages(block, random.below(2 ** 52), random.between(1, 0xffff_ffff));
     }

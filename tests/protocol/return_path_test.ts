@@ -37,3 +37,14 @@ Deno.test("ReturnPathEncoder names the block only when it is another one", () =>
       0004 000c 0000000000001000 00001000  0003 000e 0000000000000000 00001000 01 "b"`),
   );
 });
+
+Deno.test("ReturnPathDecoder reads the extensions that ReturnPathEncoder lists", () => {
+  const encoder = new ReturnPathEncoder();
+  encoder.extensions(["zstd", "other"]);
+  encoder.extensions([]);
+  const bytes = encoder.take();
+  assertEquals(bytes, hexBytes(`5043 000b 04 "zstd" 05 "other"  5043 0000`));
+  const log = new EventLog();
+  new ReturnPathDecoder(log).feed(bytes);
+  assertEquals(log.lines, ["extensions zstd other", "extensions"]);
+});

@@ -61,6 +61,7 @@ const noRequest: ReturnPathHandler = {
   receivedBitmapEnd: () => {},
   resumeAck: () => {},
   switchoverAck: () => {},
+  extensions: () => {},
 };
 
 Deno.bench("StreamDecoder, 16384 pages of the same block", () => {

@@ -60,6 +60,9 @@ class LedgerReturnPath implements ReturnPathHandler {
   switchoverAck(): void {
     this.order.push("switchover ack");
   }
+  extensions(names: readonly string[]): void {
+    this.order.push(`extensions ${names}`);
+  }
 }
 
 /** A recorded migration, decoded on all connections. */
