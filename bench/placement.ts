@@ -5,10 +5,10 @@
  * @module
  */
 
-import { monotonicNanoseconds } from "../ffi/clock.ts";
+import { monotonicNanoseconds, threadCpuNanoseconds } from "../ffi/clock.ts";
 import { Discards } from "../ffi/discards.ts";
 import { type Backing, discardMemory } from "../ffi/memory.ts";
-import { Arena, MOST_PAGES, PAGE, threadCpuNanoseconds } from "./placement/arena.ts";
+import { Arena, MOST_PAGES, PAGE } from "./placement/arena.ts";
 import { ARRIVALS, withStream } from "./placement/arrivals.ts";
 import { type Way, WAYS, ZERO_WAYS } from "./placement/ways.ts";
 import { waitForIdleMachine } from "./support/cpu_time.ts";

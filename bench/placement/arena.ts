@@ -1,6 +1,5 @@
 /** Memory that pages are placed in, and a piece of a stream that holds them. */
 
-import { libc } from "../../ffi/libc.ts";
 import { type Backing, MappedMemory } from "../../ffi/memory.ts";
 import { PagePlacer } from "../../ffi/page_placer.ts";
 import { RegisterMode, UffdFeature, Userfaultfd } from "../../ffi/userfaultfd.ts";
@@ -15,16 +14,6 @@ export const PIECE = 512 * 1024;
 export const PIECE_PAGES: number = Math.floor(PIECE / RECORD);
 /** Most pages gathered for one call. */
 export const MOST_PAGES = 512;
-
-const CLOCK_THREAD_CPUTIME_ID = 3;
-const timespec = new Uint8Array(16);
-const words = new Uint32Array(timespec.buffer);
-
-/** Returns the CPU time that this thread took, nanoseconds. */
-export function threadCpuNanoseconds(): number {
-  libc().clock_gettime(CLOCK_THREAD_CPUTIME_ID, timespec);
-  return words[0]! * 1e9 + words[2]!;
-}
 
 /** Missing memory, and all that a way of placing may use. */
 export class Arena implements Disposable {

@@ -1,0 +1,160 @@
+/** libzstd through FFI. */
+
+import {
+  checkPackedLength,
+  type CompressionError,
+  compressionFailure,
+  opened,
+  type PageCompressor,
+  type PageDecompressor,
+  Unpacked,
+} from "./page_codec.ts";
+import { CHECKSUM_FLAG, COMPRESSION_LEVEL, isCheckedFrame } from "./zstd_frame.ts";
+
+/** The file that is opened. */
+export const LIBZSTD = "libzstd.so.1";
+
+// From zstd.h. Lengths are declared u32 although C says size_t, see ffi/libc.ts. A result of size_t
+// is a length, or an error as its negative: in the low half, too, the errors are the highest numbers.
+const SYMBOLS = {
+  ZSTD_createCCtx: { parameters: [], result: "pointer" },
+  ZSTD_freeCCtx: { parameters: ["pointer" /* context */], result: "u32" },
+  ZSTD_CCtx_setParameter: {
+    parameters: ["pointer", /* context */ "i32", /* parameter */ "i32" /* value */],
+    result: "u32",
+  },
+  ZSTD_compress2: {
+    parameters: [
+      "pointer", /* context */
+      "buffer", /* to */
+      "u32", /* its length */
+      "buffer", /* from */
+      "u32", /* its length */
+    ],
+    result: "u32",
+  },
+  ZSTD_createDCtx: { parameters: [], result: "pointer" },
+  ZSTD_freeDCtx: { parameters: ["pointer" /* context */], result: "u32" },
+  ZSTD_decompressDCtx: {
+    parameters: [
+      "pointer", /* context */
+      "buffer", /* to */
+      "u32", /* its length */
+      "buffer", /* from */
+      "u32", /* its length */
+    ],
+    result: "u32",
+  },
+  ZSTD_findFrameCompressedSize: {
+    parameters: ["buffer", /* from */ "u32" /* its length */],
+    result: "u32",
+  },
+  ZSTD_getErrorName: { parameters: ["i64" /* size_t result */], result: "pointer" },
+} as const satisfies Deno.ForeignLibraryInterface;
+
+/** Results from here on are errors: ZSTD_error_maxCode of zstd_errors.h is 120. */
+const LEAST_ERROR = 2 ** 32 - 120;
+/** A result for ZSTD_error_dstSize_tooSmall, 70 in zstd_errors.h. */
+const TOO_SMALL = 2 ** 32 - 70;
+
+type Symbols = Deno.DynamicLibrary<typeof SYMBOLS>["symbols"];
+
+let symbols: Symbols | undefined;
+
+/**
+ * Opens the library; it stays open for the thread's life.
+ *
+ * @throws when this host does not have it
+ */
+export function openLibzstd(): Symbols {
+  return symbols ??= Deno.dlopen(LIBZSTD, SYMBOLS).symbols;
+}
+
+function failure(functions: Symbols, result: number): CompressionError {
+  const name = functions.ZSTD_getErrorName(BigInt(result - 2 ** 32))!;
+  return compressionFailure(LIBZSTD, Deno.UnsafePointerView.getCString(name));
+}
+
+/** {@linkcode PageCompressor} of libzstd. */
+export class LibzstdCompressor implements PageCompressor {
+  readonly library: string = LIBZSTD;
+  readonly #functions = openLibzstd();
+  #context: Deno.PointerObject | null;
+
+  /**
+   * @param level any of the library's
+   * @throws {CompressionError} when the library refuses the level or has no memory
+   */
+  constructor(level: number) {
+    this.#context = this.#functions.ZSTD_createCCtx();
+    if (this.#context === null) throw compressionFailure(LIBZSTD, "no memory for a compressor");
+    try {
+      this.#set(COMPRESSION_LEVEL, level);
+      this.#set(CHECKSUM_FLAG, 1);
+    } catch (error) {
+      this.close();
+      throw error;
+    }
+  }
+
+  #set(parameter: number, value: number): void {
+    const context = opened(this.#context);
+    const result = this.#functions.ZSTD_CCtx_setParameter(context, parameter, value);
+    if (result >= LEAST_ERROR) throw failure(this.#functions, result);
+  }
+
+  compress(page: Uint8Array<ArrayBuffer>, to: Uint8Array<ArrayBuffer>): number {
+    const context = opened(this.#context);
+    const result = this.#functions.ZSTD_compress2(context, to, to.length, page, page.length);
+    if (result < LEAST_ERROR) return result;
+    if (result === TOO_SMALL) return 0;
+    throw failure(this.#functions, result);
+  }
+
+  close(): void {
+    if (this.#context !== null) this.#functions.ZSTD_freeCCtx(this.#context);
+    this.#context = null;
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+/** {@linkcode PageDecompressor} of libzstd. */
+export class LibzstdDecompressor implements PageDecompressor {
+  readonly library: string = LIBZSTD;
+  readonly #functions = openLibzstd();
+  #context: Deno.PointerObject | null;
+
+  /** @throws {CompressionError} when the library has no memory */
+  constructor() {
+    this.#context = this.#functions.ZSTD_createDCtx();
+    if (this.#context === null) throw compressionFailure(LIBZSTD, "no memory for a decompressor");
+  }
+
+  decompress(
+    from: Uint8Array<ArrayBuffer>,
+    length: number,
+    page: Uint8Array<ArrayBuffer>,
+  ): Unpacked {
+    checkPackedLength(from, length);
+    const context = opened(this.#context);
+    if (!isCheckedFrame(from, length)) return Unpacked.DAMAGED;
+    if (this.#functions.ZSTD_findFrameCompressedSize(from, length) !== length) {
+      return Unpacked.DAMAGED;
+    }
+    const result = this.#functions.ZSTD_decompressDCtx(context, page, page.length, from, length);
+    if (result === page.length) return Unpacked.PAGE;
+    return result < LEAST_ERROR || result === TOO_SMALL ? Unpacked.OTHER_SIZE : Unpacked.DAMAGED;
+  }
+
+  close(): void {
+    if (this.#context !== null) this.#functions.ZSTD_freeDCtx(this.#context);
+    this.#context = null;
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
