@@ -3,6 +3,7 @@
 
 import {
   bytesArgument,
+  choiceArgument,
   countArgument,
   parseCommand,
   UsageError,
@@ -10,6 +11,7 @@ import {
 import { formatBytes } from "../migration/report/units.ts";
 import { ExitCode } from "./command_line.ts";
 import { writeWorkloadImage } from "../workload/image.ts";
+import { COMPRESSIBLE } from "../workload/options.ts";
 
 /**
  * Writes an image with what describes it beside it.
@@ -22,6 +24,7 @@ export async function workloadImageCommand(args: readonly string[]): Promise<num
     size: { type: "string" },
     seed: { type: "string" },
     "zero-every": { type: "string" },
+    compressible: { type: "string" },
   });
   const [path, extra] = positionals;
   if (path === undefined) throw new UsageError("No FILE given: say what to write");
@@ -32,6 +35,7 @@ export async function workloadImageCommand(args: readonly string[]): Promise<num
       blocks: [{ name: "ram", length }],
       seed: countArgument("seed", values.seed ?? "1"),
       zeroEvery: countArgument("zero-every", values["zero-every"] ?? "4"),
+      repeats: Number(choiceArgument("compressible", values.compressible ?? "1", COMPRESSIBLE)),
     });
   } catch (error) {
     throw error instanceof RangeError ? new UsageError(error.message) : error;

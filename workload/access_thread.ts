@@ -1,11 +1,7 @@
 /** One thread of a workload: it touches pages, checks what it reads, and measures what waited. */
 
 import { monotonicNanoseconds } from "../ffi/clock.ts";
-import {
-  PATTERN_PAGE_WORDS,
-  TestPattern,
-  type TestPatternSettings,
-} from "../migration/memory/test_pattern.ts";
+import { PATTERN_PAGE_WORDS, type TestPatternSettings } from "../migration/memory/test_pattern.ts";
 import { Control } from "./control.ts";
 import { GuestPages, type PageRange } from "./guest_pages.ts";
 import type { WorkloadSettings } from "./options.ts";
@@ -13,7 +9,7 @@ import { makePageOrder, type PageOrder, RandomNumbers, threadPages } from "./pag
 import { Pace } from "./pace.ts";
 import { SharedPages, type SharedPagesBuffers } from "./shared_pages.ts";
 import { ThreadRecord, type ThreadRecordBuffers } from "./thread_record.ts";
-import { findDifference, writeSlot, writtenWord, wrongByte } from "./written_page.ts";
+import { WrittenPattern, wrongByte } from "./written_page.ts";
 
 /** What a thread is told when it starts; may be posted to a worker. */
 export interface AccessJob {
@@ -38,7 +34,7 @@ export class AccessThread {
   readonly #thread: number;
   readonly #settings: WorkloadSettings;
   readonly #memory: GuestPages;
-  readonly #pattern: TestPattern;
+  readonly #pattern: WrittenPattern;
   readonly #control: Control;
   readonly #pages: SharedPages;
   readonly #record: ThreadRecord;
@@ -53,7 +49,7 @@ export class AccessThread {
     this.#thread = thread;
     this.#settings = settings;
     this.#memory = new GuestPages(job.ranges);
-    this.#pattern = new TestPattern(job.pattern);
+    this.#pattern = new WrittenPattern(job.pattern);
     this.#control = new Control(job.control);
     this.#pages = new SharedPages(this.#memory.count, job.pages);
     this.#record = new ThreadRecord(job.record);
@@ -107,9 +103,9 @@ export class AccessThread {
       if (control.stopped) return false;
     }
     const count = writes[page]!;
-    const slot = write ? writeSlot(page, count) : this.#random.below(PATTERN_PAGE_WORDS);
+    const pattern = this.#pattern;
+    const slot = write ? pattern.writeSlot(page, count) : this.#random.below(PATTERN_PAGE_WORDS);
     const at = memory.start + slot;
-    const base = this.#pattern.base(page);
     let found: number;
     if (!first) {
       found = words[at]!;
@@ -124,17 +120,13 @@ export class AccessThread {
       // and the memory may be gone by now.
       if (control.stopped) return false;
       this.#touched(page, waited);
-      const index = findDifference(words, memory.start, base, page, count);
+      const index = pattern.findDifference(words, memory.start, page, count);
       if (index >= 0) {
-        return this.#fail(
-          page,
-          index,
-          writtenWord(base, page, index, count),
-          words[memory.start + index]!,
-        );
+        const expected = pattern.word(page, index, count);
+        return this.#fail(page, index, expected, words[memory.start + index]!);
       }
     }
-    const expected = writtenWord(base, page, slot, count);
+    const expected = pattern.word(page, slot, count);
     if (found !== expected) return this.#fail(page, slot, expected, found);
     if (write) {
       words[at] = found + 1;

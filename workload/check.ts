@@ -1,13 +1,9 @@
 /** The check of every byte of a guest's memory against what it must be. */
 
-import {
-  PATTERN_PAGE_BYTES,
-  TestPattern,
-  type TestPatternSettings,
-} from "../migration/memory/test_pattern.ts";
+import { PATTERN_PAGE_BYTES, type TestPatternSettings } from "../migration/memory/test_pattern.ts";
 import { GuestPages, type PageRange } from "./guest_pages.ts";
 import { viewCounts, type WriteCounts } from "./shared_pages.ts";
-import { findDifference, writtenWord, type WrongByte, wrongByte } from "./written_page.ts";
+import { WrittenPattern, type WrongByte, wrongByte } from "./written_page.ts";
 
 /** A part of a guest's memory to check; may be posted to a worker. */
 export interface CheckJob {
@@ -54,23 +50,22 @@ export function isAllRight(check: CheckResult, pages: number): boolean {
 /** Checks every byte of the pages of a job; waits for those that are missing. */
 export function checkPages(job: CheckJob): CheckedPart {
   const memory = new GuestPages(job.ranges);
-  const pattern = new TestPattern(job.pattern);
+  const pattern = new WrittenPattern(job.pattern);
   const counts = viewCounts(job.writes);
   let wrongPages = 0;
   let writes = 0;
   let first: WrongByte | undefined;
   for (let page = job.from; page < job.to; page++) {
     memory.locate(page);
-    const base = pattern.base(page);
     const count = counts[page]!;
     writes += count >>> 0;
-    const index = findDifference(memory.words, memory.start, base, page, count);
+    const index = pattern.findDifference(memory.words, memory.start, page, count);
     if (index < 0) continue;
     wrongPages++;
     first ??= wrongByte(
       page,
       index,
-      writtenWord(base, page, index, count),
+      pattern.word(page, index, count),
       memory.words[memory.start + index]!,
     );
   }

@@ -12,12 +12,12 @@ const CHECK_WORKER = new URL("./check_worker.ts", import.meta.url);
  * @param writes how many writes its pages must show together; undefined where the counts did not move
  */
 export async function checkMemory(memory: CrewMemory, writes?: number): Promise<CheckResult> {
-  const { pattern: { seed, zeroEvery }, ranges, pages: { buffers } } = memory;
+  const { pattern: { settings: pattern }, ranges, pages: { buffers } } = memory;
   const pages = ranges.reduce((sum, range) => sum + range.pages, 0);
   const parts = await inParts<CheckJob, CheckedPart>(
     CHECK_WORKER,
     pages,
-    (from, to) => ({ pattern: { seed, zeroEvery }, ranges, writes: buffers.writes, from, to }),
+    (from, to) => ({ pattern, ranges, writes: buffers.writes, from, to }),
   );
   const { writes: found, ...result } = joinChecks(parts);
   return writes === undefined ? result : { ...result, writes: { expected: writes, found } };

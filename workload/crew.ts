@@ -1,6 +1,6 @@
 /** The threads of a workload, seen from the main thread. */
 
-import type { TestPatternSettings } from "../migration/memory/test_pattern.ts";
+import type { TestPattern } from "../migration/memory/test_pattern.ts";
 import { WorkerThread } from "../migration/threads/worker_thread.ts";
 import type { AccessJob } from "./access_thread.ts";
 import { Control } from "./control.ts";
@@ -42,7 +42,7 @@ export interface WorkloadStatistics {
 /** What the threads work on: memory that stays mapped while they run. */
 export interface CrewMemory {
   /** What it was made from. */
-  readonly pattern: TestPatternSettings;
+  readonly pattern: TestPattern;
   /** Where it is. */
   readonly ranges: readonly PageRange[];
   /** What is known of its pages. */
@@ -211,7 +211,7 @@ export class Crew {
     return {
       thread,
       settings: this.#settings,
-      pattern: { seed: pattern.seed, zeroEvery: pattern.zeroEvery },
+      pattern: pattern.settings,
       ranges,
       control: this.#control.buffer,
       pages: pages.buffers,

@@ -3,7 +3,11 @@
  * of QEMU's stream version 3) whose payload is JSON.
  */
 
-import { PATTERN_PAGE_BYTES, type TestPatternSettings } from "../migration/memory/test_pattern.ts";
+import {
+  PATTERN_PAGE_BYTES,
+  TestPattern,
+  type TestPatternSettings,
+} from "../migration/memory/test_pattern.ts";
 import { WorkloadError } from "./workload_error.ts";
 
 const SECTION_FULL = 0x04;
@@ -23,10 +27,10 @@ export interface WorkloadState extends TestPatternSettings {
 
 /** Writes a workload guest's device state as a source sends it. */
 export function encodeWorkloadState(state: WorkloadState): Uint8Array<ArrayBuffer> {
-  const { seed, zeroEvery, pages } = state;
+  const { pages } = state;
   const encoder = new TextEncoder();
   const payload = encoder.encode(
-    JSON.stringify({ seed, zeroEvery, pages, pageBytes: PATTERN_PAGE_BYTES }),
+    JSON.stringify({ ...savedPattern(state), pages, pageBytes: PATTERN_PAGE_BYTES }),
   );
   const bytes = new Uint8Array(HEADER_BYTES + payload.length + FOOTER_BYTES);
   const view = new DataView(bytes.buffer);
@@ -55,13 +59,22 @@ export function parseWorkloadState(bytes: Uint8Array): WorkloadState {
     const length = view.getUint32(HEADER_BYTES - 4);
     if (length !== bytes.length - HEADER_BYTES - FOOTER_BYTES) throw new RangeError("Bad length");
     const json = new TextDecoder().decode(bytes.subarray(HEADER_BYTES, HEADER_BYTES + length));
-    const { seed, zeroEvery, pages } = JSON.parse(json);
-    const state = { seed, zeroEvery, pages };
+    const saved = JSON.parse(json);
+    const state = { ...new TestPattern(saved).settings, pages: saved.pages };
     if (!equalBytes(encodeWorkloadState(state), bytes)) throw new RangeError("Other bytes");
     return state;
   } catch (cause) {
     throw notAWorkload(bytes, cause);
   }
+}
+
+/**
+ * Returns the settings of a pattern as a state carries them. Repeats are left out when there are none:
+ * that is the state of an image made before there were any.
+ */
+export function savedPattern(settings: TestPatternSettings): TestPatternSettings {
+  const { seed, zeroEvery, repeats = 1 } = settings;
+  return repeats === 1 ? { seed, zeroEvery } : { seed, zeroEvery, repeats };
 }
 
 /** The error for a device state that is no workload guest's. */

@@ -36,10 +36,10 @@ export async function fillMemory(
   { pattern, ranges }: CrewMemory,
   counts: CountRange,
 ): Promise<void> {
-  const { seed, zeroEvery } = pattern;
+  const { settings } = pattern;
   const pages = ranges.reduce((sum, range) => sum + range.pages, 0);
   const job = (from: number, to: number): FillJob => ({
-    pattern: { seed, zeroEvery },
+    pattern: settings,
     ranges,
     from,
     to,

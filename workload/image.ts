@@ -55,8 +55,8 @@ export async function writeWorkloadImage(
   });
   const pages = length / PATTERN_PAGE_BYTES;
   await writeMemory(path, pattern, pages, options.signal);
-  const { seed, zeroEvery } = pattern;
-  await Deno.writeFile(`${path}.devices`, encodeWorkloadState({ seed, zeroEvery, pages }));
+  const state = { ...pattern.settings, pages };
+  await Deno.writeFile(`${path}.devices`, encodeWorkloadState(state));
   const description = {
     format: "postcopy-raw",
     version: 1,

@@ -1,7 +1,7 @@
 /** The state of a live workload guest beside its memory: JSON. */
 
-import { PATTERN_PAGE_BYTES } from "../migration/memory/test_pattern.ts";
-import { equalBytes, notAWorkload, type WorkloadState } from "./device_state.ts";
+import { PATTERN_PAGE_BYTES, TestPattern } from "../migration/memory/test_pattern.ts";
+import { equalBytes, notAWorkload, savedPattern, type WorkloadState } from "./device_state.ts";
 
 const GUEST = "postcopy-live-workload";
 const VERSION = 1;
@@ -17,10 +17,10 @@ export interface LiveWorkloadState extends WorkloadState {
 
 /** Writes a live workload guest's state. */
 export function encodeLiveState(state: LiveWorkloadState): Uint8Array<ArrayBuffer> {
-  const { seed, zeroEvery, pages, counts, writes } = state;
+  const { pages, counts, writes } = state;
   const whole = { guest: GUEST, version: VERSION, pageBytes: PATTERN_PAGE_BYTES };
   return new TextEncoder().encode(
-    JSON.stringify({ ...whole, seed, zeroEvery, pages, counts, writes }),
+    JSON.stringify({ ...whole, ...savedPattern(state), pages, counts, writes }),
   );
 }
 
@@ -33,8 +33,9 @@ export function encodeLiveState(state: LiveWorkloadState): Uint8Array<ArrayBuffe
 export function parseLiveState(bytes: Uint8Array): LiveWorkloadState | undefined {
   if (bytes[0] !== OPENING_BRACE) return undefined;
   try {
-    const { seed, zeroEvery, pages, counts, writes } = JSON.parse(new TextDecoder().decode(bytes));
-    const state = { seed, zeroEvery, pages, counts, writes };
+    const saved = JSON.parse(new TextDecoder().decode(bytes));
+    const { pages, counts, writes } = saved;
+    const state = { ...new TestPattern(saved).settings, pages, counts, writes };
     if (!equalBytes(encodeLiveState(state), bytes)) throw new RangeError("Other bytes");
     return state;
   } catch (cause) {

@@ -21,6 +21,8 @@ export interface LiveWorkloadOptions extends Omit<WorkloadOptions, "untilTouched
   readonly seed?: number | undefined;
   /** One page in so many is zero when it starts; 0 for none; default 4. */
   readonly zeroEvery?: number;
+  /** How often the words of a page repeat, so that it compresses to about this part; default 1. */
+  readonly repeats?: number;
 }
 
 /**
@@ -55,9 +57,9 @@ export class LiveWorkload implements LiveGuest, AsyncDisposable {
    * @throws {WorkloadError} `WRONG_MEMORY` when the blocks are not those of a live workload
    */
   constructor(blocks: readonly GuestBlock[], options: LiveWorkloadOptions = {}) {
-    const { zeroEvery = 4, ...rest } = options;
+    const { zeroEvery = 4, repeats = 1, ...rest } = options;
     const settings = workloadSettings({ ...rest, write: options.write ?? true });
-    const pattern = new TestPattern({ seed: settings.seed ?? 1, zeroEvery });
+    const pattern = new TestPattern({ seed: settings.seed ?? 1, zeroEvery, repeats });
     const { ranges, pages, counts } = tellBlocks(blocks, COUNT_BLOCK);
     this.#counts = counts!;
     this.#write = settings.write;
@@ -104,8 +106,7 @@ export class LiveWorkload implements LiveGuest, AsyncDisposable {
   save(): Uint8Array<ArrayBuffer> {
     const { pattern, ranges } = this.#memory;
     return encodeLiveState({
-      seed: pattern.seed,
-      zeroEvery: pattern.zeroEvery,
+      ...pattern.settings,
       pages: ranges.reduce((sum, range) => sum + range.pages, 0),
       counts: COUNT_BLOCK,
       writes: this.#writes,

@@ -1,5 +1,7 @@
 /** What a workload guest does with its memory. */
 
+import { REPEATS } from "../migration/memory/test_pattern.ts";
+
 /** In which order a thread touches pages. */
 export type AccessPattern =
   /** Any page at any time. */
@@ -11,6 +13,9 @@ export type AccessPattern =
 
 /** The access patterns by name. */
 export const ACCESS_PATTERNS: readonly AccessPattern[] = ["random", "sequential", "once"];
+
+/** What a command line may say after `--compressible`: how often the words of a page repeat. */
+export const COMPRESSIBLE: readonly string[] = REPEATS.map(String);
 
 /** Settings of a {@linkcode WorkloadGuest}; all have defaults. */
 export interface WorkloadOptions {

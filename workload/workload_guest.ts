@@ -2,6 +2,7 @@
 
 import { monotonicNanoseconds } from "../ffi/clock.ts";
 import type { Guest, GuestMemory } from "../migration/guest.ts";
+import { TestPattern } from "../migration/memory/test_pattern.ts";
 import { tellBlocks } from "./blocks.ts";
 import type { CheckResult } from "./check.ts";
 import { checkMemory } from "./check_memory.ts";
@@ -79,7 +80,8 @@ export class WorkloadGuest implements Guest {
       );
     }
     const shared = new SharedPages(pages, counts === undefined ? {} : { writes: counts });
-    this.#loaded = { pattern: state, ranges, pages: shared, writes: live?.writes };
+    const pattern = new TestPattern(state);
+    this.#loaded = { pattern, ranges, pages: shared, writes: live?.writes };
     this.#crew.give(this.#loaded);
   }
 

@@ -44,6 +44,7 @@ Deno.test(
       using image = await TestImage.make(blocks, {
         seed: round,
         zeroEvery: random.pick([0, 1, 2, 9]),
+        repeats: random.pick([1, 1, 4, 64]),
       });
       const guest = new StillGuest();
       const options = {

@@ -28,7 +28,7 @@ export class TestImage implements Disposable {
    */
   static async make(
     blocks: Readonly<Record<string, number>> = { ram: 2048 },
-    { seed = 7, zeroEvery = 4 } = {},
+    { seed = 7, zeroEvery = 4, repeats = 1 } = {},
   ): Promise<TestImage> {
     const directory = await Deno.makeTempDir({ prefix: "postcopy-test-" });
     const path = `${directory}/image`;
@@ -36,7 +36,7 @@ export class TestImage implements Disposable {
       name,
       length: pages * 4096,
     }));
-    await writeWorkloadImage(path, { seed, zeroEvery, blocks: list });
+    await writeWorkloadImage(path, { seed, zeroEvery, repeats, blocks: list });
     return new TestImage(directory, path);
   }
 

@@ -3,10 +3,31 @@ import { encodeWorkloadState } from "../../workload/device_state.ts";
 import { encodeLiveState, parseLiveState } from "../../workload/live_state.ts";
 import { WorkloadError } from "../../workload/workload_error.ts";
 
-const state = { seed: 9, zeroEvery: 4, pages: 131_072, counts: "writes", writes: 2 ** 40 };
+const state = {
+  seed: 9,
+  zeroEvery: 4,
+  repeats: 8,
+  pages: 131_072,
+  counts: "writes",
+  writes: 2 ** 40,
+};
 
 Deno.test("parseLiveState reads what encodeLiveState wrote", () => {
-  assertEquals(parseLiveState(encodeLiveState(state)), state);
+  for (const repeats of [1, 2, 64]) {
+    const other = { ...state, repeats };
+    assertEquals(parseLiveState(encodeLiveState(other)), other);
+  }
+});
+
+Deno.test("encodeLiveState leaves out repeats where there are none, as it did before", () => {
+  const text = new TextDecoder().decode(encodeLiveState({ ...state, repeats: 1 }));
+  const { repeats: _, ...old } = state;
+  const whole = { guest: "postcopy-live-workload", version: 1, pageBytes: 4096 };
+  assertEquals(text, JSON.stringify({ ...whole, ...old }));
+});
+
+Deno.test("parseLiveState refuses a pattern that cannot be", () => {
+  assertThrows(() => parseLiveState(encodeLiveState({ ...state, repeats: 3 })), WorkloadError);
 });
 
 Deno.test("parseLiveState leaves the state of a guest from an image to others", () => {

@@ -90,6 +90,10 @@ Deno.test("workload --postcopy 1 moves a guest to a destination with memfd memor
   assertMoved(ended);
 });
 
+Deno.test("workload --compressible moves a guest whose pages repeat their words", async () => {
+  assertMoved(await migrate(["--postcopy", "now", "--threads", "3", "--compressible", "16"]));
+});
+
 Deno.test("workload switches to postcopy on SIGUSR2", async () => {
   const ended = await migrate([...SLOW, ...CALM], ["--until-touched"], async (source) => {
     await source.progress("precopy", ({ ram }) => ram["precopy-bytes"] > 0);
@@ -185,6 +189,7 @@ Deno.test("workload at the source refuses arguments that it does not understand"
       [["--postcopy", "later"], "Unknown --postcopy: later"],
       [["--downtime-limit", "-"], "--downtime-limit"],
       [["--size", "5000"], "Size is no positive multiple of 4096: 5000"],
+      [["--compressible", "3"], "Unknown --compressible: 3: use 1, 2, 4, 8, 16, 32, 64"],
       [["--page-size", "1G"], "Unknown --page-size: 1G: use 4K, 2M"],
       [["--threads", "0"], "Threads must be a whole number from 1"],
       [["--warm-up", "soon"], "after --warm-up: soon"],

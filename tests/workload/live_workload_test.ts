@@ -130,19 +130,22 @@ Deno.test("LiveWorkload.check finds one wrong byte in a page, in a count and beh
   assertEquals((await guest.check()).wrongPages, 0);
 });
 
-Deno.test("WorkloadGuest goes on where a LiveWorkload was stopped", async () => {
-  await withStopped({ seed: 5, zeroEvery: 3 }, async (guest, region) => {
-    const { statistics: { failures, accesses }, check } = await goOn(guest, region);
-    const writes = guest.statistics().accesses + accesses;
-    assertEquals(failures, []);
-    assertEquals(accesses, 15_000);
-    assertEquals(check, {
-      pages: PAGES,
-      wrongPages: 0,
-      writes: { expected: writes, found: writes },
+for (const repeats of [1, 2, 64]) {
+  Deno.test(`WorkloadGuest goes on where a LiveWorkload with words that repeat ${repeats} times was stopped`, async () => {
+    await withStopped({ seed: 5, zeroEvery: 3, repeats }, async (guest, region) => {
+      assertEquals(parseLiveState(guest.save())?.repeats, repeats);
+      const { statistics: { failures, accesses }, check } = await goOn(guest, region);
+      const writes = guest.statistics().accesses + accesses;
+      assertEquals(failures, []);
+      assertEquals(accesses, 15_000);
+      assertEquals(check, {
+        pages: PAGES,
+        wrongPages: 0,
+        writes: { expected: writes, found: writes },
+      });
     });
   });
-});
+}
 
 Deno.test("WorkloadGuest.check finds a page that is old together with its count", async () => {
   await withStopped({}, async (guest, region) => {
@@ -167,7 +170,7 @@ Deno.test("WorkloadGuest.check finds a page that is old together with its count"
 });
 
 Deno.test("WorkloadGuest.check finds every page that is not what its count says", async () => {
-  await withStopped({}, async (guest, region) => {
+  await withStopped({ repeats: 4 }, async (guest, region) => {
     const { statistics: { failures }, check } = await goOn(guest, region, (blocks) => {
       bytesOf(blocks, "ram").fill(1, 7 * 4096, 10 * 4096);
     });

@@ -1,5 +1,6 @@
 import "../support/native.ts";
-import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertLess, assertStringIncludes } from "@std/assert";
+import { deflateSync } from "node:zlib";
 import { encodeWorkloadState } from "../../workload/device_state.ts";
 import { writeWorkloadImage } from "../../workload/image.ts";
 import type { WorkloadEvent, WorkloadResult } from "../../client/workload_report.ts";
@@ -77,6 +78,28 @@ Deno.test("workload with memfd memory reads each page once", async () => {
     assertEquals(code, 0);
     assertEquals(result?.workload.accesses, PAGES);
   });
+});
+
+Deno.test("workload-image --compressible makes a guest that compresses, and runs as any other", async () => {
+  const directory = await Deno.makeTempDir();
+  try {
+    const image = `${directory}/guest.img`;
+    const args = ["--size", "4M", "--zero-every", "0", "--compressible", "8"];
+    const made = await run([program("client/main.ts"), "workload-image", image, ...args]).output();
+    assertEquals(made.code, 0);
+    assertLess(deflateSync(await Deno.readFile(image)).length, 2 ** 22 / 7);
+    const { code, result } = await migrate(image, ["--write", "--until-touched"]);
+    assertEquals([code, result?.check], [0, { pages: PAGES, wrongPages: 0 }]);
+  } finally {
+    await Deno.remove(directory, { recursive: true });
+  }
+});
+
+Deno.test("workload-image refuses another --compressible than those there are", async () => {
+  const args = ["workload-image", "/nowhere/guest.img", "--compressible", "128"];
+  const { code, stderr } = await run([program("client/main.ts"), ...args]).output();
+  assertEquals(code, 2);
+  assertStringIncludes(new TextDecoder().decode(stderr), "use 1, 2, 4, 8, 16, 32, 64");
 });
 
 Deno.test("workload ends with 1 and names the byte when one is wrong", async () => {
