@@ -59,7 +59,9 @@ export class ChannelPages {
     if (index < 0) throw new MigrationError("BAD_PEER", `Page of an unknown RAM block: ${name}`);
     this.#small.flush();
     this.#selected = index;
-    this.#sink = blocks[index]!.pagesPerHostPage > 1 ? this.#huge : this.#small;
+    const huge = blocks[index]!.pagesPerHostPage > 1;
+    if (!huge) this.#huge.requireWhole(`RAM block ${name}`);
+    this.#sink = huge ? this.#huge : this.#small;
     this.#sink.select(index);
   }
 

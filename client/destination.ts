@@ -10,6 +10,7 @@ import { UffdFeature, Userfaultfd } from "../ffi/userfaultfd.ts";
 import { waitingFaults } from "../ffi/waiting_faults.ts";
 import { WorkerThread } from "../migration/threads/worker_thread.ts";
 import { unmapBlocks } from "./destination_memory.ts";
+import { DecompressionThreads } from "./decompression_threads.ts";
 import { DestinationState } from "./destination_state.ts";
 import type { FaultMessage, FaultServerInit } from "./fault_server.ts";
 import type { Guest } from "../migration/guest.ts";
@@ -42,6 +43,11 @@ export interface DestinationOptions {
   readonly backing?: Backing;
   /** Microseconds for which the fault worker looks again before it sleeps; default 0. */
   readonly spin?: number;
+  /**
+   * Threads that decompress pages, where the source compresses them, 0 to 255; default 2. With 0 the
+   * thread that reads does it.
+   */
+  readonly decompressThreads?: number;
 }
 
 /** Milliseconds between two looks whether a guest that is being loaded is held. */
@@ -70,6 +76,7 @@ export class Destination implements AsyncDisposable {
   readonly #state = new DestinationState();
   readonly #stack = new DisposableStack();
   readonly #sockets = new DisposableStack();
+  readonly #decompression: DecompressionThreads;
   readonly #uffd: Userfaultfd;
   readonly #backgroundWake: Eventfd;
   readonly #faultWake: Eventfd;
@@ -99,8 +106,10 @@ export class Destination implements AsyncDisposable {
    *
    * @param options what is received, and how
    * @throws {SyscallError} `EPERM` when this user may not use userfaultfd, with what to do about it
+   * @throws {RangeError} for a number of decompression threads that cannot be
    */
   constructor(options: DestinationOptions) {
+    this.#decompression = new DecompressionThreads(options.decompressThreads);
     this.#guest = options.guest;
     this.#backing = options.backing ?? "anonymous";
     this.#spin = options.spin ?? 0;
@@ -119,7 +128,8 @@ export class Destination implements AsyncDisposable {
       (message) => this.#onFault(message),
     );
     this.#finished.promise.catch(() => {}); // whoever cares awaits `finished`
-    this.#background.ended.catch((error) => this.#fail(error));
+    const reading = this.#background.ended.catch((error) => this.#fail(error));
+    reading.then(() => this.#decompression.stop());
     this.#fault.ended.catch((error) => this.#fail(error));
   }
 
@@ -187,6 +197,7 @@ export class Destination implements AsyncDisposable {
     return destinationStatistics(
       this.#status,
       this.#state,
+      this.#decompression.statistics(),
       bytes / pageSize,
       milliseconds(this.#ended || monotonicNanoseconds()),
       this.#running === 0 ? undefined : {
@@ -227,6 +238,7 @@ export class Destination implements AsyncDisposable {
       answers: this.#answers.buffer,
       landed: this.#landed.buffer,
       backing: this.#backing,
+      decompression: this.#decompression.shared,
     });
   }
 
@@ -238,6 +250,8 @@ export class Destination implements AsyncDisposable {
       case "blocks":
         this.#blocks = message.blocks;
         return this.#serveFaults();
+      case "compressed":
+        return this.#decompression.start(message.method);
       case "listen":
         return this.#controlAnswers.handOver();
       case "return-path":
@@ -372,6 +386,7 @@ export class Destination implements AsyncDisposable {
     this.#backgroundWake.signal();
     this.#faultWake.signal();
     await Promise.all([this.#background.join(), this.#fault.join()]);
+    await this.#decompression.close();
     if (complete) await linger(this.#main!);
     await this.#channels?.close();
     this.#sockets.dispose();

@@ -4,7 +4,6 @@ import type { Backing } from "../ffi/memory.ts";
 import { PageBitmap } from "../migration/memory/page_bitmap.ts";
 import { MigrationError } from "../migration/migration_error.ts";
 import type { DiscardCommand } from "../migration/protocol/discard.ts";
-import { inflatePage } from "../migration/protocol/compressed_page.ts";
 import { ProtocolError } from "../migration/protocol/protocol_error.ts";
 import { decodeXbzrle } from "../migration/protocol/xbzrle.ts";
 import { BlockMap } from "./block_map.ts";
@@ -143,19 +142,18 @@ export class GuestMemoryStore implements IncomingMemory {
   }
 
   xbzrlePage(offset: number, bytes: Uint8Array, at: number, length: number): void {
-    this.#refuseAfterListen("XBZRLE");
+    if (this.#listening) {
+      throw new MigrationError(
+        "BAD_PEER",
+        "Source sends XBZRLE pages after the switch to postcopy",
+      );
+    }
     if (this.#discards!.pending) this.#discards!.apply();
     const present = this.#pages!.present(offset);
     // A page that never came is zero at the source too, before its first difference.
     const page = present ?? this.#scratch.fill(0);
     this.#decode(offset, () => decodeXbzrle(page, bytes, at, length));
     if (present === undefined) this.#pages!.page(offset, page, 0);
-  }
-
-  compressedPage(offset: number, bytes: Uint8Array, at: number, length: number): void {
-    this.#refuseAfterListen("compressed");
-    const size = this.#scratch.length;
-    this.page(offset, this.#decode(offset, () => inflatePage(bytes, at, length, size)), 0);
   }
 
   flush(): void {
@@ -179,11 +177,6 @@ export class GuestMemoryStore implements IncomingMemory {
     this.flush();
     this.#discards!.removeMissing();
     unregisterBlocks(this.#uffd, this.blocks.mapped);
-  }
-
-  #refuseAfterListen(what: string): void {
-    if (!this.#listening) return;
-    throw new MigrationError("BAD_PEER", `Source sends ${what} pages after the switch to postcopy`);
   }
 
   #decode<T>(offset: number, decode: () => T): T {

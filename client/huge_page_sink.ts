@@ -122,6 +122,24 @@ export class HugePageSink {
   }
 
   /**
+   * Sees that no host page is being gathered, before a page that is not of it: the room is shared with
+   * those of small host pages.
+   *
+   * @param what whose page comes
+   * @throws {MigrationError} when one is
+   */
+  requireWhole(what: string): void {
+    if (this.#missing === 0) return;
+    throw new MigrationError(
+      "BAD_PEER",
+      `Non-same host page: a page of ${what} came before all of the ${
+        this.#open!.pageSize
+      } bytes of ` +
+        `${this.#open!.name} at ${this.#openStart}`,
+    );
+  }
+
+  /**
    * Returns the bytes of a page in place, to be changed before {@linkcode HugePageSink.listen};
    * undefined for one that never came.
    *
@@ -160,11 +178,7 @@ export class HugePageSink {
     const inHostPage = offset % block.pageSize;
     if (this.#missing === 0) this.#begin(block, offset - inHostPage);
     else if (this.#open !== block || this.#openStart !== offset - inHostPage) {
-      throw new MigrationError(
-        "BAD_PEER",
-        `Non-same host page: a page of RAM block ${block.name} at ${offset} came before all of the ` +
-          `${this.#open!.pageSize} bytes of ${this.#open!.name} at ${this.#openStart}`,
-      );
+      this.requireWhole(`RAM block ${block.name} at ${offset}`);
     }
     if (!this.#here.add(inHostPage / this.#pageSize)) {
       throw new MigrationError(

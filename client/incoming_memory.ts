@@ -1,5 +1,6 @@
 /** Where the memory of an incoming migration goes: into a guest that will run here, or into an image. */
 
+import type { CompressionMethod } from "../migration/compression.ts";
 import type { BlockEntry } from "../migration/protocol/ram.ts";
 import type { Configuration } from "../migration/protocol/configuration.ts";
 import type { DiscardCommand } from "../migration/protocol/discard.ts";
@@ -33,12 +34,20 @@ export interface IncomingMemory {
   zeroPage(offset: number): void;
   /** A page as the difference to its content so far. */
   xbzrlePage(offset: number, bytes: Uint8Array, at: number, length: number): void;
-  /** A page compressed by zlib. */
-  compressedPage(offset: number, bytes: Uint8Array, at: number, length: number): void;
   /** The end of a section, or of a piece of input: what was held back goes out. */
   flush(): void;
   /** Forgets pages, which the source will send again. */
   discard(command: DiscardCommand): void;
   /** From here on pages may be asked for: each comes once more at most, and never replaces another. */
   listen(): void;
+}
+
+/** The same for a stream that may have compressed pages, which need not be in place at once. */
+export interface IncomingPages extends IncomingMemory {
+  /** Called before the first page: how pages are compressed, where that is not zlib. */
+  compressedBy(method: CompressionMethod): void;
+  /** A compressed page, at `bytes[at..]` during the call. */
+  compressedPage(offset: number, bytes: Uint8Array, at: number, length: number): void;
+  /** Waits until every page that came is in place: before a wait for more, and at the end. */
+  settle(): void;
 }

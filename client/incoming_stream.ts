@@ -3,11 +3,12 @@
 import { MigrationError } from "../migration/migration_error.ts";
 import type { Command } from "../migration/protocol/command.ts";
 import type { Configuration } from "../migration/protocol/configuration.ts";
+import { EXTENSION } from "../migration/protocol/extensions.ts";
 import type { DeviceStateTail } from "../migration/protocol/device_state.ts";
 import { ProtocolError } from "../migration/protocol/protocol_error.ts";
 import type { BlockEntry } from "../migration/protocol/ram.ts";
 import type { StreamHandler } from "../migration/protocol/stream.ts";
-import type { IncomingMachine, IncomingMemory } from "./incoming_memory.ts";
+import type { IncomingMachine, IncomingPages } from "./incoming_memory.ts";
 import { IncomingPackage } from "./incoming_package.ts";
 import { PrecopyEnd } from "./precopy_end.ts";
 
@@ -43,10 +44,10 @@ export interface StreamEvents {
 
 /**
  * Takes a stream's elements in QEMU's order (facts sections 3.2 and 4.1) and refuses what has no place
- * in it. Memory goes to an {@linkcode IncomingMemory}.
+ * in it. Memory goes to {@linkcode IncomingPages}.
  */
 export class IncomingStream implements StreamHandler {
-  readonly #memory: IncomingMemory;
+  readonly #memory: IncomingPages;
   readonly #events: StreamEvents;
   readonly #entries: BlockEntry[] = [];
   #bufferAddress = 0;
@@ -56,6 +57,7 @@ export class IncomingStream implements StreamHandler {
   #pageSizeSummary: number | undefined;
   #announced = 0;
   #open = false;
+  #pagesCame = false;
   #listening = false;
   #package: IncomingPackage | undefined;
   #switched = false;
@@ -66,7 +68,7 @@ export class IncomingStream implements StreamHandler {
    * @param memory where the pages go
    * @param events who hears what happens
    */
-  constructor(memory: IncomingMemory, events: StreamEvents) {
+  constructor(memory: IncomingPages, events: StreamEvents) {
     this.#memory = memory;
     this.#events = events;
   }
@@ -132,10 +134,11 @@ export class IncomingStream implements StreamHandler {
         if (!this.#open || this.#listening) {
           throw new MigrationError("BAD_PEER", "Discard before the RAM blocks or after LISTEN");
         }
-        this.#memory.flush();
         return this.#memory.discard(command);
       case "listen":
         return this.#listen();
+      case "extensions":
+        return this.#use(command.names);
       case "switchover-start":
         return; // nothing is to be prepared
       default:
@@ -185,6 +188,7 @@ export class IncomingStream implements StreamHandler {
 
   block(name: string): void {
     this.#opened().select(name);
+    this.#pagesCame = true;
   }
 
   page(offset: number, bytes: Uint8Array, at: number): void {
@@ -241,7 +245,7 @@ export class IncomingStream implements StreamHandler {
   }
 
   endOfStream(): void {
-    this.#memory.flush();
+    this.#memory.settle();
     if (!this.#listening) {
       throw new MigrationError("UNSUPPORTED", "Source ended without any device state");
     }
@@ -255,7 +259,7 @@ export class IncomingStream implements StreamHandler {
   vmDescription(): void {}
   vmDescriptionData(): void {}
 
-  #opened(): IncomingMemory {
+  #opened(): IncomingPages {
     if (!this.#open) throw new MigrationError("BAD_PEER", "Page before the list of RAM blocks");
     return this.#memory;
   }
@@ -274,11 +278,29 @@ export class IncomingStream implements StreamHandler {
     this.#pageSizeSummary = pageSizeSummary;
   }
 
+  /** What the source does beyond QEMU's protocol, as it was told that it may. */
+  #use(names: readonly string[]): void {
+    if (this.#pagesCame) throw new MigrationError("BAD_PEER", "Extensions after the first page");
+    for (const name of names) {
+      switch (name) {
+        case EXTENSION.ZSTD:
+          this.#memory.compressedBy("zstd");
+          break;
+        case EXTENSION.COMPRESS_POSTCOPY:
+          break; // a page is as welcome then as before
+        default:
+          throw new MigrationError(
+            "UNSUPPORTED",
+            `Source uses an extension that is not known here, take the same version for both: ${name}`,
+          );
+      }
+    }
+  }
+
   #listen(): void {
     if (!this.#open || this.#pageSizeSummary === undefined || this.#listening) {
       throw new MigrationError("BAD_PEER", "LISTEN without ADVISE and RAM blocks, or twice");
     }
-    this.#memory.flush();
     this.#memory.listen();
     this.#listening = true;
     this.#events.listening();
@@ -293,7 +315,7 @@ export class IncomingStream implements StreamHandler {
   }
 
   #arrive({ devices, description }: DeviceStateTail): void {
-    this.#memory.flush();
+    this.#memory.settle();
     this.#ended = true;
     const deviceState = devices.slice();
     const machine = { deviceState, commands: [] };

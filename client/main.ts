@@ -14,6 +14,8 @@ const usage = `postcopy, the destination side: runs a machine whose memory arriv
       --listen ADDRESS       where: tcp:HOST:PORT (port 0: one that is free) or unix:PATH
       --image FILE           the image; it appears when it is complete
       --overwrite            replace an image of that name
+      --decompress-threads N
+                             threads for the pages of a source that compresses; default 2
       --json                 print JSON objects, one a line: listening, progress, waiting, result
 
   deno run -A client/main.ts workload --listen tcp:HOST:PORT [options]
@@ -30,6 +32,8 @@ const usage = `postcopy, the destination side: runs a machine whose memory arriv
       --seed N               refuse an image made with another seed
       --backing KIND         anonymous (default) or memfd
       --spin MICROSECONDS    look for page faults so long before sleeping; default 0
+      --decompress-threads N
+                             threads for the pages of a source that compresses; default 2
       --json                 print JSON objects, one a line: listening, progress, paused, result
 
   deno run -A client/main.ts workload-image FILE [options]
@@ -37,6 +41,8 @@ const usage = `postcopy, the destination side: runs a machine whose memory arriv
       --size BYTES           of its memory (suffix K, M or G); default 512M
       --seed N               what its content is made from; default 1
       --zero-every N         one page in N is zero; 0 for none; default 4
+      --compressible N       the other pages compress to about one N-th: 1 (default, not at all), 2, 4,
+                             8, 16, 32 or 64
 
 When all memory of a workload is here it is stopped and every byte of it is checked.
 Exit codes: 0 all is right, 1 the migration failed or a byte is wrong, 2 wrong usage, 4 the address

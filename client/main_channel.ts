@@ -5,12 +5,16 @@ import { Errno, errnoName } from "../ffi/errno.ts";
 import { signalEvent } from "../ffi/eventfd.ts";
 import type { Backing } from "../ffi/memory.ts";
 import { sendFrom } from "../ffi/socket_calls.ts";
+import type { CompressionMethod } from "../migration/compression.ts";
 import { MigrationError } from "../migration/migration_error.ts";
 import { ReturnPathEncoder } from "../migration/protocol/return_path_encoder.ts";
 import type { Configuration } from "../migration/protocol/configuration.ts";
+import { CompressedPages } from "./compressed_pages.ts";
+import type { Decompression } from "./decompression.ts";
 import { DestinationState } from "./destination_state.ts";
 import { GuestMemoryStore, type ListeningBlocks } from "./guest_memory_store.ts";
 import { type ArrivedMachine, IncomingStream, type StreamEvents } from "./incoming_stream.ts";
+import { encodePingAnswer } from "./ping_answer.ts";
 import { landedRing, ReturnPathMessage, returnPathRing } from "./return_path_ring.ts";
 import { ReceiveBuffer } from "./receive_buffer.ts";
 import { MAIN_CHANNEL_BYTES, StreamReader } from "./stream_reader.ts";
@@ -33,6 +37,8 @@ export interface MainChannelInit {
   readonly landed: SharedArrayBuffer;
   /** How guest memory is backed. */
   readonly backing: Backing;
+  /** What compressed pages pass through. */
+  readonly decompression: Decompression;
 }
 
 /** What the background worker tells the control plane. */
@@ -40,6 +46,8 @@ export type MainChannelMessage =
   | { readonly kind: "configuration"; readonly machine: string }
   /** The source listens to what is said to it. */
   | { readonly kind: "return-path" }
+  /** The pages are compressed in this way: threads are wanted. */
+  | { readonly kind: "compressed"; readonly method: CompressionMethod }
   | { readonly kind: "blocks"; readonly blocks: ListeningBlocks }
   | { readonly kind: "listen" }
   /** The guest stopped at the source some time before `switched`, in monotonic nanoseconds. */
@@ -58,8 +66,9 @@ export class MainChannel implements StreamEvents, Disposable {
   readonly #tell: (message: MainChannelMessage) => void;
   readonly #state: DestinationState;
   readonly #answers;
-  readonly #buffer = new ReceiveBuffer(MAIN_CHANNEL_BYTES);
+  readonly #buffer: ReceiveBuffer;
   readonly #memory: GuestMemoryStore;
+  readonly #pages: CompressedPages;
   readonly #stream: IncomingStream;
   readonly #reader: StreamReader;
   #switched = 0;
@@ -74,20 +83,23 @@ export class MainChannel implements StreamEvents, Disposable {
     const state = new DestinationState(init.state);
     this.#state = state;
     this.#answers = returnPathRing(init.answers);
+    this.#buffer = new ReceiveBuffer(MAIN_CHANNEL_BYTES, init.decompression.memory);
     const landed = landedRing(init.landed);
     this.#memory = new GuestMemoryStore(init.uffd, init.backing, state, (page) => {
       // Full only when the fault worker stands still; a latency more or less then.
       landed.push(page);
       signalEvent(init.faultWakeFd);
     }, this.#buffer);
-    this.#stream = new IncomingStream(this.#memory, this);
+    const begin = (method: CompressionMethod) => tell({ kind: "compressed", method });
+    this.#pages = new CompressedPages(this.#memory, this.#buffer, init.decompression, begin);
+    this.#stream = new IncomingStream(this.#pages, this);
     const reader = {
       fd: init.mainFd,
       wakeFd: init.wakeFd,
       stopped: () => state.stopped || state.paused,
       count: (bytes: number) => state.addMainBytes(bytes),
     };
-    this.#reader = new StreamReader(reader, this.#stream, this.#memory, this.#buffer);
+    this.#reader = new StreamReader(reader, this.#stream, this.#pages, this.#buffer);
   }
 
   /**
@@ -125,7 +137,7 @@ export class MainChannel implements StreamEvents, Disposable {
       return;
     }
     const encoder = new ReturnPathEncoder();
-    encoder.pong(value);
+    encodePingAnswer(encoder, value);
     const message = encoder.take();
     const sent = sendFrom(this.#init.mainFd, message, message.length);
     if (sent < 0 && sent !== -Errno.EAGAIN) {
@@ -165,6 +177,7 @@ export class MainChannel implements StreamEvents, Disposable {
 
   /** Frees its buffers. */
   close(): void {
+    this.#pages.close();
     this.#buffer.close();
   }
 

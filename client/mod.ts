@@ -3,6 +3,7 @@
 export { Destination, type DestinationOptions } from "./destination.ts";
 export { ImageReceiver, type ImageReceiverOptions } from "./receive/image_receiver.ts";
 export type { ReceiveStatistics } from "./receive/receive_statistics.ts";
+export type { DecompressionStatistics } from "./decompression_threads.ts";
 export type { DestinationStatistics, DestinationStatus } from "./statistics.ts";
 export type { ThreadLatency } from "./thread_latencies.ts";
 export type { Guest, GuestMemory } from "../migration/guest.ts";

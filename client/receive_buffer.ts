@@ -1,6 +1,14 @@
 /** What a channel receives into, with room behind it in which its pages are gathered. */
 
-import { MappedMemory } from "../ffi/memory.ts";
+import { MappedMemory, viewMemory } from "../ffi/memory.ts";
+
+/** Memory of another owner to make a buffer of. */
+export interface LentMemory {
+  /** Of its first byte. */
+  readonly address: number;
+  /** Bytes, {@linkcode ReceiveBuffer.roomFor} or more. */
+  readonly length: number;
+}
 
 /** Room for a huge page behind the input: memory that no page is gathered in is never touched. */
 const GATHER_BYTES = 2 * 1024 * 1024;
@@ -15,25 +23,35 @@ export class ReceiveBuffer implements Disposable {
   readonly bytes: Uint8Array<ArrayBuffer>;
   /** Bytes of input that there is room for. */
   readonly capacity: number;
-  readonly #memory: MappedMemory;
+  /** Address of the input's first byte. */
+  readonly address: number;
+  /** Index of the first byte behind input and gathered pages: what lent memory has more. */
+  readonly keptAt: number;
+  readonly #own: MappedMemory | undefined;
   readonly #words: Int32Array;
 
-  /** @param capacity bytes of input, a multiple of 4096 */
-  constructor(capacity: number) {
+  /**
+   * @param capacity bytes of input, a multiple of 4096
+   * @param memory memory that outlives the buffer; without it, new
+   */
+  constructor(capacity: number, memory?: LentMemory) {
     this.capacity = capacity;
-    this.#memory = MappedMemory.anonymous(capacity + GATHER_BYTES);
-    this.bytes = this.#memory.bytes();
+    this.keptAt = ReceiveBuffer.roomFor(capacity);
+    if (memory === undefined) this.#own = MappedMemory.anonymous(this.keptAt);
+    const { address, length } = memory ?? this.#own!;
+    this.address = address;
+    this.bytes = viewMemory(address, length);
     this.#words = new Int32Array(this.bytes.buffer, this.bytes.byteOffset, this.bytes.length / 4);
   }
 
-  /** Address of the input's first byte. */
-  get address(): number {
-    return this.#memory.address;
+  /** Bytes of memory that a buffer takes, a multiple of 4096. */
+  static roomFor(capacity: number): number {
+    return capacity + GATHER_BYTES;
   }
 
   /** Address of the first byte of the room for pages. */
   get gatherAddress(): number {
-    return this.#memory.address + this.capacity;
+    return this.address + this.capacity;
   }
 
   /**
@@ -45,9 +63,19 @@ export class ReceiveBuffer implements Disposable {
    * @param to offset in the room
    */
   gather(bytes: Uint8Array, at: number, length: number, to: number): void {
-    const target = this.capacity + to;
-    if (bytes === this.bytes) this.bytes.copyWithin(target, at, at + length);
-    else this.bytes.set(bytes.subarray(at, at + length), target);
+    this.#copy(bytes, at, length, this.capacity + to);
+  }
+
+  /**
+   * Copies bytes behind the room for pages, into lent memory.
+   *
+   * @param bytes where they are: this buffer's, or any other
+   * @param at index of the first
+   * @param length bytes
+   * @param to offset from {@linkcode ReceiveBuffer.keptAt}
+   */
+  keep(bytes: Uint8Array, at: number, length: number, to: number): void {
+    this.#copy(bytes, at, length, this.keptAt + to);
   }
 
   /** Clears a part of the room for pages. */
@@ -70,12 +98,17 @@ export class ReceiveBuffer implements Disposable {
     for (let to = index; to < end; to++) words[to] = source[at++]!;
   }
 
-  /** Frees it. */
+  /** Frees its memory, unless that is lent. */
   close(): void {
-    this.#memory.close();
+    this.#own?.close();
   }
 
   [Symbol.dispose](): void {
     this.close();
+  }
+
+  #copy(bytes: Uint8Array, at: number, length: number, target: number): void {
+    if (bytes === this.bytes) this.bytes.copyWithin(target, at, at + length);
+    else this.bytes.set(bytes.subarray(at, at + length), target);
   }
 }

@@ -11,6 +11,7 @@ import { onInterrupt } from "../migration/command/interrupt.ts";
 import { MigrationError } from "../migration/migration_error.ts";
 import { ProgressLine } from "../migration/report/progress_line.ts";
 import { ExitCode } from "./command_line.ts";
+import { decompressThreadsArgument } from "./decompress_threads_argument.ts";
 import { ImageReceiver } from "./receive/image_receiver.ts";
 import { type ReceiveEvent, receiveProgressText, receiveResultLines } from "./receive_report.ts";
 
@@ -21,6 +22,7 @@ interface ReceiveArguments {
   readonly address: SocketAddress;
   readonly path: string;
   readonly overwrite: boolean;
+  readonly decompressThreads: number;
   readonly json: boolean;
 }
 
@@ -33,12 +35,13 @@ interface ReceiveArguments {
  * @throws {MigrationError} when the migration failed
  */
 export async function receiveCommand(args: readonly string[]): Promise<number> {
-  const { address, path, overwrite, json } = readArguments(args);
+  const { address, path, overwrite, decompressThreads, json } = readArguments(args);
   const reporter = json ? jsonReporter() : textReporter();
   // A limit on the size of files (ulimit -f) is told by an errno too: the signal would end the process.
   using _limit = ignoring("SIGXFSZ");
   const abort = new AbortController();
-  await using receiver = new ImageReceiver({ path, overwrite, signal: abort.signal });
+  const { signal } = abort;
+  await using receiver = new ImageReceiver({ path, overwrite, decompressThreads, signal });
   let warned = false;
   using _interrupt = onInterrupt(() => {
     if (receiver.holdsGuest && !warned) {
@@ -127,6 +130,7 @@ function readArguments(args: readonly string[]): ReceiveArguments {
     listen: { type: "string" },
     image: { type: "string" },
     overwrite: { type: "boolean" },
+    "decompress-threads": { type: "string" },
     json: { type: "boolean" },
   });
   if (positionals.length > 0) throw new UsageError(`Unexpected argument: ${positionals[0]}`);
@@ -140,6 +144,7 @@ function readArguments(args: readonly string[]): ReceiveArguments {
     address: parseSocketAddress(values.listen),
     path: values.image,
     overwrite: values.overwrite ?? false,
+    decompressThreads: decompressThreadsArgument(values["decompress-threads"]),
     json: values.json ?? false,
   };
 }

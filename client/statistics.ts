@@ -1,5 +1,6 @@
 /** What a destination reports, in the names of QEMU's `query-migrate` (10.1 and later). */
 
+import type { DecompressionStatistics } from "./decompression_threads.ts";
 import type { DestinationState } from "./destination_state.ts";
 import type { ThreadLatency } from "./thread_latencies.ts";
 
@@ -48,11 +49,14 @@ export interface DestinationStatistics {
   readonly "main-bytes": number;
   /** Bytes received on the preempt channel. */
   readonly "preempt-bytes": number;
+  /** Pages that came compressed; absent while none has. */
+  readonly decompression?: DecompressionStatistics;
 }
 
 /**
  * Puts a destination's figures together.
  *
+ * @param decompression figures of compressed pages, if some came
  * @param pages target pages of all blocks
  * @param totalTime milliseconds
  * @param run milliseconds, if the guest was started
@@ -60,6 +64,7 @@ export interface DestinationStatistics {
 export function destinationStatistics(
   status: DestinationStatus,
   state: DestinationState,
+  decompression: DecompressionStatistics | undefined,
   pages: number,
   totalTime: number,
   run: { readonly timeToRun: number; readonly downtime: number } | undefined,
@@ -79,5 +84,6 @@ export function destinationStatistics(
     duplicates: state.duplicates,
     "main-bytes": state.mainBytes,
     "preempt-bytes": state.preemptBytes,
+    ...decompression === undefined ? {} : { decompression },
   };
 }

@@ -6,7 +6,7 @@ import { PollEvents, PollSet } from "../ffi/poll.ts";
 import { receive } from "../ffi/socket_calls.ts";
 import { MigrationError } from "../migration/migration_error.ts";
 import { StreamDecoder } from "../migration/protocol/stream_decoder.ts";
-import type { IncomingMemory } from "./incoming_memory.ts";
+import type { IncomingPages } from "./incoming_memory.ts";
 import type { IncomingStream } from "./incoming_stream.ts";
 import type { ReceiveBuffer } from "./receive_buffer.ts";
 
@@ -29,7 +29,7 @@ export interface StreamReaderInit {
 export class StreamReader {
   readonly #init: StreamReaderInit;
   readonly #stream: IncomingStream;
-  readonly #memory: IncomingMemory;
+  readonly #pages: IncomingPages;
   readonly #decoder: StreamDecoder;
   readonly #bytes: Uint8Array;
   readonly #capacity: number;
@@ -40,18 +40,18 @@ export class StreamReader {
   /**
    * @param init the socket
    * @param stream what is fed
-   * @param memory where its pages go
+   * @param pages where its pages go
    * @param buffer what is received into; stays the caller's
    */
   constructor(
     init: StreamReaderInit,
     stream: IncomingStream,
-    memory: IncomingMemory,
+    pages: IncomingPages,
     buffer: ReceiveBuffer,
   ) {
     this.#init = init;
     this.#stream = stream;
-    this.#memory = memory;
+    this.#pages = pages;
     this.#decoder = new StreamDecoder(stream);
     this.#bytes = buffer.bytes;
     this.#capacity = buffer.capacity;
@@ -88,13 +88,16 @@ export class StreamReader {
       this.#init.count(count);
       const end = filled + count;
       const decoded = this.#decoder.decode(this.#bytes, 0, end);
-      this.#memory.flush();
+      this.#pages.flush();
       if (decoded < end) this.#bytes.copyWithin(0, decoded, end);
       this.#filled = end - decoded;
       return true;
     }
     if (count === -Errno.EINTR) return true;
-    if (count === -Errno.EAGAIN) return false;
+    if (count === -Errno.EAGAIN) {
+      this.#pages.settle(); // whoever waits may wait long
+      return false;
+    }
     if (count === 0 && this.#stream.closed()) return true;
     const how = count === 0 ? "it closed the connection" : errnoName(-count);
     throw new MigrationError("CONNECTION_LOST", `Source went away: main channel: ${how}`);

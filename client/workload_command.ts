@@ -17,6 +17,7 @@ import {
 import { onInterrupt } from "../migration/command/interrupt.ts";
 import { ProgressLine } from "../migration/report/progress_line.ts";
 import { ExitCode, Interrupted } from "./command_line.ts";
+import { decompressThreadsArgument } from "./decompress_threads_argument.ts";
 import { Destination } from "./destination.ts";
 import { ACCESS_PATTERNS, type WorkloadOptions } from "../workload/options.ts";
 import { WorkloadGuest } from "../workload/workload_guest.ts";
@@ -38,6 +39,7 @@ interface WorkloadArguments {
   readonly address: SocketAddress;
   readonly backing: Backing;
   readonly spin: number;
+  readonly decompressThreads: number;
   readonly json: boolean;
   readonly workload: WorkloadOptions;
 }
@@ -63,14 +65,14 @@ export async function workloadCommand(args: readonly string[]): Promise<number> 
 }
 
 async function receive(
-  { address, backing, spin, workload }: WorkloadArguments,
+  { address, backing, spin, decompressThreads, workload }: WorkloadArguments,
   reporter: Reporter,
   interrupted: Promise<never>,
 ): Promise<number> {
   await using stack = new AsyncDisposableStack();
   const guest = newGuest(workload);
   stack.defer(() => guest.stop());
-  const destination = stack.use(new Destination({ guest, backing, spin }));
+  const destination = stack.use(new Destination({ guest, backing, spin, decompressThreads }));
   await guest.ready;
   const listening = await destination.listen(address);
   reporter.event({ event: "listening", address: formatSocketAddress(listening) });
@@ -167,6 +169,7 @@ function readArguments(args: readonly string[]): WorkloadArguments {
     seed: { type: "string" },
     backing: { type: "string" },
     spin: { type: "string" },
+    "decompress-threads": { type: "string" },
     json: { type: "boolean" },
   });
   if (positionals.length > 0) throw new UsageError(`Unexpected argument: ${positionals[0]}`);
@@ -177,6 +180,7 @@ function readArguments(args: readonly string[]): WorkloadArguments {
     address: parseSocketAddress(values.listen),
     backing: choiceArgument("backing", values.backing ?? "anonymous", BACKINGS),
     spin: countArgument("spin", values.spin ?? "0"),
+    decompressThreads: decompressThreadsArgument(values["decompress-threads"]),
     json: values.json ?? false,
     workload: {
       threads: countArgument("threads", values.threads ?? "2"),

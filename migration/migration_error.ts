@@ -20,6 +20,8 @@ export type MigrationErrorCode =
   | "GUEST_FAILED"
   /** The source ended without sending every page. */
   | "PAGES_MISSING"
+  /** A page could not be compressed. */
+  | "COMPRESSION_FAILED"
   /** The image that it was to end in cannot be written. */
   | "IMAGE_FAILED"
   /** It was ended from this side. */

@@ -1,6 +1,7 @@
 /** What to do about a migration that failed, before and after the machine ran. */
 
 import { MigrationError } from "../migration/migration_error.ts";
+import type { CompressionOptions } from "./compression_settings.ts";
 import type { Mode } from "./mode.ts";
 
 /**
@@ -10,16 +11,22 @@ import type { Mode } from "./mode.ts";
  * @param error why the migration failed, before the destination had loaded the device state
  * @param machine the image's machine type
  * @param mode how requested pages were to be sent
+ * @param compress how pages were compressed; undefined when they were not
  * @returns an error with the same code; the error itself when it says all there is to say
  */
-export function withAdvice(error: unknown, machine: string, mode: Mode): unknown {
+export function withAdvice(
+  error: unknown,
+  machine: string,
+  mode: Mode,
+  compress: CompressionOptions | undefined,
+): unknown {
   if (!(error instanceof MigrationError) || !ADVISED.has(error.code)) return error;
   const preempt = mode === "vanilla" ? "postcopy-preempt off" : "postcopy-preempt on";
   return new MigrationError(
     error.code,
     `${error.message}: the machine did not start: look into the destination's log, and see that it ` +
       `has machine type ${machine}, the same memory and devices, and the capabilities postcopy-ram ` +
-      `on, ${preempt}`,
+      `on, ${preempt}${compress === undefined ? "" : ", compress on (QEMU 7.2 to 9.0 has it)"}`,
     { cause: error },
   );
 }

@@ -3,15 +3,26 @@
 import { PING } from "./control_stream.ts";
 import type { ReturnPathMessage } from "./request_server.ts";
 
-/** The PONGs heard so far, and who waits for one. */
+/** What was heard so far, and who waits for a PONG. */
 export class Answers {
   readonly #heard = new Set<number>();
+  #extensions: readonly string[] = [];
   #waiting: { readonly value: number; readonly resolve: () => void } | undefined;
   /** Called when the destination has loaded the device state. */
   onLoaded: () => void = () => {};
 
-  /** Takes a PONG. */
-  add({ value }: ReturnPathMessage): void {
+  /** What the destination understands beyond QEMU's protocol; complete with its first PONG. */
+  get extensions(): readonly string[] {
+    return this.#extensions;
+  }
+
+  /** Takes a message. */
+  add(message: ReturnPathMessage): void {
+    if (message.kind === "extensions") {
+      this.#extensions = message.names;
+      return;
+    }
+    const { value } = message;
     this.#heard.add(value);
     if (value === PING.LOADED) this.onLoaded();
     if (this.#waiting?.value === value) this.#waiting.resolve();

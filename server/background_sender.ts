@@ -1,6 +1,6 @@
 /** The background stream: walks the dirty bitmap and sends every page nobody asked for. */
 
-import { monotonicNanoseconds } from "../ffi/clock.ts";
+import { monotonicNanoseconds, threadCpuNanoseconds } from "../ffi/clock.ts";
 import { clearEvent } from "../ffi/eventfd.ts";
 import { PollEvents, PollSet } from "../ffi/poll.ts";
 import { segmentBytes, unacknowledged } from "../ffi/socket_calls.ts";
@@ -13,6 +13,7 @@ import { Channel } from "./channel.ts";
 import { HostPageClaims } from "./host_page_claims.ts";
 import { PageLocator } from "./image/page_locator.ts";
 import { PageRecords } from "./page_records.ts";
+import { type PageSaver, pageSaver } from "./page_saver.ts";
 import { RateLimit } from "./rate_limit.ts";
 import { REQUEST_RING_CAPACITY } from "./request_ring.ts";
 import type { SenderInit } from "./sender_init.ts";
@@ -53,6 +54,7 @@ export class BackgroundSender implements Disposable {
   readonly #requests: Ring;
   readonly #main: Channel;
   readonly #mainRecords: PageRecords;
+  readonly #mainSaver: PageSaver;
   readonly #mainClaims: HostPageClaims;
   readonly #preemptRecords: PageRecords;
   readonly #preemptClaims: HostPageClaims;
@@ -65,6 +67,7 @@ export class BackgroundSender implements Disposable {
   #busyUntil = 0;
   /** The destination waits for the host page begun on the main channel, or for what must follow it. */
   #awaited = false;
+  readonly #huge: boolean;
   readonly #wireLimit: number;
   readonly #patience: number;
 
@@ -78,6 +81,8 @@ export class BackgroundSender implements Disposable {
     this.#main = this.#channel(init.mainFd, "main");
     const locator = new PageLocator(init.pages);
     this.#mainRecords = new PageRecords(layout, locator, LARGEST_BATCH);
+    this.#mainSaver = pageSaver(init, this.#mainRecords, this.#state);
+    this.#huge = layout.hasHugePages;
     this.#mainClaims = new HostPageClaims(layout, this.#dirty);
     this.#preemptRecords = new PageRecords(layout, locator, SMALLEST_BATCH);
     this.#preemptClaims = new HostPageClaims(layout, this.#dirty);
@@ -101,7 +106,7 @@ export class BackgroundSender implements Disposable {
     while (!this.#state.stopped) {
       // A host page begun on the main channel is finished before another one follows there.
       const vanilla = this.#init.mode === "vanilla";
-      if (!vanilla || !this.#mainClaims.begun) this.#sendRequested();
+      if (!vanilla || !this.#unfinished) this.#sendRequested();
       else if (!this.#requests.empty) this.#awaited = true;
       this.#state.awaitNoUrgent(2);
       const now = monotonicNanoseconds();
@@ -114,7 +119,7 @@ export class BackgroundSender implements Disposable {
         }
         if (now < this.#busyUntil && !vanilla) this.#yieldWire(now);
       }
-      if (!this.#sendBatch()) return !this.#state.stopped;
+      if (!this.#sendBatch(now)) return !this.#state.stopped;
     }
     return false;
   }
@@ -236,27 +241,57 @@ export class BackgroundSender implements Disposable {
     }
   }
 
+  /**
+   * True while the host page claimed last is not all sent: a destination takes them one by one, and
+   * compressed pages come out in any order.
+   */
+  get #unfinished(): boolean {
+    return this.#mainClaims.begun || (this.#huge && this.#mainSaver.outstanding > 0);
+  }
+
+  /**
+   * Whether pages on their way must not wait for the next batch: it may be held back for a while, and
+   * somebody may ask for just these.
+   */
+  #hurries(now: number): boolean {
+    if (this.#awaited || now < this.#busyUntil || this.#init.maxBandwidth > 0) return true;
+    return this.#huge && !this.#mainClaims.begun;
+  }
+
   /** Sends the next batch of unclaimed pages; false when there was none, or on a stop. */
-  #sendBatch(): boolean {
+  #sendBatch(now: number): boolean {
     const records = this.#mainRecords;
     const claims = this.#mainClaims;
+    const saver = this.#mainSaver;
     const pageBytes = this.#init.targetPageSize;
-    const most = Math.max(1, Math.min(this.#batch, Math.floor(this.#limit.batchBytes / pageBytes)));
+    const most = Math.max(1, Math.min(this.#batch * pageBytes, this.#limit.batchBytes));
+    let left = true;
     records.begin();
     records.openSection(ELEMENT.SECTION_PART, this.#init.sectionId);
-    while (records.pages < most && !records.full) {
-      if (!claims.begun && (this.#awaited || !this.#claimNext())) break;
-      records.add(claims.take());
+    while (
+      records.length + saver.outstanding === 0 ||
+      records.byteLength + saver.outstanding * pageBytes < most
+    ) {
+      if (!saver.prepare()) break;
+      if (!claims.begun) {
+        if (this.#awaited || this.#unfinished) break;
+        left = this.#claimNext();
+        if (!left) break;
+      }
+      saver.save(claims.take());
     }
-    if (!claims.begun) this.#awaited = false;
-    if (records.pages + records.zeroPages === 0) return false;
+    if (!left || records.length === 0 || this.#hurries(now)) saver.settle();
+    if (!this.#unfinished) this.#awaited = false;
+    if (records.length === 0) return false;
     records.closeSection(this.#init.sectionId);
     records.end();
     if (!this.#main.send(records.gather)) return false;
+    saver.sent();
     const counters = this.#state.background;
     counters.addPages(records.pages, records.zeroPages);
     counters.addBytes(records.byteLength);
     this.#limit.spend(monotonicNanoseconds(), records.byteLength);
+    this.#state.setCpuTime("background", threadCpuNanoseconds());
     return true;
   }
 

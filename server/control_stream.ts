@@ -2,6 +2,7 @@
 
 import type { DiscardCommand } from "../migration/protocol/discard.ts";
 import { discardCommands } from "../migration/protocol/discard.ts";
+import { EXTENSION_COOKIE } from "../migration/protocol/extensions.ts";
 import { joinPackage } from "../migration/protocol/package.ts";
 import type { BlockEntry } from "../migration/protocol/ram.ts";
 import type { Configuration } from "../migration/protocol/configuration.ts";
@@ -9,14 +10,18 @@ import { StreamEncoder } from "../migration/protocol/stream_encoder.ts";
 import type { RamSection } from "./image/image.ts";
 
 /**
- * Values of the PINGs, as QEMU's source numbers them; the last is our own. The destination answers
- * each with a PONG: the first when the return path is open, the one in the package when the device
- * state is loaded.
+ * Values of the PINGs, as QEMU's source numbers them, but for the first, which asks what the
+ * destination understands beyond QEMU's protocol, and the last, which is our own. The destination
+ * answers each with a PONG: the first when the return path is open, the one in the package when the
+ * device state is loaded.
  */
-export const PING = { RETURN_PATH: 1, DISCARDED: 2, LOADED: 3, RUNNING: 4, PREPARED: 5 } as const;
-
-/** The highest of them. */
-export const LAST_PING: number = PING.PREPARED;
+export const PING = {
+  RETURN_PATH: EXTENSION_COOKIE,
+  DISCARDED: 2,
+  LOADED: 3,
+  RUNNING: 4,
+  PREPARED: 5,
+} as const;
 
 /** What a stream says about its machine: an image, or a live region. */
 export interface OutgoingMachine {
@@ -32,19 +37,31 @@ export interface OutgoingMachine {
   readonly earlySections: Uint8Array<ArrayBuffer>;
 }
 
-/**
- * Encodes the stream from its header to the block list: all that a destination needs to prepare.
- *
- * @param machine what migrates
- * @param postcopy whether the destination is to prepare for postcopy
- */
-export function encodeOpening(machine: OutgoingMachine, postcopy = true): Uint8Array {
+/** Encodes the beginning of the stream: its header, the machine, and the question who listens. */
+export function encodeGreeting(configuration: Configuration): Uint8Array {
   const stream = new StreamEncoder();
-  const targetPageSize = machine.targetPageSize;
   stream.header();
-  stream.configuration(machine.configuration);
+  stream.configuration(configuration);
   stream.command({ kind: "open-return-path" });
   stream.command({ kind: "ping", value: PING.RETURN_PATH });
+  return stream.take();
+}
+
+/**
+ * Encodes what follows the greeting, up to the block list: all that a destination needs to prepare.
+ *
+ * @param machine what migrates
+ * @param extensions what the stream does beyond QEMU's protocol, all of which the destination listed
+ * @param postcopy whether the destination is to prepare for postcopy
+ */
+export function encodeOpening(
+  machine: OutgoingMachine,
+  extensions: readonly string[],
+  postcopy = true,
+): Uint8Array {
+  const { targetPageSize } = machine;
+  const stream = new StreamEncoder(targetPageSize);
+  if (extensions.length > 0) stream.command({ kind: "extensions", names: extensions });
   // QEMU compares the summary with the OR of its own blocks' page sizes, exactly.
   let pageSizeSummary = 0;
   for (const block of machine.blocks) pageSizeSummary |= block.pageSize ?? targetPageSize;

@@ -8,6 +8,7 @@ import {
   secondsArgument,
   UsageError,
 } from "../migration/command/arguments.ts";
+import { COMPRESS_HELP, COMPRESS_OPTIONS, compressArgument } from "./compress_arguments.ts";
 import type { LiveSourceOptions } from "./live_source.ts";
 import { MODES } from "./mode.ts";
 
@@ -21,6 +22,7 @@ export const LIVE_OPTIONS = {
   mode: { type: "string" },
   "stall-timeout": { type: "string" },
   spin: { type: "string" },
+  ...COMPRESS_OPTIONS,
 } as const;
 
 /** The options as they are written on the command line. */
@@ -38,7 +40,8 @@ export const LIVE_HELP = `\
                                        asked for are never limited; default 0: no limit
       --mode MODE                      preempt-full (default), preempt or vanilla
       --stall-timeout SECONDS          give up on a destination that takes nothing; default 30
-      --spin MICROSECONDS              look for the next request so long before sleeping; default 0`;
+      --spin MICROSECONDS              look for the next request so long before sleeping; default 0
+${COMPRESS_HELP}`;
 
 const POSTCOPY_WORDS = ["never", "auto", "now"] as const;
 
@@ -53,6 +56,7 @@ export function liveArguments(values: LiveValues): LiveSourceOptions {
   }
   const bytes = (option: "max-bandwidth" | "max-postcopy-bandwidth"): number =>
     bytesArgument(option, values[option] ?? "0");
+  const compress = compressArgument(values);
   return {
     to: parseSocketAddress(values.to),
     mode: choiceArgument("mode", values.mode ?? "preempt-full", MODES),
@@ -62,6 +66,7 @@ export function liveArguments(values: LiveValues): LiveSourceOptions {
     maxPostcopyBandwidth: bytes("max-postcopy-bandwidth"),
     stallTimeout: secondsArgument("stall-timeout", values["stall-timeout"] ?? "30"),
     spin: countArgument("spin", values.spin ?? "0"),
+    ...compress === undefined ? {} : { compress },
   };
 }
 

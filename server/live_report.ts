@@ -2,6 +2,7 @@
 
 import { formatBytes, formatCount, formatDuration, formatRate } from "../migration/report/units.ts";
 import type { LiveStatistics } from "./live_statistics.ts";
+import { sentPagesText } from "./sent_pages_text.ts";
 
 /** Tells the figures so far on one line. */
 export function liveProgressText({ status, ram, ...times }: LiveStatistics): string {
@@ -25,12 +26,13 @@ export function liveProgressText({ status, ram, ...times }: LiveStatistics): str
 }
 
 /** Tells the outcome on one line. */
-export function liveSummaryText({ downtime, ram, ...times }: LiveStatistics): string {
+export function liveSummaryText(statistics: LiveStatistics): string {
+  const { downtime, ram, ...times } = statistics;
   return [
     `Completed in ${formatDuration(times["total-time"] * 1e6)}`,
     ...downtime === undefined ? [] : [`downtime ${formatDuration(downtime * 1e6)}`],
     ram["dirty-sync-count"] === 1 ? "1 round" : `${formatCount(ram["dirty-sync-count"])} rounds`,
-    `${formatCount(ram.normal)} pages and ${formatCount(ram.duplicate)} zero pages sent`,
+    sentPagesText(statistics),
     `${formatCount(ram["postcopy-requests"])} requested`,
     formatRate(ram.mbps * 1e6 / 8),
   ].join(", ");

@@ -9,7 +9,14 @@ import { describeGuestSection, encodeGuestSection } from "../migration/protocol/
 import { WorkerThread } from "../migration/threads/worker_thread.ts";
 import { cannotGoOn, goesOn, ranThere, undecided } from "./advice.ts";
 import { untilAborted } from "./answers.ts";
-import { encodeOpening, encodePrecopyEnd, encodeSwitchover, PING } from "./control_stream.ts";
+import {
+  encodeGreeting,
+  encodeOpening,
+  encodePrecopyEnd,
+  encodeSwitchover,
+  PING,
+} from "./control_stream.ts";
+import { compressionSettings } from "./compression_settings.ts";
 import type { PostcopyPolicy } from "./convergence.ts";
 import { GUEST_SECTION_ID, type LiveRegion, outgoingMachine } from "./live_region.ts";
 import { LiveState } from "./live_state.ts";
@@ -79,9 +86,16 @@ export class LiveSource implements AsyncDisposable, AsyncIterable<LiveStatistics
    * @param region the guest's memory, which must stay open until the source is closed
    * @param guest what runs on it
    * @param options where to, and how
-   * @throws {RangeError} for a number of rounds or a downtime that is none
+   * @param precopyThread module of the thread that copies the memory; another one than the default is for
+   * measurements
+   * @throws {RangeError} for a number of rounds or a downtime that is none, or a compression that cannot be
    */
-  constructor(region: LiveRegion, guest: LiveGuest, options: LiveSourceOptions) {
+  constructor(
+    region: LiveRegion,
+    guest: LiveGuest,
+    options: LiveSourceOptions,
+    precopyThread: URL = new URL("./precopy_worker.ts", import.meta.url),
+  ) {
     checkOptions(options);
     this.#region = region;
     this.#guest = guest;
@@ -105,13 +119,10 @@ export class LiveSource implements AsyncDisposable, AsyncIterable<LiveStatistics
       },
     }, channels);
     this.#wake = new Eventfd();
-    this.#precopy = new WorkerThread(
-      new URL("./precopy_worker.ts", import.meta.url),
-      (message) => {
-        if (message.kind === "switchover") this.#switchover.resolve(message.postcopy);
-        else this.#memorySent.resolve();
-      },
-    );
+    this.#precopy = new WorkerThread(precopyThread, (message) => {
+      if (message.kind === "switchover") this.#switchover.resolve(message.postcopy);
+      else this.#memorySent.resolve();
+    });
     this.#outgoing.join(this.#precopy, this.#wake);
   }
 
@@ -127,12 +138,9 @@ export class LiveSource implements AsyncDisposable, AsyncIterable<LiveStatistics
 
   /** The figures so far. */
   statistics(): LiveStatistics {
-    const { mode, state, times, dirty } = this.#outgoing;
-    const { layout } = this.#region;
-    const now = monotonicNanoseconds();
-    const remaining = dirty.count();
-    const live = this.#live;
-    return liveStatistics(this.#status, mode, layout, state, live, times, remaining, now);
+    const outgoing = this.#outgoing;
+    const remaining = outgoing.dirty.count();
+    return liveStatistics(this.#status, outgoing, this.#live, remaining, monotonicNanoseconds());
   }
 
   /** The figures every 100 ms, and once more at the end, whatever it is: `run` says which. */
@@ -241,7 +249,9 @@ export class LiveSource implements AsyncDisposable, AsyncIterable<LiveStatistics
     if (mayPostcopy) await outgoing.openPreempt(true);
     this.#status = "active";
     const machine = outgoingMachine(this.#region);
-    await outgoing.send(encodeOpening(machine, mayPostcopy));
+    await outgoing.send(encodeGreeting(machine.configuration));
+    const extensions = await outgoing.agree(mayPostcopy);
+    await outgoing.send(encodeOpening(machine, extensions, mayPostcopy));
     times.prepared = monotonicNanoseconds();
     this.#precopy.run(this.#precopyInit());
     this.#precopy.ended.catch((error) => outgoing.lose(error));
@@ -344,6 +354,7 @@ function checkOptions(options: LiveSourceOptions): void {
     throw new RangeError(`Rounds before postcopy must be a whole number from 1 on: ${postcopy}`);
   }
   const limits = { downtimeLimit, maxBandwidth, maxPostcopyBandwidth, stallTimeout };
+  if (options.compress !== undefined) compressionSettings(options.compress);
   for (const [name, value] of Object.entries(limits)) {
     if (value !== undefined && !(value >= 0)) {
       throw new RangeError(`${name} must be a number from 0 on: ${value}`);

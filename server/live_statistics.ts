@@ -1,16 +1,13 @@
 /** What a live source reports, in the names of QEMU's `query-migrate`. */
 
-import type { RamLayout } from "../migration/memory/ram_layout.ts";
 import type { LiveState } from "./live_state.ts";
-import type { SourceState } from "./source_state.ts";
 import {
   type RamStatistics,
+  type SourceFigures,
   type SourceStatistics,
   sourceStatistics,
   type SourceStatus,
-  type SourceTimes,
 } from "./statistics.ts";
-import type { Mode } from "./mode.ts";
 
 /** Memory statistics of a live source. */
 export interface LiveRamStatistics extends RamStatistics {
@@ -44,15 +41,13 @@ export interface LiveStatistics extends SourceStatistics {
  */
 export function liveStatistics(
   status: SourceStatus,
-  mode: Mode,
-  layout: RamLayout,
-  state: SourceState,
+  figures: SourceFigures,
   live: LiveState,
-  times: SourceTimes,
   remaining: number,
   now: number,
 ): LiveStatistics {
-  const { ram, ...source } = sourceStatistics(status, mode, layout, state, times, remaining, now);
+  const { layout, times } = figures;
+  const { ram, ...source } = sourceStatistics(status, figures, remaining, now);
   const end = times.ended || now;
   const seconds = times.connected === 0 ? 0 : (end - times.connected) / 1e9;
   const postcopyBytes = times.switched === 0

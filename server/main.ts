@@ -1,6 +1,7 @@
 /** The source side's command line. */
 
 import { runCommandLine } from "../migration/command/run.ts";
+import { COMPRESS_HELP } from "./compress_arguments.ts";
 import { ExitCode, exitCodeOf } from "./command_line.ts";
 import { inspectCommand } from "./inspect_command.ts";
 import { LIVE_HELP } from "./live_arguments.ts";
@@ -20,6 +21,7 @@ const usage = `postcopy, the source side: serves a machine's memory to a destina
       --spin MICROSECONDS              look for the next request so long before sleeping: lower
                                        latency for a busy core; default 0
       --huge-pages BLOCK,...           RAM blocks that lie in pages of 2 MiB at the destination
+${COMPRESS_HELP}
       --json                           print the figures as one JSON object at the end
 
   deno run -A server/main.ts workload --to tcp:HOST:PORT [options]
@@ -35,6 +37,8 @@ ${LIVE_HELP}
       --cpus A,B,...                   pin the threads to these CPUs in turn
       --seed N                         what its content is made from; default 1
       --zero-every N                   one page in N is zero at first; 0 for none; default 4
+      --compressible N                 its other pages compress to about one N-th: 1 (default, not at
+                                       all), 2, 4, 8, 16, 32 or 64
       --json                           print JSON objects, one a line: started, progress, result
 
   deno run -A server/main.ts inspect IMAGE [--json]

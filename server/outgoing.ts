@@ -15,13 +15,21 @@ import { Answers, untilAborted } from "./answers.ts";
 import type { BackgroundThreadInit } from "./background_worker.ts";
 import { PING } from "./control_stream.ts";
 import type { PageSource } from "./image/page_locator.ts";
+import { neededExtensions, notAnswered, notUnderstood } from "./compression_agreement.ts";
+import {
+  type CompressionOptions,
+  type CompressionSettings,
+  compressionSettings,
+} from "./compression_settings.ts";
+import { type CompressionStatistics, compressionStatistics } from "./compression_statistics.ts";
+import { CompressionThreads } from "./compression_threads.ts";
 import { type PreemptRules, preemptRules } from "./machine_type.ts";
 import type { Mode } from "./mode.ts";
 import { REQUEST_RING_CAPACITY } from "./request_ring.ts";
 import type { RequestServerInit, ReturnPathMessage } from "./request_server.ts";
 import type { SenderInit } from "./sender_init.ts";
-import { SourceState } from "./source_state.ts";
-import type { SourceTimes } from "./statistics.ts";
+import { SENDING_THREADS, SourceState } from "./source_state.ts";
+import type { SourceTimes, ThreadStatistics } from "./statistics.ts";
 
 /** How to reach the destination, and what holds for every outgoing migration. */
 export interface OutgoingOptions {
@@ -38,6 +46,8 @@ export interface OutgoingOptions {
    * the price of a busy core; default 0. Helps where cores are idle: waking one takes 70 us.
    */
   readonly spin?: number;
+  /** How the main channel's pages are compressed; default: not at all. */
+  readonly compress?: CompressionOptions;
   /** Cancels the migration. */
   readonly signal?: AbortSignal;
 }
@@ -61,6 +71,8 @@ const DEFAULT_STALL_TIMEOUT = 30_000;
 const UNSENT_LIMIT = 128 * 1024;
 /** A QEMU 7.2 whose machine type does not say so reads nothing before it has both channels. */
 const FIRST_PONG_TIMEOUT = 1_000;
+/** Milliseconds for a destination to say what it understands: it has nothing else to do yet. */
+const AGREEMENT_TIMEOUT = 5_000;
 /** Milliseconds in which a destination that closed one channel may close the other. */
 const RETURN_PATH_GRACE = 100;
 /** Milliseconds in which the end of a broken connection shows on the return path too. */
@@ -96,6 +108,8 @@ export class Outgoing implements AsyncDisposable {
   readonly #to: SocketAddress;
   readonly #maxPostcopyBandwidth: number;
   readonly #spin: number;
+  readonly #compress: CompressionSettings | undefined;
+  readonly #compression: CompressionThreads | undefined;
   readonly #rules: PreemptRules;
   readonly #requests = new Ring(REQUEST_RING_CAPACITY, 1);
   readonly #stack = new DisposableStack();
@@ -124,6 +138,7 @@ export class Outgoing implements AsyncDisposable {
    *
    * @param memory what moves
    * @param options where to, and how
+   * @throws {RangeError} for a compression that cannot be
    */
   constructor(memory: OutgoingMemory, options: OutgoingOptions) {
     this.#memory = memory;
@@ -133,6 +148,14 @@ export class Outgoing implements AsyncDisposable {
     this.#maxPostcopyBandwidth = options.maxPostcopyBandwidth ?? 0;
     this.#spin = options.spin ?? 0;
     this.#rules = preemptRules(memory.machine);
+    if (options.compress !== undefined) {
+      this.#compress = compressionSettings(options.compress);
+      this.#compression = new CompressionThreads(
+        this.#compress,
+        memory.layout.targetPageSize,
+        (reason) => this.#onCompressionFailed(reason),
+      );
+    }
     this.signal = options.signal === undefined
       ? this.#abort.signal
       : AbortSignal.any([this.#abort.signal, options.signal]);
@@ -140,6 +163,29 @@ export class Outgoing implements AsyncDisposable {
     for (const { firstPage, pageCount } of memory.layout.blocks) {
       this.dirty.fill(firstPage, pageCount);
     }
+  }
+
+  /** The blocks. */
+  get layout(): RamLayout {
+    return this.#memory.layout;
+  }
+
+  /** Figures of compression; undefined when pages are sent as they are. */
+  get compression(): CompressionStatistics | undefined {
+    if (this.#compress === undefined) return undefined;
+    const { method } = this.#compress;
+    return compressionStatistics(method, this.state.compression, this.layout.targetPageSize);
+  }
+
+  /** Processor time of the threads. */
+  get threads(): ThreadStatistics[] {
+    const sending = SENDING_THREADS.filter((name) => name !== "precopy" || this.#memory.live)
+      .map((name) => ({ name, "cpu-time": this.state.cpuTime(name) / 1e6 }));
+    const compressing = this.#compression?.cpuTimes ?? [];
+    return [
+      ...sending,
+      ...compressing.map((time, i) => ({ name: `compress-${i}`, "cpu-time": time / 1e6 })),
+    ];
   }
 
   /** True once `close` was called. */
@@ -159,7 +205,9 @@ export class Outgoing implements AsyncDisposable {
   async connect(): Promise<void> {
     const wait = this.#wait();
     // The destination is not kept waiting: both threads have loaded when it hears of us.
-    await untilAborted(Promise.all([this.#returnPath.ready, this.#background.ready]), this.signal);
+    const ready = [this.#returnPath.ready, this.#background.ready, this.#compression?.enter()];
+    await untilAborted(Promise.all(ready), this.signal);
+    this.#compression?.ended.catch((error) => this.fail(error));
     const main = this.#stack.use(await Socket.connect(this.#to, wait));
     this.#main = main;
     this.times.connected = monotonicNanoseconds();
@@ -188,6 +236,26 @@ export class Outgoing implements AsyncDisposable {
     // One that stays silent until it has both channels gets the second all the same.
     if (!atOnce) await this.#answers.pong(PING.RETURN_PATH, FIRST_PONG_TIMEOUT, this.signal);
     await this.#connectPreempt();
+  }
+
+  /**
+   * Sees that the destination understands what will be sent to it beyond QEMU's protocol, once it was
+   * greeted.
+   *
+   * @param postcopy whether there may be a switch to postcopy
+   * @returns the extensions that the stream uses
+   */
+  async agree(postcopy: boolean): Promise<readonly string[]> {
+    if (this.#compress === undefined) return [];
+    const besidePreempt = postcopy && this.mode !== "vanilla";
+    const needed = neededExtensions(this.#compress.method, besidePreempt);
+    if (needed.length === 0) return [];
+    if (!await this.#answers.pong(PING.RETURN_PATH, AGREEMENT_TIMEOUT, this.signal)) {
+      throw notAnswered(AGREEMENT_TIMEOUT);
+    }
+    const missing = needed.filter((name) => !this.#answers.extensions.includes(name));
+    if (missing.length > 0) throw notUnderstood(missing);
+    return needed;
   }
 
   /** Waits until the destination has obeyed all that was sent before a PING. */
@@ -300,6 +368,7 @@ export class Outgoing implements AsyncDisposable {
       mainFd: this.#main!.fd,
       requestFd: this.#requestEvent.fd,
       preemptEndOfSection: this.#rules.endOfSection,
+      ...this.#compression === undefined ? {} : { compression: this.#compression.init },
       stallTimeout: this.stallTimeout,
     };
   }
@@ -316,6 +385,11 @@ export class Outgoing implements AsyncDisposable {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close(undefined);
+  }
+
+  /** A library that fails ends the migration, unless that would cost the guest: it needs its pages. */
+  #onCompressionFailed(reason: string): void {
+    if (!this.state.switched) this.fail(new MigrationError("COMPRESSION_FAILED", reason));
   }
 
   #wait(): WaitOptions {
@@ -367,6 +441,7 @@ export class Outgoing implements AsyncDisposable {
   async #close(finished: Promise<unknown> | undefined): Promise<void> {
     this.#abort.abort(new MigrationError("CANCELLED", "Source was closed"));
     this.state.stop();
+    this.#compression?.stop();
     this.#backgroundWake.signal();
     this.#returnPathWake.signal();
     for (const { wake } of this.#others) wake.signal();
@@ -375,6 +450,7 @@ export class Outgoing implements AsyncDisposable {
     // The descriptors are closed only when no thread can use them: a number may be given out again.
     const others = this.#others.map(({ thread }) => thread.join());
     await Promise.all([this.#returnPath.join(), this.#background.join(), ...others]);
+    await this.#compression?.join();
     this.#stack.dispose();
   }
 }

@@ -8,8 +8,8 @@ import { MAX_RECORD_HEADER_BYTES, writeRecordHeader } from "../migration/protoco
 import type { RamBlock, RamLayout } from "../migration/memory/ram_layout.ts";
 import type { PageLocator } from "./image/page_locator.ts";
 
-/** A record's header and a zero page's fill byte. */
-const LARGEST_RECORD_HEAD = MAX_RECORD_HEADER_BYTES + 1;
+/** A record's header and a compressed page's length; a zero page's fill byte is shorter. */
+const LARGEST_RECORD_HEAD = MAX_RECORD_HEADER_BYTES + 4;
 /** A section's type and id, its EOS record, its footer. */
 const SECTION_BYTES = 5 + 8 + 5;
 
@@ -33,6 +33,7 @@ export class PageRecords implements Disposable {
   #pageBytes = 0;
   #pages = 0;
   #zeroPages = 0;
+  #compressedPages = 0;
   #lastBlock: RamBlock | undefined;
 
   /**
@@ -61,6 +62,11 @@ export class PageRecords implements Disposable {
     return this.#zeroPages;
   }
 
+  /** Pages in the batch, of whatever kind. */
+  get length(): number {
+    return this.#pages + this.#zeroPages + this.#compressedPages;
+  }
+
   /** Bytes of the batch on the wire. */
   get byteLength(): number {
     return this.#cursor + this.#pageBytes;
@@ -68,7 +74,7 @@ export class PageRecords implements Disposable {
 
   /** True when another page may not fit. */
   get full(): boolean {
-    return this.#pages + this.#zeroPages >= this.#limit ||
+    return this.length >= this.#limit ||
       this.#cursor + LARGEST_RECORD_HEAD + SECTION_BYTES > this.#arena.length;
   }
 
@@ -80,6 +86,7 @@ export class PageRecords implements Disposable {
     this.#pageBytes = 0;
     this.#pages = 0;
     this.#zeroPages = 0;
+    this.#compressedPages = 0;
   }
 
   /** Opens a section of the main channel. */
@@ -109,24 +116,48 @@ export class PageRecords implements Disposable {
     this.#bytes[this.#cursor++] = ELEMENT.EOF;
   }
 
-  /** Adds a page, which the caller has claimed. */
+  /** Returns where a page lies, or 0 when it is zero: see {@linkcode PageLocator.locate}. */
+  locate(page: number): number {
+    return this.#locator.locate(page);
+  }
+
+  /** Adds a page as it is, which the caller has claimed. */
   add(page: number): void {
-    const block = this.#layout.blockOf(page);
     const address = this.#locator.locate(page);
-    const offset = (page - block.firstPage) * this.#layout.targetPageSize;
-    const flag = address === 0 ? RECORD.ZERO : RECORD.PAGE;
-    const name = block === this.#lastBlock ? undefined : this.#nameOf(block);
-    this.#lastBlock = block;
-    this.#cursor = writeRecordHeader(this.#bytes, this.#cursor, offset, flag, name);
-    if (address === 0) {
-      this.#bytes[this.#cursor++] = 0;
-      this.#zeroPages++;
-      return;
-    }
-    this.#closePiece();
-    this.gather.add(address, this.#layout.targetPageSize);
-    this.#pageBytes += this.#layout.targetPageSize;
+    if (address === 0) this.addZero(page);
+    else this.addNormal(page, address);
+  }
+
+  /** Adds a zero page. */
+  addZero(page: number): void {
+    this.#writeHeader(page, RECORD.ZERO);
+    this.#bytes[this.#cursor++] = 0;
+    this.#zeroPages++;
+  }
+
+  /**
+   * Adds a page as it is.
+   *
+   * @param address where its content lies until the batch is sent
+   */
+  addNormal(page: number, address: number): void {
+    this.#writeHeader(page, RECORD.PAGE);
+    this.#addPiece(address, this.#layout.targetPageSize);
     this.#pages++;
+  }
+
+  /**
+   * Adds a compressed page.
+   *
+   * @param address where its compressed form lies until the batch is sent
+   * @param length bytes of that
+   */
+  addCompressed(page: number, address: number, length: number): void {
+    this.#writeHeader(page, RECORD.COMPRESS_PAGE);
+    this.#view.setUint32(this.#cursor, length);
+    this.#cursor += 4;
+    this.#addPiece(address, length);
+    this.#compressedPages++;
   }
 
   /** Ends the batch: its pieces are complete. */
@@ -141,6 +172,20 @@ export class PageRecords implements Disposable {
 
   [Symbol.dispose](): void {
     this.close();
+  }
+
+  #writeHeader(page: number, flag: number): void {
+    const block = this.#layout.blockOf(page);
+    const offset = (page - block.firstPage) * this.#layout.targetPageSize;
+    const name = block === this.#lastBlock ? undefined : this.#nameOf(block);
+    this.#lastBlock = block;
+    this.#cursor = writeRecordHeader(this.#bytes, this.#cursor, offset, flag, name);
+  }
+
+  #addPiece(address: number, length: number): void {
+    this.#closePiece();
+    this.gather.add(address, length);
+    this.#pageBytes += length;
   }
 
   #nameOf(block: RamBlock): Uint8Array {

@@ -1,6 +1,6 @@
 /** Precopy: the memory of a guest that runs, in rounds, until it may stop. */
 
-import { monotonicNanoseconds } from "../ffi/clock.ts";
+import { monotonicNanoseconds, threadCpuNanoseconds } from "../ffi/clock.ts";
 import { clearEvent } from "../ffi/eventfd.ts";
 import { Gather } from "../ffi/gather.ts";
 import { addressOf } from "../ffi/memory.ts";
@@ -19,6 +19,7 @@ import { DirtyTracker, type TrackedBlock } from "./dirty_tracker.ts";
 import { PageLocator } from "./image/page_locator.ts";
 import { LiveState } from "./live_state.ts";
 import { PageRecords } from "./page_records.ts";
+import { type PageSaver, pageSaver } from "./page_saver.ts";
 import { RateLimit } from "./rate_limit.ts";
 import type { SenderInit } from "./sender_init.ts";
 import { SourceState } from "./source_state.ts";
@@ -50,7 +51,7 @@ export type PrecopyMessage =
 
 /** Pages in a batch: 1 MiB for one call. */
 const BATCH_PAGES = 256;
-/** Bytes on the wire of a page, its record's head included. */
+/** Bytes on the wire of a page's record, beside the page. */
 const RECORD_BYTES = 8;
 
 /**
@@ -69,18 +70,30 @@ export class PrecopySender implements Disposable {
   readonly #tracker: DirtyTracker;
   readonly #channel: Channel;
   readonly #records: PageRecords;
+  readonly #saver: PageSaver;
   readonly #limit: RateLimit;
   readonly #meter = new BandwidthMeter();
   readonly #convergence = new Convergence();
   readonly #poll = new PollSet(1);
+  /** Processor time of the thread when it had loaded: what it took until then is no part of a migration. */
+  readonly #loaded = threadCpuNanoseconds();
   #collectedAt = 0;
   #discarded = false;
+  /** Pages with content that this round sent, and the bytes that all of its pages took. */
+  #roundPages = 0;
+  #roundBytes = 0;
 
   /**
    * @param init what the control plane prepared; every page is dirty
    * @param tell called when the guest is to stop
+   * @param saver makes what puts the pages into the batches; default as `init` says
    */
-  constructor(init: PrecopyInit, tell: (message: PrecopyMessage) => void) {
+  constructor(
+    init: PrecopyInit,
+    tell: (message: PrecopyMessage) => void,
+    saver: (records: PageRecords, state: SourceState) => PageSaver = (records, state) =>
+      pageSaver(init, records, state),
+  ) {
     this.#init = init;
     this.#tell = tell;
     this.#state = new SourceState(init.state);
@@ -93,6 +106,7 @@ export class PrecopySender implements Disposable {
     const stopped = () => this.#state.stopped;
     this.#channel = new Channel(init.mainFd, "main", wakeFd, stopped, stallTimeout);
     this.#records = new PageRecords(this.#layout, new PageLocator(init.pages), BATCH_PAGES);
+    this.#saver = saver(this.#records, this.#state);
     this.#limit = new RateLimit(init.maxBandwidth);
     this.#poll.watch(0, wakeFd, PollEvents.IN);
   }
@@ -109,7 +123,8 @@ export class PrecopySender implements Disposable {
     this.#collectedAt = monotonicNanoseconds();
     this.#live.rounds = 1;
     const postcopy = policy === "now" || this.#copy();
-    if (this.#state.stopped) return;
+    // Pages on their way are older than what is discarded now, and would come after it.
+    if (!this.#settle() || this.#state.stopped) return;
     if (postcopy && !this.#prepare()) return;
     this.#tell({ kind: "switchover", postcopy });
     if (!this.#awaitGuestStopped()) return;
@@ -149,6 +164,8 @@ export class PrecopySender implements Disposable {
   /** Sends every dirty page once; false when the round was broken off, by a stop or for postcopy. */
   #sendRound(): boolean {
     let cursor = 0;
+    this.#roundPages = 0;
+    this.#roundBytes = 0;
     while (!this.#state.stopped && !this.#live.postcopyWanted) {
       const now = monotonicNanoseconds();
       this.#measure(now);
@@ -157,39 +174,75 @@ export class PrecopySender implements Disposable {
         this.#nap(delay);
         continue;
       }
-      const most = Math.floor(this.#limit.batchBytes / this.#init.targetPageSize);
-      cursor = this.#sendBatch(cursor, Math.max(1, Math.min(most, BATCH_PAGES)));
+      cursor = this.#sendBatch(cursor, this.#limit.batchBytes);
       if (cursor < 0) return !this.#state.stopped;
-      this.#live.addPrecopyBytes(this.#records.byteLength);
       this.#limit.spend(monotonicNanoseconds(), this.#records.byteLength);
     }
     return false;
   }
 
-  /** Sends the next dirty pages from `cursor` on; returns where to go on, or -1 at the end or on a stop. */
+  /**
+   * Sends the next dirty pages from `cursor` on, and at the end those on their way.
+   *
+   * @param most bytes of the batch; one page goes in any case
+   * @returns where to go on, or -1 at the end or on a stop
+   */
   #sendBatch(cursor: number, most: number): number {
     const records = this.#records;
     const dirty = this.#dirty;
+    const saver = this.#saver;
     let next = cursor;
-    records.begin();
-    records.openSection(ELEMENT.SECTION_PART, this.#init.sectionId);
-    while (records.pages < most && !records.full && next < dirty.length) {
+    this.#beginBatch();
+    while (next < dirty.length && (records.byteLength < most || records.length === 0)) {
       const page = dirty.next(next);
+      next = page < 0 ? dirty.length : page + 1;
       if (page < 0) break;
-      next = page + 1;
+      if (!saver.prepare()) {
+        next = page;
+        break;
+      }
       // Taken before it is read: what is written from now on makes it dirty again.
       dirty.take(page);
-      records.add(page);
+      saver.save(page);
       this.#sent.add(page);
     }
-    if (records.pages + records.zeroPages === 0) return -1;
+    if (next === dirty.length) saver.settle();
+    return this.#endBatch() ? next : -1;
+  }
+
+  /** Sends the pages on their way; false when it was told to stop first. */
+  #settle(): boolean {
+    while (this.#saver.outstanding > 0) {
+      this.#beginBatch();
+      this.#saver.settle();
+      if (!this.#endBatch()) return false;
+    }
+    return true;
+  }
+
+  #beginBatch(): void {
+    this.#records.begin();
+    this.#records.openSection(ELEMENT.SECTION_PART, this.#init.sectionId);
+  }
+
+  /** Sends the batch; false when there is nothing in it, or on a stop. */
+  #endBatch(): boolean {
+    const records = this.#records;
+    if (records.length === 0) return false;
     records.closeSection(this.#init.sectionId);
     records.end();
-    if (!this.#channel.send(records.gather)) return -1;
-    const counters = this.#state.background;
-    counters.addPages(records.pages, records.zeroPages);
-    counters.addBytes(records.byteLength);
-    return next;
+    if (!this.#channel.send(records.gather)) return false;
+    this.#saver.sent();
+    const { background } = this.#state;
+    const bytes = records.byteLength;
+    background.addPages(records.pages, records.zeroPages);
+    background.addBytes(bytes);
+    this.#state.setCpuTime("precopy", threadCpuNanoseconds() - this.#loaded);
+    this.#roundPages += records.length - records.zeroPages;
+    this.#roundBytes += bytes;
+    if (this.#live.guestStopped) this.#live.addDowntimeBytes(bytes);
+    else this.#live.addPrecopyBytes(bytes);
+    return true;
   }
 
   /** Takes note of what was written since the last time; returns how many pages that are not dirty already. */
@@ -208,7 +261,12 @@ export class PrecopySender implements Disposable {
   /** How long the guest would stand still if it stopped now. */
   #estimate(remaining: number): void {
     this.#measure(monotonicNanoseconds(), true);
-    const bytes = remaining * (this.#init.targetPageSize + RECORD_BYTES) +
+    // What is to be compressed will take what the pages of this round took.
+    const compressed = this.#init.compression !== undefined && this.#roundPages > 0;
+    const pageBytes = compressed
+      ? this.#roundBytes / this.#roundPages
+      : this.#init.targetPageSize + RECORD_BYTES;
+    const bytes = remaining * pageBytes +
       unacknowledged(this.#init.mainFd);
     const { bandwidth } = this.#live;
     // With nothing taken yet it is for ever: infinite, not unknown.
@@ -262,11 +320,7 @@ export class PrecopySender implements Disposable {
   /** The guest has stopped: sends the rest, and the end of the memory. */
   #finish(): boolean {
     let cursor = 0;
-    while (true) {
-      cursor = this.#sendBatch(cursor, BATCH_PAGES);
-      if (cursor < 0) break;
-      this.#live.addDowntimeBytes(this.#records.byteLength);
-    }
+    while (cursor >= 0) cursor = this.#sendBatch(cursor, Infinity);
     if (this.#state.stopped) return false;
     const records = this.#records;
     records.begin();

@@ -1,6 +1,6 @@
 /** The return path: hears the destination and sends each requested page at once. */
 
-import { monotonicNanoseconds } from "../ffi/clock.ts";
+import { monotonicNanoseconds, threadCpuNanoseconds } from "../ffi/clock.ts";
 import { Errno, errnoName } from "../ffi/errno.ts";
 import { clearEvent, signalEvent } from "../ffi/eventfd.ts";
 import { PollEvents, PollSet } from "../ffi/poll.ts";
@@ -12,7 +12,7 @@ import { ReturnPathDecoder } from "../migration/protocol/return_path_decoder.ts"
 import { Ring } from "../migration/threads/ring.ts";
 import { Channel } from "./channel.ts";
 import { HostPageClaims } from "./host_page_claims.ts";
-import { LAST_PING, PING } from "./control_stream.ts";
+import { PING } from "./control_stream.ts";
 import { PageLocator } from "./image/page_locator.ts";
 import { MigrationError } from "../migration/migration_error.ts";
 import { PageRecords } from "./page_records.ts";
@@ -31,15 +31,20 @@ export interface RequestServerInit extends SenderInit {
 }
 
 /** What the request server tells the control plane. */
-export interface ReturnPathMessage {
-  readonly kind: "pong";
-  /** Of the PING that the destination answers. */
-  readonly value: number;
-}
+export type ReturnPathMessage =
+  | {
+    readonly kind: "pong";
+    /** Of the PING that the destination answers. */
+    readonly value: number;
+  }
+  /** What the destination understands beyond QEMU's protocol. */
+  | { readonly kind: "extensions"; readonly names: readonly string[] };
 
 /** Most target pages in one request: one host page, at most 1 GiB. */
 const LARGEST_REQUEST_PAGES = 262_144;
 const RECEIVE_BYTES = 65_536;
+/** The PINGs that are sent. */
+const PINGS: readonly number[] = Object.values(PING);
 /** Most milliseconds for a destination that was hung up on to say what became of the guest. */
 const LAST_WORD = 5_000;
 /** Pages of one answer: a 2 MiB host page goes out in eight. */
@@ -185,10 +190,15 @@ export class RequestServer implements ReturnPathHandler, Disposable {
       signalEvent(this.#init.backgroundWakeFd);
     }
     // Each PING is answered once. What else comes stays here: a flood of it would fill the owner's queue.
-    const bit = value <= LAST_PING ? 1 << value : 0;
-    if ((bit & ~this.#pongs) === 0) return;
-    this.#pongs |= bit;
+    const index = PINGS.indexOf(value);
+    if (index < 0 || (this.#pongs & (1 << index)) !== 0) return;
+    this.#pongs |= 1 << index;
     this.#tell({ kind: "pong", value });
+  }
+
+  /** Implements {@linkcode ReturnPathHandler}; said once, before the first PONG. */
+  extensions(names: readonly string[]): void {
+    if (this.#pongs === 0) this.#tell({ kind: "extensions", names });
   }
 
   /** Implements {@linkcode ReturnPathHandler}. */
@@ -275,6 +285,7 @@ export class RequestServer implements ReturnPathHandler, Disposable {
     } finally {
       this.#state.endUrgent();
     }
+    this.#state.setCpuTime("return-path", threadCpuNanoseconds());
   }
 
   /** Claims the pages and sends those that were not sent yet; the others are on their way already. */

@@ -1,6 +1,7 @@
 /** What both sending threads of a migration are made from. */
 
 import type { RamBlockSize } from "../migration/memory/ram_layout.ts";
+import type { CompressionInit } from "./compressed_pages.ts";
 import type { PageSource } from "./image/page_locator.ts";
 import type { Mode } from "./mode.ts";
 
@@ -28,6 +29,8 @@ export interface SenderInit {
   readonly wakeFd: number;
   /** Whether the preempt channel ends with an EOS record. */
   readonly preemptEndOfSection: boolean;
+  /** The compression threads; absent when pages are sent as they are. */
+  readonly compression?: CompressionInit;
   /** Milliseconds without progress after which the destination counts as stalled. */
   readonly stallTimeout: number;
 }

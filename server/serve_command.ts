@@ -24,10 +24,12 @@ import {
   formatShare,
 } from "../migration/report/units.ts";
 import { lossOf } from "./advice.ts";
+import { COMPRESS_OPTIONS, compressArgument, compressionNote } from "./compress_arguments.ts";
 import { ExitCode, imageArgument, Interrupted } from "./command_line.ts";
 import { withHugePages } from "./image/huge_pages_image.ts";
 import { type Image, openImage } from "./image/image.ts";
 import { MODES } from "./mode.ts";
+import { sentPagesText } from "./sent_pages_text.ts";
 import { Source, type SourceOptions } from "./source.ts";
 import type { SourceStatistics } from "./statistics.ts";
 
@@ -54,6 +56,8 @@ interface ServeArguments {
 export async function serveCommand(args: readonly string[]): Promise<number> {
   const abort = new AbortController();
   const { path, hugePages, json, options } = readArguments(args, abort.signal);
+  const note = compressionNote(options.compress);
+  if (note !== undefined) console.error(note);
   using _interrupt = onInterrupt(() => abort.abort(new Interrupted()));
   const line = ProgressLine.on(Deno.stderr);
   using opened = await openImage(path, {
@@ -74,12 +78,14 @@ function readArguments(args: readonly string[], signal: AbortSignal): ServeArgum
     "stall-timeout": { type: "string" },
     spin: { type: "string" },
     "huge-pages": { type: "string" },
+    ...COMPRESS_OPTIONS,
     json: { type: "boolean" },
   });
   const path = imageArgument(positionals);
   if (values.to === undefined) {
     throw new UsageError("No destination given: say where it listens with --to tcp:HOST:PORT");
   }
+  const compress = compressArgument(values);
   const bandwidth = values["max-postcopy-bandwidth"] ?? "0";
   const stall = values["stall-timeout"] ?? "30";
   return {
@@ -92,6 +98,7 @@ function readArguments(args: readonly string[], signal: AbortSignal): ServeArgum
       maxPostcopyBandwidth: bytesArgument("max-postcopy-bandwidth", bandwidth),
       stallTimeout: secondsArgument("stall-timeout", stall),
       spin: countArgument("spin", values.spin ?? "0"),
+      ...compress === undefined ? {} : { compress },
       signal,
     },
   };
@@ -166,7 +173,7 @@ function summaryText(statistics: SourceStatistics): string {
   return [
     `Completed in ${formatDuration(statistics["total-time"] * 1e6)}`,
     ...run === undefined ? [] : [`running after ${formatDuration(run * 1e6)}`],
-    `${formatCount(ram.normal)} pages and ${formatCount(ram.duplicate)} zero pages sent`,
+    sentPagesText(statistics),
     `${formatCount(ram["postcopy-requests"])} requested`,
     formatRate(ram.mbps * 1e6 / 8),
   ].join(", ");

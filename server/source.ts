@@ -2,8 +2,10 @@
 
 import { monotonicNanoseconds } from "../ffi/clock.ts";
 import { withAdvice, withLoss } from "./advice.ts";
+import { compressionSettings } from "./compression_settings.ts";
 import {
   encodeDiscards,
+  encodeGreeting,
   encodeOpening,
   encodeSwitchover,
   PING,
@@ -44,8 +46,10 @@ export class Source implements AsyncDisposable {
   /**
    * @param image an open image, which must stay open until the source is closed
    * @param options how to migrate
+   * @throws {RangeError} for a compression that cannot be
    */
   constructor(image: Image, options: SourceOptions) {
+    if (options.compress !== undefined) compressionSettings(options.compress);
     this.#image = image;
     this.#options = options;
     const { layout, pages, machine, ramSection } = image;
@@ -60,17 +64,9 @@ export class Source implements AsyncDisposable {
 
   /** The figures so far. */
   statistics(): SourceStatistics {
-    const { mode, state, times, dirty } = this.#outgoing;
-    const now = monotonicNanoseconds();
-    return sourceStatistics(
-      this.#status,
-      mode,
-      this.#image.layout,
-      state,
-      times,
-      dirty.count(),
-      now,
-    );
+    const outgoing = this.#outgoing;
+    const remaining = outgoing.dirty.count();
+    return sourceStatistics(this.#status, outgoing, remaining, monotonicNanoseconds());
   }
 
   /**
@@ -94,7 +90,7 @@ export class Source implements AsyncDisposable {
       this.#status = cancelled ? "cancelled" : "failed";
       throw state.guestLoaded
         ? withLoss(error, dirty.count())
-        : withAdvice(error, this.#image.machine, mode);
+        : withAdvice(error, this.#image.machine, mode, this.#options.compress);
     } finally {
       times.ended = monotonicNanoseconds();
       await this.close();
@@ -119,7 +115,8 @@ export class Source implements AsyncDisposable {
     await outgoing.connect();
     await outgoing.openPreempt(true);
     this.#status = "active";
-    await outgoing.send(encodeOpening(image));
+    await outgoing.send(encodeGreeting(image.configuration));
+    await outgoing.send(encodeOpening(image, await outgoing.agree(true)));
     await outgoing.openPreempt(false);
     this.#status = "device";
     outgoing.state.setSwitched();

@@ -1,6 +1,7 @@
 /** What the threads of one outgoing migration share. */
 
 import { LatencyHistogram } from "../migration/threads/histogram.ts";
+import { CompressionCounters } from "./compression_counters.ts";
 
 const FLAG_BYTES = 64 * 4;
 const STOP = 0;
@@ -15,8 +16,13 @@ const LOCALITY = 32;
 
 const COUNTER_OFFSET = FLAG_BYTES;
 const SENDER_SLOTS = 8;
-const COUNTER_BYTES = 3 * SENDER_SLOTS * 8;
+const COUNTER_BYTES = 5 * SENDER_SLOTS * 8;
 const HISTOGRAM_OFFSET = COUNTER_OFFSET + COUNTER_BYTES;
+
+/** The threads that send, of which a migration of an image has no `precopy`. */
+export const SENDING_THREADS = ["precopy", "background", "return-path"] as const;
+/** One of {@linkcode SENDING_THREADS}. */
+export type SendingThread = typeof SENDING_THREADS[number];
 
 /** Counters of one sending thread; that thread alone writes them, any may read. */
 export class SenderCounters {
@@ -77,26 +83,39 @@ export class SourceState {
   readonly urgent: SenderCounters;
   /** What the return-path worker heard. */
   readonly returnPath: SenderCounters;
+  /** What the thread that sends the main channel had compressed. */
+  readonly compression: CompressionCounters;
   /** From a request in the return-path worker's hands to its page in the socket. */
   readonly service: LatencyHistogram;
   readonly #flags: Int32Array;
+  readonly #cpuTimes: Float64Array;
 
   /** @param buffer shared memory of another thread's state; without it, new */
   constructor(buffer?: SharedArrayBuffer) {
     this.buffer = buffer ?? new SharedArrayBuffer(HISTOGRAM_OFFSET + LatencyHistogram.BYTES);
     this.#flags = new Int32Array(this.buffer, 0, 64);
-    const counters = (index: number) =>
-      new SenderCounters(
-        new Float64Array(this.buffer, COUNTER_OFFSET + index * SENDER_SLOTS * 8, SENDER_SLOTS),
-      );
-    this.background = counters(0);
-    this.urgent = counters(1);
-    this.returnPath = counters(2);
+    const slots = (index: number) =>
+      new Float64Array(this.buffer, COUNTER_OFFSET + index * SENDER_SLOTS * 8, SENDER_SLOTS);
+    this.background = new SenderCounters(slots(0));
+    this.urgent = new SenderCounters(slots(1));
+    this.returnPath = new SenderCounters(slots(2));
+    this.compression = new CompressionCounters(slots(3));
+    this.#cpuTimes = slots(4);
     this.service = new LatencyHistogram(this.buffer, HISTOGRAM_OFFSET);
     if (buffer === undefined) {
       this.#flags[PREEMPT_FD] = -1;
       this.#flags[LOCALITY] = -1;
     }
+  }
+
+  /** Records the processor time that a thread has used so far, in nanoseconds; that thread alone does. */
+  setCpuTime(thread: SendingThread, nanoseconds: number): void {
+    this.#cpuTimes[SENDING_THREADS.indexOf(thread)] = nanoseconds;
+  }
+
+  /** The processor time that a thread has used, in nanoseconds, as it recorded it last. */
+  cpuTime(thread: SendingThread): number {
+    return this.#cpuTimes[SENDING_THREADS.indexOf(thread)]!;
   }
 
   /** Tells all threads to end; their eventfds must be signalled too. */

@@ -1,6 +1,7 @@
 /** What a source reports, in the names of QEMU's `query-migrate`. */
 
 import type { RamLayout } from "../migration/memory/ram_layout.ts";
+import type { CompressionStatistics } from "./compression_statistics.ts";
 import type { Mode } from "./mode.ts";
 import type { SourceState } from "./source_state.ts";
 
@@ -38,6 +39,14 @@ export interface RamStatistics {
   readonly "postcopy-bytes": number;
 }
 
+/** Processor time of a thread. */
+export interface ThreadStatistics {
+  /** `precopy`, `background`, `return-path`, or `compress-N`. */
+  readonly name: string;
+  /** Milliseconds that it ran, up to its last batch or page. */
+  readonly "cpu-time": number;
+}
+
 /** What {@linkcode Source.statistics} returns. */
 export interface SourceStatistics {
   /** Where the migration stands. */
@@ -52,6 +61,10 @@ export interface SourceStatistics {
   readonly mode: Mode;
   /** Memory. */
   readonly ram: RamStatistics;
+  /** Compression; absent when pages are sent as they are. */
+  readonly compression?: CompressionStatistics;
+  /** Processor time of the threads that send and that compress. */
+  readonly threads: readonly ThreadStatistics[];
   /** Requests answered by the return-path worker itself (mode preempt-full). */
   readonly "requests-served": number;
   /** Nanoseconds from a request read to its page given to the socket, mean (mode preempt-full). */
@@ -78,6 +91,22 @@ export interface SourceTimes {
   ended: number;
 }
 
+/** What the figures of a source are made from. */
+export interface SourceFigures {
+  /** How requested pages are sent. */
+  readonly mode: Mode;
+  /** The blocks. */
+  readonly layout: RamLayout;
+  /** The counters of the threads. */
+  readonly state: SourceState;
+  /** When what happened. */
+  readonly times: Readonly<SourceTimes>;
+  /** Compression; undefined when pages are sent as they are. */
+  readonly compression: CompressionStatistics | undefined;
+  /** Processor time of the threads. */
+  readonly threads: readonly ThreadStatistics[];
+}
+
 /**
  * Puts a source's figures together.
  *
@@ -86,13 +115,11 @@ export interface SourceTimes {
  */
 export function sourceStatistics(
   status: SourceStatus,
-  mode: Mode,
-  layout: RamLayout,
-  state: SourceState,
-  times: SourceTimes,
+  figures: SourceFigures,
   remaining: number,
   now: number,
 ): SourceStatistics {
+  const { mode, layout, state, times, compression, threads } = figures;
   const { background, urgent, returnPath, service } = state;
   const pageSize = layout.targetPageSize;
   const transferred = background.bytes + urgent.bytes;
@@ -117,6 +144,8 @@ export function sourceStatistics(
       "postcopy-requests": returnPath.requests,
       "postcopy-bytes": urgent.bytes,
     },
+    ...compression === undefined ? {} : { compression },
+    threads,
     "requests-served": service.count,
     "request-service-time": service.mean,
     "request-service-dist": service.buckets(),

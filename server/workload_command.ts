@@ -12,7 +12,8 @@ import { onInterrupt } from "../migration/command/interrupt.ts";
 import { ProgressLine } from "../migration/report/progress_line.ts";
 import { liveBlockSizes } from "../workload/blocks.ts";
 import { LiveWorkload, type LiveWorkloadOptions } from "../workload/live_workload.ts";
-import { ACCESS_PATTERNS } from "../workload/options.ts";
+import { ACCESS_PATTERNS, COMPRESSIBLE } from "../workload/options.ts";
+import { compressionNote } from "./compress_arguments.ts";
 import { ExitCode } from "./command_line.ts";
 import { LIVE_OPTIONS, liveArguments } from "./live_arguments.ts";
 import { liveProgressText } from "./live_report.ts";
@@ -60,6 +61,8 @@ export async function workloadCommand(args: readonly string[]): Promise<number> 
 }
 
 async function run(settings: WorkloadArguments, reporter: Reporter): Promise<number> {
+  const note = compressionNote(settings.migration.compress);
+  if (note !== undefined) reporter.note(note);
   using region = withUsage(() => newRegion(settings));
   await using guest = withUsage(() => new LiveWorkload(region.blocks, settings.workload));
   await using source = withUsage(() => new LiveSource(region, guest, settings.migration));
@@ -218,6 +221,7 @@ function readArguments(args: readonly string[]): WorkloadArguments {
     cpus: { type: "string" },
     seed: { type: "string" },
     "zero-every": { type: "string" },
+    compressible: { type: "string" },
     "warm-up": { type: "string" },
     json: { type: "boolean" },
   });
@@ -235,6 +239,7 @@ function readArguments(args: readonly string[]): WorkloadArguments {
       cpus: (values.cpus?.split(",") ?? []).map((cpu) => countArgument("cpus", cpu)),
       seed: countArgument("seed", values.seed ?? "1"),
       zeroEvery: countArgument("zero-every", values["zero-every"] ?? "4"),
+      repeats: Number(choiceArgument("compressible", values.compressible ?? "1", COMPRESSIBLE)),
       samples: 0, // how long an access waits matters at the destination alone
     },
     migration: liveArguments(values),

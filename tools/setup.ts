@@ -24,6 +24,7 @@ const interopNeeds = [
   commandNeed("tc", "iproute2", "shape a link"),
   commandNeed("setpriv", "util-linux", "run as another user"),
   commandNeed("taskset", "util-linux", "pin a process to a core"),
+  commandNeed("gcc", "gcc", "build a library that fails"),
 ];
 
 /** The outcome of the set-up. */

@@ -5,10 +5,14 @@ import { clearEvent } from "../../ffi/eventfd.ts";
 import { OutputFile, publishFile, syncDirectory } from "../../ffi/file.ts";
 import { PollEvents, PollSet } from "../../ffi/poll.ts";
 import { peekInto, sendFrom } from "../../ffi/socket_calls.ts";
+import type { CompressionMethod } from "../../migration/compression.ts";
 import { MigrationError } from "../../migration/migration_error.ts";
 import type { Configuration } from "../../migration/protocol/configuration.ts";
 import { ReturnPathEncoder } from "../../migration/protocol/return_path_encoder.ts";
+import { CompressedPages } from "../compressed_pages.ts";
+import type { Decompression } from "../decompression.ts";
 import { type ArrivedMachine, IncomingStream, type StreamEvents } from "../incoming_stream.ts";
+import { encodePingAnswer } from "../ping_answer.ts";
 import { DOOR_SLOTS, PreemptDoor } from "../preempt_door.ts";
 import { ReceiveBuffer } from "../receive_buffer.ts";
 import { MAIN_CHANNEL_BYTES, StreamReader } from "../stream_reader.ts";
@@ -35,6 +39,8 @@ export interface ImageChannelInit {
   readonly directory: string;
   /** Whether a file of that name may be replaced. */
   readonly overwrite: boolean;
+  /** What compressed pages pass through. */
+  readonly decompression: Decompression;
 }
 
 /** What the worker tells the control plane. */
@@ -42,6 +48,8 @@ export type ImageChannelMessage =
   | { readonly kind: "configuration"; readonly machine: string }
   /** The source listens to what is said to it. */
   | { readonly kind: "return-path" }
+  /** The pages are compressed in this way: threads are wanted. */
+  | { readonly kind: "compressed"; readonly method: CompressionMethod }
   /** LISTEN: the preempt channel may speak. */
   | { readonly kind: "listening" }
   /** The guest has stopped at the source. */
@@ -74,8 +82,9 @@ export class ImageChannel implements StreamEvents, Disposable {
   readonly #init: ImageChannelInit;
   readonly #tell: (message: ImageChannelMessage) => void;
   readonly #state: ReceiveState;
-  readonly #buffer = new ReceiveBuffer(MAIN_CHANNEL_BYTES);
+  readonly #buffer: ReceiveBuffer;
   readonly #memory: ImageMemory;
+  readonly #pages: CompressedPages;
   readonly #stream: IncomingStream;
   readonly #reader: StreamReader;
   readonly #poll = new PollSet(DOOR_SLOT + DOOR_SLOTS);
@@ -97,14 +106,17 @@ export class ImageChannel implements StreamEvents, Disposable {
     this.#state = state;
     const file = OutputFile.borrow(init.partialPath, init.fileFd);
     this.#memory = new ImageMemory(file, state, (error) => this.#waitToWrite(error));
-    this.#stream = new IncomingStream(this.#memory, this);
+    this.#buffer = new ReceiveBuffer(MAIN_CHANNEL_BYTES, init.decompression.memory);
+    const begin = (method: CompressionMethod) => tell({ kind: "compressed", method });
+    this.#pages = new CompressedPages(this.#memory, this.#buffer, init.decompression, begin);
+    this.#stream = new IncomingStream(this.#pages, this);
     const reader = {
       fd: init.mainFd,
       wakeFd: init.wakeFd,
       stopped: () => state.stopped,
       count: (bytes: number) => state.add(Counter.MAIN_BYTES, bytes),
     };
-    this.#reader = new StreamReader(reader, this.#stream, this.#memory, this.#buffer);
+    this.#reader = new StreamReader(reader, this.#stream, this.#pages, this.#buffer);
     this.#poll.watch(MAIN_SLOT, init.mainFd, PollEvents.IN);
     this.#poll.watch(WAKE_SLOT, init.wakeFd, PollEvents.IN);
   }
@@ -138,7 +150,7 @@ export class ImageChannel implements StreamEvents, Disposable {
   }
 
   ping(value: number): void {
-    this.#encoder.pong(value);
+    encodePingAnswer(this.#encoder, value);
     this.#answer();
   }
 
@@ -173,6 +185,7 @@ export class ImageChannel implements StreamEvents, Disposable {
 
   /** Frees its buffers and closes the connections that were accepted here. */
   close(): void {
+    this.#pages.close();
     this.#buffer.close();
     this.#memory.close();
     this.#preempt?.close();

@@ -5,7 +5,6 @@ import { MappedMemory } from "../../ffi/memory.ts";
 import { PageBitmap } from "../../migration/memory/page_bitmap.ts";
 import type { RamBlock } from "../../migration/memory/ram_layout.ts";
 import { MigrationError } from "../../migration/migration_error.ts";
-import { inflatePage } from "../../migration/protocol/compressed_page.ts";
 import type { DiscardCommand } from "../../migration/protocol/discard.ts";
 import { decodeXbzrle } from "../../migration/protocol/xbzrle.ts";
 import type { IncomingMachine, IncomingMemory } from "../incoming_memory.ts";
@@ -110,14 +109,6 @@ export class ImageMemory implements IncomingMemory, Disposable {
     if (this.#content.has(page)) this.#writer!.read(this.#index, offset, into);
     else into.fill(0);
     decodeXbzrle(into, bytes, at, length);
-    this.#putDecoded(page, offset, place);
-  }
-
-  compressedPage(offset: number, bytes: Uint8Array, at: number, length: number): void {
-    const page = this.#arrive(offset);
-    if (page < 0) return;
-    const place = this.#place();
-    this.#decoded!.pages[place]!.set(inflatePage(bytes, at, length, this.#pageSize));
     this.#putDecoded(page, offset, place);
   }
 

@@ -7,6 +7,7 @@ import type { Socket } from "../../ffi/socket.ts";
 import type { SocketAddress } from "../../ffi/socket_address.ts";
 import { MigrationError, reviveMigrationError } from "../../migration/migration_error.ts";
 import { WorkerThread } from "../../migration/threads/worker_thread.ts";
+import { DecompressionThreads } from "../decompression_threads.ts";
 import { IncomingChannels } from "../incoming_channels.ts";
 import { linger } from "../linger.ts";
 import type { DestinationStatus } from "../statistics.ts";
@@ -22,6 +23,11 @@ export interface ImageReceiverOptions {
   readonly path: string;
   /** Whether an image of that name may be replaced; default false. */
   readonly overwrite?: boolean;
+  /**
+   * Threads that decompress pages, where the source compresses them, 0 to 255; default 2. With 0 the
+   * thread that reads does it.
+   */
+  readonly decompressThreads?: number;
   /** Ends it early: `finished` rejects with what became of the guest. */
   readonly signal?: AbortSignal;
 }
@@ -47,6 +53,7 @@ const WAIT_NEWS = 1_500;
 export class ImageReceiver implements AsyncDisposable {
   readonly #state = new ReceiveState();
   readonly #stack = new DisposableStack();
+  readonly #decompression: DecompressionThreads;
   readonly #file: PartialFile;
   readonly #wake: Eventfd;
   readonly #worker: WorkerThread<ImageChannelInit, ImageChannelMessage>;
@@ -68,8 +75,10 @@ export class ImageReceiver implements AsyncDisposable {
    *
    * @param options what to receive into
    * @throws {SyscallError} `EEXIST` when the image is there and must not be replaced; `EACCES`, ...
+   * @throws {RangeError} for a number of decompression threads that cannot be
    */
   constructor(options: ImageReceiverOptions) {
+    this.#decompression = new DecompressionThreads(options.decompressThreads);
     this.#file = this.#stack.use(new PartialFile(options.path, options.overwrite ?? false));
     this.#wake = this.#stack.use(new Eventfd());
     this.#worker = new WorkerThread(
@@ -77,7 +86,8 @@ export class ImageReceiver implements AsyncDisposable {
       (message) => this.#onMessage(message),
     );
     this.#finished.promise.catch(() => {}); // whoever cares awaits `finished`
-    this.#worker.ended.then(() => this.#end(), (error) => this.#fail(error));
+    const reading = this.#worker.ended.then(() => this.#end(), (error) => this.#fail(error));
+    reading.then(() => this.#decompression.stop());
     this.#signal = options.signal;
     this.#signal?.addEventListener("abort", this.#onAbort);
     if (this.#signal?.aborted) this.#onAbort();
@@ -138,7 +148,7 @@ export class ImageReceiver implements AsyncDisposable {
   statistics(): ReceiveStatistics {
     const to = this.#ended || monotonicNanoseconds();
     const time = this.#connected === 0 ? 0 : (to - this.#connected) / 1e6;
-    return receiveStatistics(this.#status, this.#state, time);
+    return receiveStatistics(this.#status, this.#state, this.#decompression.statistics(), time);
   }
 
   /**
@@ -174,6 +184,7 @@ export class ImageReceiver implements AsyncDisposable {
       path: this.#file.imagePath,
       directory: this.#file.directory,
       overwrite: this.#file.overwrite,
+      decompression: this.#decompression.shared,
     });
   }
 
@@ -185,6 +196,8 @@ export class ImageReceiver implements AsyncDisposable {
       case "return-path":
         this.#hasReturnPath = true;
         return;
+      case "compressed":
+        return this.#decompression.start(message.method);
       case "listening":
         this.#state.handOver(this.#channels!.handOver());
         return this.#wake.signal();
@@ -239,6 +252,7 @@ export class ImageReceiver implements AsyncDisposable {
   async #close(): Promise<void> {
     this.#cancel(new MigrationError("CANCELLED", "Receiver was closed"));
     await this.#worker.join();
+    await this.#decompression.close();
     this.#end();
     // Whoever cancels does not wait for the source to be done with what it sends.
     if (this.#state.stopped) this.#main?.shutdown();

@@ -1,5 +1,6 @@
 /** What an image receiver reports. */
 
+import type { DecompressionStatistics } from "../decompression_threads.ts";
 import type { DestinationStatus } from "../statistics.ts";
 import { Counter, type ReceiveState } from "./receive_state.ts";
 
@@ -31,16 +32,20 @@ export interface ReceiveStatistics {
   readonly "main-bytes": number;
   /** Bytes received on the preempt channel. */
   readonly "preempt-bytes": number;
+  /** Pages that came compressed; absent while none has. */
+  readonly decompression?: DecompressionStatistics;
 }
 
 /**
  * Puts a receiver's figures together.
  *
+ * @param decompression figures of compressed pages, if some came
  * @param totalTime milliseconds
  */
 export function receiveStatistics(
   status: DestinationStatus,
   state: ReceiveState,
+  decompression: DecompressionStatistics | undefined,
   totalTime: number,
 ): ReceiveStatistics {
   const pages = state.get(Counter.PAGES);
@@ -61,5 +66,6 @@ export function receiveStatistics(
     "written-bytes": state.get(Counter.WRITTEN_BYTES),
     "main-bytes": state.get(Counter.MAIN_BYTES),
     "preempt-bytes": state.get(Counter.PREEMPT_BYTES),
+    ...decompression === undefined ? {} : { decompression },
   };
 }

@@ -66,6 +66,18 @@ export function countArgument(flag: string, text: string): number {
 }
 
 /**
+ * Reads a whole number.
+ *
+ * @throws {UsageError} when it is none
+ */
+export function integerArgument(flag: string, text: string): number {
+  if (!/^[+-]?\d{1,9}$/.test(text)) {
+    throw new UsageError(`No whole number after --${flag}: ${text}`);
+  }
+  return Number(text);
+}
+
+/**
  * Reads one of several words.
  *
  * @throws {UsageError} when it is none of them

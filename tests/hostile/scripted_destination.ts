@@ -4,6 +4,7 @@ import { Listener } from "../../ffi/listener.ts";
 import type { Socket } from "../../ffi/socket.ts";
 import type { SocketAddress } from "../../ffi/socket_address.ts";
 import type { Command } from "../../migration/protocol/command.ts";
+import { EXTENSION_COOKIE } from "../../migration/protocol/extensions.ts";
 import { splitPackage } from "../../migration/protocol/package.ts";
 import { ReturnPathEncoder } from "../../migration/protocol/return_path_encoder.ts";
 import { IgnoreStream } from "../../migration/protocol/stream.ts";
@@ -19,6 +20,8 @@ export type Point = typeof POINTS[number];
 export interface Manners {
   /** Whether PINGs are answered; default true. */
   readonly pongs?: boolean;
+  /** What it says it understands beyond QEMU's protocol; default nothing, as QEMU. */
+  readonly extensions?: readonly string[];
   /** Bytes of the main channel's receive buffer; default the kernel's. */
   readonly receiveBuffer?: number;
 }
@@ -99,7 +102,12 @@ export class HostileDestination implements Disposable {
   #handler(): IgnoreStream {
     const reached = this.#reached;
     const pong = (command: Command) => {
-      if (command.kind === "ping" && (this.#manners.pongs ?? true)) this.say.pong(command.value);
+      if (command.kind !== "ping" || !(this.#manners.pongs ?? true)) return;
+      const { extensions } = this.#manners;
+      if (command.value === EXTENSION_COOKIE && extensions !== undefined) {
+        this.say.extensions(extensions);
+      }
+      this.say.pong(command.value);
     };
     const contents: number[] = [];
     return new class extends IgnoreStream {

@@ -20,6 +20,7 @@ export interface Heard {
   readonly pongs: number[];
   readonly requests: { block: string; start: number; length: number }[];
   readonly shuts: number[];
+  readonly extensions: string[];
 }
 
 /** The source's end of both channels. */
@@ -29,7 +30,7 @@ export class HostileSource implements Disposable {
   /** What goes to the preempt channel. */
   readonly records = new RamEncoder();
   /** What came on the return path. */
-  readonly heard: Heard = { pongs: [], requests: [], shuts: [] };
+  readonly heard: Heard = { pongs: [], requests: [], shuts: [], extensions: [] };
   readonly #to: SocketAddress;
   readonly #blocks: Readonly<Record<string, number>>;
   readonly #pattern = new TestPattern(PATTERN);
@@ -48,7 +49,7 @@ export class HostileSource implements Disposable {
   constructor(to: SocketAddress, blocks: Readonly<Record<string, number>> = { ram: 64 }) {
     this.#to = to;
     this.#blocks = blocks;
-    const { pongs, requests, shuts } = this.heard;
+    const { pongs, requests, shuts, extensions } = this.heard;
     const unexpected = () => {
       throw new Error("Destination sent what no destination sends here");
     };
@@ -61,6 +62,7 @@ export class HostileSource implements Disposable {
       receivedBitmapEnd: unexpected,
       resumeAck: unexpected,
       switchoverAck: unexpected,
+      extensions: (names) => void extensions.push(...names),
     });
   }
 

@@ -193,6 +193,15 @@ failureTest(
 );
 
 failureTest(
+  "Destination refuses a small page inside of a host page",
+  async (source) => {
+    await source.switchOver();
+    source.encodePages([...source.parts(1).slice(0, 500), source.rom()[0]!]);
+  },
+  { code: "BAD_PEER", message: /^Non-same host page: a page of RAM block rom came before all of / },
+);
+
+failureTest(
   "Destination refuses a page twice inside of a host page",
   async (source) => {
     await source.switchOver();

@@ -1,10 +1,11 @@
 import "../support/native.ts";
 import { assert, assertEquals } from "@std/assert";
 import { Destination, type DestinationOptions } from "../../client/destination.ts";
+import { COMPRESSION_METHODS } from "../../migration/compression.ts";
 import { withHugePages } from "../../server/image/huge_pages_image.ts";
 import { openImage } from "../../server/image/open_image.ts";
 import { type Mode, MODES } from "../../server/mode.ts";
-import { Source } from "../../server/source.ts";
+import { Source, type SourceOptions } from "../../server/source.ts";
 import { WorkloadGuest } from "../../workload/workload_guest.ts";
 import { within } from "../support/deadline.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
@@ -22,7 +23,7 @@ const skip = needsHugePages(HOST_PAGES);
 async function migrate(
   image: TestImage,
   mode: Mode,
-  maxPostcopyBandwidth: number,
+  how: Omit<SourceOptions, "to" | "mode">,
   options: DestinationOptions,
   check: (migrated: Migrated) => void | Promise<void>,
 ): Promise<void> {
@@ -31,7 +32,7 @@ async function migrate(
   const to = await destination.listen(LOOPBACK);
   using opened = await openImage(image.path);
   const huge = withHugePages(opened, ["ram", "video"]);
-  await using source = new Source(huge, { to, mode, maxPostcopyBandwidth });
+  await using source = new Source(huge, { to, mode, ...how });
   const [sent] = await within(
     "both ends to complete",
     Promise.all([source.run(), destination.finished]),
@@ -40,7 +41,8 @@ async function migrate(
   assertEquals([sent.status, received.status], ["completed", "completed"]);
   assertEquals([sent.ram.remaining, received.duplicates], [0, 0]);
   assertEquals([received.received, received.pages], [image.pages, image.pages]);
-  assertEquals(sent.ram.normal + sent.ram.duplicate, image.pages);
+  const compressed = sent.compression?.pages ?? 0;
+  assertEquals(sent.ram.normal + sent.ram.duplicate + compressed, image.pages);
   assertEquals(sent.ram["postcopy-requests"], received.requests);
   assert(received.requests <= HOST_PAGES + BLOCKS.rom, `Requests: ${received.requests}`);
   await check({ source: sent, destination: received });
@@ -54,7 +56,7 @@ for (const mode of MODES) {
       leavingNoDescriptors(async () => {
         using image = await TestImage.make(BLOCKS);
         const guest = new StillGuest();
-        await migrate(image, mode, 0, { guest, backing }, () => {
+        await migrate(image, mode, {}, { guest, backing }, () => {
           image.assertEqualMemory(guest.blocks);
         });
       }),
@@ -66,11 +68,36 @@ for (const mode of MODES) {
       leavingNoDescriptors(async () => {
         using image = await TestImage.make(BLOCKS);
         const guest = new WorkloadGuest({ threads: 4, write: true, untilTouched: true });
-        await migrate(image, mode, 50e6, { guest, backing }, async ({ destination }) => {
-          assert(destination.requests > 0);
+        await migrate(
+          image,
+          mode,
+          { maxPostcopyBandwidth: 50e6 },
+          { guest, backing },
+          async ({ destination }) => {
+            assert(destination.requests > 0);
+            await guest.ended;
+            assertEquals(guest.statistics().failures, []);
+            assertEquals(guest.statistics().touched, image.pages);
+            assertEquals(await guest.check(), { pages: image.pages, wrongPages: 0 });
+          },
+        );
+      }),
+    );
+  }
+
+  // Compressed pages come out in any order, and a huge page is placed as a whole.
+  for (const method of COMPRESSION_METHODS) {
+    testUnless(
+      skip,
+      `Source in mode ${mode} serves threads that write at random to huge pages with ${method}`,
+      leavingNoDescriptors(async () => {
+        using image = await TestImage.make(BLOCKS, { repeats: 4 });
+        const guest = new WorkloadGuest({ threads: 4, write: true, untilTouched: true });
+        const how = { maxPostcopyBandwidth: 30e6, compress: { method, threads: 3 } };
+        await migrate(image, mode, how, { guest }, async ({ source }) => {
+          assert(source.compression!.pages > 0);
           await guest.ended;
           assertEquals(guest.statistics().failures, []);
-          assertEquals(guest.statistics().touched, image.pages);
           assertEquals(await guest.check(), { pages: image.pages, wrongPages: 0 });
         });
       }),

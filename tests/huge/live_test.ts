@@ -2,6 +2,7 @@
 import "../support/native.ts";
 import { assertEquals, assertGreater, assertLess } from "@std/assert";
 import { Destination } from "../../client/destination.ts";
+import { COMPRESSION_METHODS } from "../../migration/compression.ts";
 import { LiveRegion } from "../../server/live_region.ts";
 import { LiveSource, type LiveSourceOptions } from "../../server/live_source.ts";
 import type { LiveStatistics } from "../../server/live_statistics.ts";
@@ -107,6 +108,35 @@ for (const mode of MODES) {
       assertEquals(ram["dirty-sync-count"], 1);
       assertGreater(ram["precopy-bytes"], 0);
       assertGreater(ram["postcopy-bytes"], 0);
+    },
+  );
+}
+
+for (const method of COMPRESSION_METHODS) {
+  liveTest(
+    `LiveSource moves a writing guest on huge pages by two rounds and postcopy with ${method}`,
+    { postcopy: 2, downtimeLimit: 0, maxBandwidth: 16 * MIB, compress: { method, threads: 3 } },
+    ({ ram, compression }) => {
+      assertGreater(ram["postcopy-bytes"], 0);
+      assertGreater(compression!.pages, 0);
+    },
+  );
+
+  liveTest(
+    `LiveSource with ${method} switches in the middle of a huge page`,
+    {
+      maxBandwidth: MIB,
+      burst: 5,
+      compress: { method, threads: 3 },
+      during: async (source) => {
+        await until("pages sent", () => source.statistics().compression!.pages > 100);
+        source.startPostcopy();
+      },
+    },
+    ({ ram, compression }) => {
+      assertEquals(ram["dirty-sync-count"], 1);
+      assertGreater(ram["precopy-bytes"], 0);
+      assertGreater(compression!.pages, 0);
     },
   );
 }

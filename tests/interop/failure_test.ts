@@ -3,6 +3,7 @@ import "../support/native.ts";
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import {
   encodeDiscards,
+  encodeGreeting,
   encodeOpening,
   encodeSwitchover,
   wholeDiscards,
@@ -42,14 +43,19 @@ async function assertServesAgain(saved: SavedGuest): Promise<void> {
   await saved.countsOn(qemu);
 }
 
+/** Bytes of the main channel up to the block list. */
+function openingBytes(image: Image): number {
+  return encodeGreeting(image.configuration).length + encodeOpening(image, []).length;
+}
+
 /** Bytes of the main channel before the device state. */
 function beforePackage(image: Image): number {
-  return encodeOpening(image).length + encodeDiscards(wholeDiscards(image.blocks), 0).length;
+  return openingBytes(image) + encodeDiscards(wholeDiscards(image.blocks), 0).length;
 }
 
 /** Moments before the guest runs, as bytes of the main channel that the destination gets. */
 const MOMENTS: readonly [string, (image: Image) => number][] = [
-  ["before the switchover", (image) => encodeOpening(image).length - 1],
+  ["before the switchover", (image) => openingBytes(image) - 1],
   [
     "in the middle of the device state",
     (image) => beforePackage(image) + Math.floor(encodeSwitchover(image.deviceState).length / 2),

@@ -3,6 +3,26 @@
 import type { QemuBinary } from "../qemu/qemu_binary.ts";
 import { type SkipReason, skipReason } from "../support/skip.ts";
 
+/** Returns the version of a QEMU that starts, as its first two numbers. */
+async function versionOf(binary: QemuBinary): Promise<readonly [number, number]> {
+  const [program, ...args] = binary.command;
+  const { stdout } = await new Deno.Command(program!, {
+    args: [...args, "-version"],
+    stdin: "null",
+    stderr: "null",
+  }).output();
+  const match = /version (\d+)\.(\d+)/.exec(new TextDecoder().decode(stdout));
+  return [Number(match?.[1]), Number(match?.[2])];
+}
+
+/** The need for a QEMU that has the capability `compress`, which went with 9.1. */
+export async function needsCompress(binary: QemuBinary): Promise<SkipReason | undefined> {
+  const [found, foundMinor] = await versionOf(binary);
+  if (found < 9 || (found === 9 && foundMinor === 0)) return undefined;
+  const text = `No compress in QEMU since 9.1, this is ${found}.${foundMinor}`;
+  return skipReason("no support", text);
+}
+
 /**
  * The need for a version of QEMU; asked of one that starts.
  *
@@ -14,16 +34,9 @@ export async function needsVersion(
   minor: number,
   what: string,
 ): Promise<SkipReason | undefined> {
-  const [program, ...args] = binary.command;
-  const { stdout } = await new Deno.Command(program!, {
-    args: [...args, "-version"],
-    stdin: "null",
-    stderr: "null",
-  }).output();
-  const match = /version (\d+)\.(\d+)/.exec(new TextDecoder().decode(stdout));
-  const [found, foundMinor] = [Number(match?.[1]), Number(match?.[2])];
+  const [found, foundMinor] = await versionOf(binary);
   if (found > major || (found === major && foundMinor >= minor)) return undefined;
-  const text = `No ${what} in QEMU before ${major}.${minor}, this is ${match?.[0] ?? "unknown"}; ` +
+  const text = `No ${what} in QEMU before ${major}.${minor}, this is ${found}.${foundMinor}; ` +
     "name a newer one in QEMU_SYSTEM";
   return skipReason("no support", text);
 }

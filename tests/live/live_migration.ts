@@ -74,7 +74,8 @@ export async function migrateLive(options: LiveMigrationOptions = {}): Promise<L
     await within("both ends to complete", Promise.all([run, destination.finished]), 60_000);
   } catch (cause) {
     const figures = JSON.stringify([source.statistics(), destination.statistics()]);
-    throw new Error(`${(cause as Error).message}: ${figures}`, { cause });
+    const why = destination.pauseReason?.message ?? "";
+    throw new Error(`${(cause as Error).message}: ${why}: ${figures}`, { cause });
   }
   assertEquals(guest.calls, ["stop", "save"]);
   assertEquals(arrived.calls, ["load", "start"]);

@@ -57,7 +57,8 @@ export function assertEachPageOnce({ source, destination }: Migrated): void {
   assertEquals(source.status, "completed");
   assertEquals(destination.status, "completed");
   assertEquals(source.ram.remaining, 0);
-  assertEquals(source.ram.normal + source.ram.duplicate, destination.pages);
+  const { ram, compression } = source;
+  assertEquals(ram.normal + ram.duplicate + (compression?.pages ?? 0), destination.pages);
   assertEquals(destination.received, destination.pages);
   assertEquals(destination.duplicates, 0);
   assertEquals(source.ram["postcopy-requests"], destination.requests);

@@ -8,12 +8,17 @@ import type { LiveWorkloadEvent, LiveWorkloadResult } from "../../server/workloa
 import { within } from "./deadline.ts";
 
 /** Words that run a script of this project with this Deno. */
-function denoRun(script: string, args: readonly string[], temporary: string): Deno.Command {
+function denoRun(
+  script: string,
+  args: readonly string[],
+  temporary: string,
+  env: Readonly<Record<string, string>>,
+): Deno.Command {
   const path = new URL(`../../${script}`, import.meta.url).pathname;
   return new Deno.Command(Deno.execPath(), {
     args: ["run", "-A", "--no-lock", "--cached-only", path, ...args],
     stdin: "null",
-    env: { TMPDIR: temporary },
+    env: { TMPDIR: temporary, ...env },
     stdout: "piped",
     stderr: "piped",
   });
@@ -40,9 +45,16 @@ export class ScriptProcess implements AsyncDisposable {
   readonly #waiters = new Set<() => void>();
   #over = false;
 
-  /** @param script path in the project */
-  constructor(script: string, args: readonly string[]) {
-    this.#child = denoRun(script, args, this.#temporary).spawn();
+  /**
+   * @param script path in the project
+   * @param env variables beside this process's
+   */
+  constructor(
+    script: string,
+    args: readonly string[],
+    env: Readonly<Record<string, string>> = {},
+  ) {
+    this.#child = denoRun(script, args, this.#temporary, env).spawn();
     this.ended = this.#collect();
   }
 
@@ -175,10 +187,17 @@ export class ServeProcess extends ScriptProcess {
 
 /** `server/main.ts workload` in a process of its own. */
 export class LiveWorkloadProcess extends ScriptProcess {
-  /** @param args beside `--json` */
-  constructor(to: string, args: readonly string[] = []) {
+  /**
+   * @param args beside `--json`
+   * @param env variables beside this process's
+   */
+  constructor(
+    to: string,
+    args: readonly string[] = [],
+    env: Readonly<Record<string, string>> = {},
+  ) {
     const small = ["--size", "64M", "--warm-up", "0.1", "--json"];
-    super("server/main.ts", ["workload", "--to", to, ...small, ...args]);
+    super("server/main.ts", ["workload", "--to", to, ...small, ...args], env);
   }
 
   /** Waits for figures; undefined when the process ended without. */

@@ -7,7 +7,7 @@ import { StreamDecoder } from "../../../migration/protocol/stream_decoder.ts";
 import type { BlockEntry } from "../../../migration/protocol/ram.ts";
 import type { Configuration } from "../../../migration/protocol/configuration.ts";
 import type { Command } from "../../../migration/protocol/command.ts";
-import { encodeOpening } from "../../../server/control_stream.ts";
+import { encodeGreeting, encodeOpening } from "../../../server/control_stream.ts";
 import { GUEST_SECTION_ID, LiveRegion, outgoingMachine } from "../../../server/live_region.ts";
 import { leavingNoDescriptors } from "../../support/descriptors.ts";
 
@@ -36,7 +36,10 @@ class Opening extends IgnoreStream {
 
 function opening(region: LiveRegion, postcopy: boolean): Opening {
   const heard = new Opening();
-  new StreamDecoder(heard).feed(encodeOpening(outgoingMachine(region), postcopy));
+  const machine = outgoingMachine(region);
+  const decoder = new StreamDecoder(heard);
+  decoder.feed(encodeGreeting(machine.configuration));
+  decoder.feed(encodeOpening(machine, [], postcopy));
   return heard;
 }
 

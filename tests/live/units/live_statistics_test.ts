@@ -1,7 +1,9 @@
 import { assertEquals } from "@std/assert";
 import { RamLayout } from "../../../migration/memory/ram_layout.ts";
+import { compressionStatistics } from "../../../server/compression_statistics.ts";
 import { LiveState } from "../../../server/live_state.ts";
 import { liveStatistics } from "../../../server/live_statistics.ts";
+import type { SourceFigures, SourceTimes } from "../../../server/statistics.ts";
 import { SourceState } from "../../../server/source_state.ts";
 
 const PAGE = 4096;
@@ -17,14 +19,16 @@ const NEVER = {
 };
 const SECOND = 1e9;
 
+/** Figures of a migration without compression. */
+function figures(state: SourceState, times: SourceTimes): SourceFigures {
+  return { mode: "vanilla", layout, state, times, compression: undefined, threads: [] };
+}
+
 Deno.test("liveStatistics has the names of query-migrate", () => {
   const statistics = liveStatistics(
     "setup",
-    "vanilla",
-    layout,
-    new SourceState(),
+    figures(new SourceState(), NEVER),
     new LiveState(),
-    NEVER,
     100,
     0,
   );
@@ -37,6 +41,7 @@ Deno.test("liveStatistics has the names of query-migrate", () => {
     "requests-served",
     "setup-time",
     "status",
+    "threads",
     "total-time",
   ]);
   assertEquals(Object.keys(statistics.ram).sort(), [
@@ -80,11 +85,8 @@ Deno.test("liveStatistics counts the bytes of each phase once", () => {
   const now = 6 * SECOND;
   const statistics = liveStatistics(
     "postcopy-active",
-    "vanilla",
-    layout,
-    state,
+    figures(state, times),
     live,
-    times,
     7,
     now,
   );
@@ -101,11 +103,34 @@ Deno.test("liveStatistics counts the bytes of each phase once", () => {
   assertEquals(statistics["time-to-run"], 2250);
 });
 
+Deno.test("liveStatistics tells what compression did in the names of query-migrate", () => {
+  const state = new SourceState();
+  state.compression.addCompressed(1000);
+  state.compression.addCompressed(1048);
+  state.compression.addBusy();
+  state.compression.addIncompressible();
+  const compression = compressionStatistics("zlib", state.compression, PAGE);
+  const all = { ...figures(state, NEVER), compression };
+  const statistics = liveStatistics("active", all, new LiveState(), 0, 0);
+  assertEquals(statistics.compression, {
+    method: "zlib",
+    pages: 2,
+    busy: 1,
+    "busy-rate": 0.25,
+    incompressible: 1,
+    failed: 0,
+    "compressed-size": 2048,
+    "compression-rate": 4,
+  });
+  const none = compressionStatistics("zstd", new SourceState().compression, PAGE);
+  assertEquals([none["busy-rate"], none["compression-rate"]], [0, 0]);
+});
+
 Deno.test("liveStatistics has no downtime before the destination has loaded the guest", () => {
   const times = { ...NEVER, started: 1, connected: 2, prepared: 3, stopped: 4 };
   const state = new SourceState();
   const live = new LiveState();
-  const statistics = liveStatistics("device", "vanilla", layout, state, live, times, 0, 9);
+  const statistics = liveStatistics("device", figures(state, times), live, 0, 9);
   assertEquals("downtime" in statistics, false);
   assertEquals(statistics.ram["postcopy-bytes"], 0);
 });
@@ -118,7 +143,7 @@ Deno.test("liveStatistics passes on what the precopy worker measured", () => {
   worker.bandwidth = 1000 * (PAGE + 8);
   worker.expectedDowntime = 67.5;
   const state = new SourceState();
-  const statistics = liveStatistics("active", "vanilla", layout, state, live, NEVER, 0, 0);
+  const statistics = liveStatistics("active", figures(state, NEVER), live, 0, 0);
   assertEquals(statistics["expected-downtime"], 67.5);
   assertEquals(statistics.ram["dirty-sync-count"], 4);
   assertEquals(statistics.ram["dirty-pages-rate"], 1234.5);

@@ -1,0 +1,46 @@
+/** What a compressing source needs its destination to understand, and what it says when it does not. */
+
+import type { CompressionMethod } from "../migration/compression.ts";
+import { MigrationError } from "../migration/migration_error.ts";
+import { EXTENSION } from "../migration/protocol/extensions.ts";
+
+/**
+ * Returns the extensions that a compressed stream needs: none for what QEMU's capability `compress`
+ * does as well.
+ *
+ * @param method how pages are compressed
+ * @param besidePreempt whether compressed pages may follow the switchover beside a preempt channel
+ */
+export function neededExtensions(method: CompressionMethod, besidePreempt: boolean): string[] {
+  const needed: string[] = [];
+  if (method === "zstd") needed.push(EXTENSION.ZSTD);
+  if (besidePreempt) needed.push(EXTENSION.COMPRESS_POSTCOPY);
+  return needed;
+}
+
+/** The error for a destination that did not list what is needed, with what can be done without it. */
+export function notUnderstood(missing: readonly string[]): MigrationError {
+  if (missing.includes(EXTENSION.ZSTD)) {
+    return new MigrationError(
+      "UNSUPPORTED",
+      "Destination does not understand zstd pages: QEMU's compress is zlib alone: use --compress zlib " +
+        "towards a QEMU up to 9.0, or --compress none",
+    );
+  }
+  return new MigrationError(
+    "UNSUPPORTED",
+    "Destination cannot take compressed pages beside a preempt channel: QEMU says: Postcopy preempt " +
+      "not compatible with compress: use --mode vanilla, --postcopy never, or --compress none",
+  );
+}
+
+/** The error for a destination that was asked what it understands and says nothing. */
+export function notAnswered(milliseconds: number): MigrationError {
+  return new MigrationError(
+    "STALLED",
+    `Destination has not said for ${
+      milliseconds / 1000
+    } s whether it understands these compressed ` +
+      "pages: see whether it still runs, or use --compress none",
+  );
+}
