@@ -14,7 +14,7 @@
  * | `SUBMITTED` + 1 | submitter | the request's words (and the page it copied): the worker that loads the new count may read them, and owns the slot |
  * | `COMPLETED` + 1 | worker | the result's words (and the bytes it packed): the submitter that loads the new count may read them, and owns the slot again |
  * | `STATE` = `ENTERED` | worker | that it will look at its ring |
- * | `STATE` = `BURIED` | whoever saw the thread end | the last `COMPLETED` there will be: what lies behind it goes back to the submitter |
+ * | `STATE` = `BURIED` | the thread as its last act, or whoever saw it end | the last `COMPLETED` there will be: what lies behind it goes back to the submitter |
  * | `ASLEEP` = 1 | the one that goes to sleep | nothing; it is stored before the last look |
  *
  * Every one of them is an `Atomics.store` (or a read-modify-write), every look an `Atomics.load`. These are
