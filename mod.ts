@@ -6,7 +6,7 @@
  */
 
 export { Source, type SourceOptions } from "./server/source.ts";
-export type { OutgoingOptions } from "./server/outgoing.ts";
+export type { OutgoingOptions } from "./server/outgoing_options.ts";
 export type { RamStatistics, SourceStatistics, SourceStatus } from "./server/statistics.ts";
 export { LiveRegion, type LiveRegionOptions } from "./server/live_region.ts";
 export { LiveSource, type LiveSourceOptions } from "./server/live_source.ts";

@@ -1,7 +1,12 @@
 /** The compression threads of one outgoing migration, seen from its control plane. */
 
 import { MappedMemory } from "../ffi/memory.ts";
-import { SLOT_BYTES } from "../migration/compression.ts";
+import {
+  COMPRESSIBLE_PAGE_BYTES,
+  type CompressionMethod,
+  SLOT_BYTES,
+} from "../migration/compression.ts";
+import { MigrationError } from "../migration/migration_error.ts";
 import { WorkRings } from "../migration/threads/work_rings.ts";
 import { WorkerThread } from "../migration/threads/worker_thread.ts";
 import { type CompressionInit, SLOT_WORDS } from "./compressed_pages.ts";
@@ -57,6 +62,11 @@ export class CompressionThreads {
     );
   }
 
+  /** How pages are compressed. */
+  get method(): CompressionMethod {
+    return this.#settings.method;
+  }
+
   /** Resolves when one of the threads has ended; rejects with what it threw. */
   get ended(): Promise<void> {
     return Promise.race(this.#threads.map((thread) => thread.ended));
@@ -67,8 +77,19 @@ export class CompressionThreads {
     return this.#threads.map((_, worker) => this.#rings.cpuTime(worker));
   }
 
-  /** Lets the threads open their libraries; resolves when all of them can take pages. */
+  /**
+   * Lets the threads open their libraries; resolves when all of them can take pages.
+   *
+   * @throws {MigrationError} when the guest's pages cannot be compressed here
+   */
   async enter(): Promise<void> {
+    if (this.#pageSize !== COMPRESSIBLE_PAGE_BYTES) {
+      throw new MigrationError(
+        "UNSUPPORTED",
+        `Target pages of other sizes than ${COMPRESSIBLE_PAGE_BYTES} cannot be compressed, use ` +
+          `--compress none: ${this.#pageSize}`,
+      );
+    }
     await Promise.all(this.#threads.map((thread) => thread.ready));
     this.#threads.forEach((thread, worker) => {
       const { init } = this;

@@ -21,7 +21,8 @@ import type { PostcopyPolicy } from "./convergence.ts";
 import { GUEST_SECTION_ID, type LiveRegion, outgoingMachine } from "./live_region.ts";
 import { LiveState } from "./live_state.ts";
 import { type LiveStatistics, liveStatistics } from "./live_statistics.ts";
-import { Outgoing, type OutgoingOptions } from "./outgoing.ts";
+import { Outgoing } from "./outgoing.ts";
+import type { OutgoingOptions } from "./outgoing_options.ts";
 import type { PrecopyInit, PrecopyMessage } from "./precopy_sender.ts";
 import type { SourceStatus } from "./statistics.ts";
 

@@ -1,7 +1,7 @@
 /** The source side: serves a machine's memory to a destination on demand. */
 
 export { Source, type SourceOptions } from "./source.ts";
-export type { OutgoingOptions } from "./outgoing.ts";
+export type { OutgoingOptions } from "./outgoing_options.ts";
 export type { RamStatistics, SourceStatistics, SourceStatus } from "./statistics.ts";
 export { type Mode, MODES } from "./mode.ts";
 export { MigrationError, type MigrationErrorCode } from "../migration/migration_error.ts";

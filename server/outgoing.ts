@@ -14,16 +14,13 @@ import { WorkerThread } from "../migration/threads/worker_thread.ts";
 import { Answers, untilAborted } from "./answers.ts";
 import type { BackgroundThreadInit } from "./background_worker.ts";
 import { PING } from "./control_stream.ts";
-import type { PageSource } from "./image/page_locator.ts";
-import { neededExtensions, notAnswered, notUnderstood } from "./compression_agreement.ts";
-import {
-  type CompressionOptions,
-  type CompressionSettings,
-  compressionSettings,
-} from "./compression_settings.ts";
+import { agreeOnCompression } from "./compression_agreement.ts";
+import { compressionSettings } from "./compression_settings.ts";
 import { type CompressionStatistics, compressionStatistics } from "./compression_statistics.ts";
 import { CompressionThreads } from "./compression_threads.ts";
 import { type PreemptRules, preemptRules } from "./machine_type.ts";
+import { isTimeout, preemptClosed, PreemptConnection } from "./preempt_connection.ts";
+import type { OutgoingMemory, OutgoingOptions } from "./outgoing_options.ts";
 import type { Mode } from "./mode.ts";
 import { REQUEST_RING_CAPACITY } from "./request_ring.ts";
 import type { RequestServerInit, ReturnPathMessage } from "./request_server.ts";
@@ -31,48 +28,11 @@ import type { SenderInit } from "./sender_init.ts";
 import { SENDING_THREADS, SourceState } from "./source_state.ts";
 import type { SourceTimes, ThreadStatistics } from "./statistics.ts";
 
-/** How to reach the destination, and what holds for every outgoing migration. */
-export interface OutgoingOptions {
-  /** Where the destination listens. */
-  readonly to: SocketAddress;
-  /** Who sends requested pages and where; default `"preempt-full"`. */
-  readonly mode?: Mode;
-  /** Bytes a second of the background stream; requested pages are never limited. Default 0, no limit. */
-  readonly maxPostcopyBandwidth?: number;
-  /** Milliseconds without progress after which the destination counts as stalled; default 30000. */
-  readonly stallTimeout?: number;
-  /**
-   * Microseconds for which the return-path worker looks for the next request before it sleeps, at
-   * the price of a busy core; default 0. Helps where cores are idle: waking one takes 70 us.
-   */
-  readonly spin?: number;
-  /** How the main channel's pages are compressed; default: not at all. */
-  readonly compress?: CompressionOptions;
-  /** Cancels the migration. */
-  readonly signal?: AbortSignal;
-}
-
-/** What moves. */
-export interface OutgoingMemory {
-  /** The blocks, their pages numbered. */
-  readonly layout: RamLayout;
-  /** Where the pages lie, until the migration is closed. */
-  readonly pages: PageSource;
-  /** Machine type: it decides how the preempt channel is opened. */
-  readonly machine: string;
-  /** The `ram` section's id in the stream. */
-  readonly sectionId: number;
-  /** Whether a guest goes on here unless the destination says that it is loaded there. */
-  readonly live: boolean;
-}
-
 const DEFAULT_STALL_TIMEOUT = 30_000;
 /** Bytes that the main channel may hold unsent beside a preempt channel: 1 ms at 1 Gbit/s. */
 const UNSENT_LIMIT = 128 * 1024;
 /** A QEMU 7.2 whose machine type does not say so reads nothing before it has both channels. */
 const FIRST_PONG_TIMEOUT = 1_000;
-/** Milliseconds for a destination to say what it understands: it has nothing else to do yet. */
-const AGREEMENT_TIMEOUT = 5_000;
 /** Milliseconds in which a destination that closed one channel may close the other. */
 const RETURN_PATH_GRACE = 100;
 /** Milliseconds in which the end of a broken connection shows on the return path too. */
@@ -108,7 +68,6 @@ export class Outgoing implements AsyncDisposable {
   readonly #to: SocketAddress;
   readonly #maxPostcopyBandwidth: number;
   readonly #spin: number;
-  readonly #compress: CompressionSettings | undefined;
   readonly #compression: CompressionThreads | undefined;
   readonly #rules: PreemptRules;
   readonly #requests = new Ring(REQUEST_RING_CAPACITY, 1);
@@ -128,9 +87,7 @@ export class Outgoing implements AsyncDisposable {
   readonly #abort = new AbortController();
   #main: Socket | undefined;
   readonly #others: { readonly thread: { join(): Promise<void> }; readonly wake: Eventfd }[] = [];
-  #preemptOpen = false;
-  #preemptWatch: Promise<void> | undefined;
-  #preemptLost = false;
+  #preempt: PreemptConnection | undefined;
   #closed: Promise<void> | undefined;
 
   /**
@@ -148,14 +105,12 @@ export class Outgoing implements AsyncDisposable {
     this.#maxPostcopyBandwidth = options.maxPostcopyBandwidth ?? 0;
     this.#spin = options.spin ?? 0;
     this.#rules = preemptRules(memory.machine);
-    if (options.compress !== undefined) {
-      this.#compress = compressionSettings(options.compress);
-      this.#compression = new CompressionThreads(
-        this.#compress,
-        memory.layout.targetPageSize,
-        (reason) => this.#onCompressionFailed(reason),
-      );
-    }
+    const { compress } = options;
+    this.#compression = compress === undefined ? undefined : new CompressionThreads(
+      compressionSettings(compress),
+      memory.layout.targetPageSize,
+      (reason) => this.#onCompressionFailed(reason),
+    );
     this.signal = options.signal === undefined
       ? this.#abort.signal
       : AbortSignal.any([this.#abort.signal, options.signal]);
@@ -172,8 +127,8 @@ export class Outgoing implements AsyncDisposable {
 
   /** Figures of compression; undefined when pages are sent as they are. */
   get compression(): CompressionStatistics | undefined {
-    if (this.#compress === undefined) return undefined;
-    const { method } = this.#compress;
+    if (this.#compression === undefined) return undefined;
+    const { method } = this.#compression;
     return compressionStatistics(method, this.state.compression, this.layout.targetPageSize);
   }
 
@@ -229,13 +184,13 @@ export class Outgoing implements AsyncDisposable {
    * @param atOnce true right after the connection, false once the opening was sent
    */
   async openPreempt(atOnce: boolean): Promise<void> {
-    if (this.mode === "vanilla" || this.#preemptOpen || this.#rules.connectAtOnce !== atOnce) {
-      return;
-    }
-    this.#preemptOpen = true;
+    if (this.mode === "vanilla" || this.#preempt || this.#rules.connectAtOnce !== atOnce) return;
     // One that stays silent until it has both channels gets the second all the same.
     if (!atOnce) await this.#answers.pong(PING.RETURN_PATH, FIRST_PONG_TIMEOUT, this.signal);
-    await this.#connectPreempt();
+    this.#preempt = await PreemptConnection.connect(this.#to, this.#wait());
+    this.#stack.use(this.#preempt);
+    this.state.preemptFd = this.#preempt.fd;
+    this.#preempt.watch(this.signal, () => this.#onPreemptClosed());
   }
 
   /**
@@ -246,16 +201,10 @@ export class Outgoing implements AsyncDisposable {
    * @returns the extensions that the stream uses
    */
   async agree(postcopy: boolean): Promise<readonly string[]> {
-    if (this.#compress === undefined) return [];
+    if (this.#compression === undefined) return [];
+    const { method } = this.#compression;
     const besidePreempt = postcopy && this.mode !== "vanilla";
-    const needed = neededExtensions(this.#compress.method, besidePreempt);
-    if (needed.length === 0) return [];
-    if (!await this.#answers.pong(PING.RETURN_PATH, AGREEMENT_TIMEOUT, this.signal)) {
-      throw notAnswered(AGREEMENT_TIMEOUT);
-    }
-    const missing = needed.filter((name) => !this.#answers.extensions.includes(name));
-    if (missing.length > 0) throw notUnderstood(missing);
-    return needed;
+    return await agreeOnCompression(method, besidePreempt, this.#answers, this.signal);
   }
 
   /** Waits until the destination has obeyed all that was sent before a PING. */
@@ -316,7 +265,7 @@ export class Outgoing implements AsyncDisposable {
     const sent = this.#background.ended.catch((error) => this.lose(error));
     await untilAborted(Promise.all([sent, this.heard]), this.signal);
     // It confirms the end also when a page that it asked for never came.
-    if (this.#preemptLost && this.state.urgent.bytes > 0) throw preemptClosed();
+    if (this.#preempt?.lost && this.state.urgent.bytes > 0) throw preemptClosed();
   }
 
   /** Sends the last bytes of the main channel, which the destination may confirm then. */
@@ -392,42 +341,17 @@ export class Outgoing implements AsyncDisposable {
     if (!this.state.switched) this.fail(new MigrationError("COMPRESSION_FAILED", reason));
   }
 
-  #wait(): WaitOptions {
-    return { signal: this.signal, timeout: this.stallTimeout };
-  }
-
-  async #connectPreempt(): Promise<void> {
-    try {
-      const socket = this.#stack.use(await Socket.connect(this.#to, this.#wait()));
-      this.state.preemptFd = socket.fd;
-      this.#preemptWatch = this.#watchPreempt(socket);
-    } catch (cause) {
-      if (!(cause instanceof SyscallError) && !isTimeout(cause)) throw cause;
-      const how = cause instanceof SyscallError ? cause.code : cause.message;
-      throw new MigrationError(
-        "CONNECTION_LOST",
-        `Destination does not take the preempt channel: ${how}: it is gone, or postcopy-preempt is ` +
-          "off there: turn it on, or use the mode vanilla",
-        { cause },
-      );
-    }
-  }
-
-  /**
-   * Fails when the destination closes the preempt channel: one without postcopy-preempt takes it and
-   * closes it unread. A page sent there is lost, and the destination would wait for it for ever.
-   */
-  async #watchPreempt(socket: Socket): Promise<void> {
-    try {
-      await socket.closedByPeer({ signal: this.signal });
-    } catch {
-      return; // the migration has ended
-    }
-    if (this.state.backgroundEnded) return; // all is sent: now it may
-    this.#preemptLost = true;
+  /** @returns whether a page that was sent there may be lost */
+  async #onPreemptClosed(): Promise<boolean> {
+    if (this.state.backgroundEnded) return false; // all is sent: now it may
     // One that went away closes the return path too, and that is the better reason.
     await this.#ended(RETURN_PATH_GRACE);
     this.#abort.abort(preemptClosed());
+    return true;
+  }
+
+  #wait(): WaitOptions {
+    return { signal: this.signal, timeout: this.stallTimeout };
   }
 
   /** Waits for the end of the return path, but no longer than the given milliseconds. */
@@ -446,19 +370,11 @@ export class Outgoing implements AsyncDisposable {
     this.#returnPathWake.signal();
     for (const { wake } of this.#others) wake.signal();
     await finished?.catch(() => {});
-    await this.#preemptWatch;
+    await this.#preempt?.watched;
     // The descriptors are closed only when no thread can use them: a number may be given out again.
     const others = this.#others.map(({ thread }) => thread.join());
     await Promise.all([this.#returnPath.join(), this.#background.join(), ...others]);
     await this.#compression?.join();
     this.#stack.dispose();
   }
-}
-
-function preemptClosed(): MigrationError {
-  return new MigrationError("PEER_FAILED", "Destination closed the preempt channel");
-}
-
-function isTimeout(error: unknown): error is DOMException {
-  return error instanceof DOMException && error.name === "TimeoutError";
 }

@@ -12,7 +12,8 @@ import {
   wholeDiscards,
 } from "./control_stream.ts";
 import type { Image } from "./image/image.ts";
-import { Outgoing, type OutgoingOptions } from "./outgoing.ts";
+import { Outgoing } from "./outgoing.ts";
+import type { OutgoingOptions } from "./outgoing_options.ts";
 import { type SourceStatistics, sourceStatistics, type SourceStatus } from "./statistics.ts";
 
 /** How to migrate. */
