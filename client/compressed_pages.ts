@@ -1,16 +1,7 @@
 /** Pages that came compressed, between a stream and the memory that takes pages as they are. */
 
-import {
-  CompressionError,
-  openDecompressor,
-  type PageDecompressor,
-  Unpacked,
-} from "../ffi/compression/codec.ts";
-import {
-  COMPRESSIBLE_PAGE_BYTES,
-  type CompressionMethod,
-  PACKED_BYTES,
-} from "../migration/compression.ts";
+import { Unpacked } from "../ffi/compression/codec.ts";
+import { COMPRESSIBLE_PAGE_BYTES, type CompressionMethod } from "../migration/compression.ts";
 import { PageBitmap } from "../migration/memory/page_bitmap.ts";
 import { type RamBlock, RamLayout } from "../migration/memory/ram_layout.ts";
 import { MigrationError } from "../migration/migration_error.ts";
@@ -27,6 +18,7 @@ import {
   SlotWord,
 } from "./decompression.ts";
 import type { IncomingMachine, IncomingMemory, IncomingPages } from "./incoming_memory.ts";
+import { ReaderDecompressor } from "./reader_decompressor.ts";
 import type { ReceiveBuffer } from "./receive_buffer.ts";
 
 /**
@@ -34,13 +26,6 @@ import type { ReceiveBuffer } from "./receive_buffer.ts";
  * to 20 us, waking a thread and being woken by it 14 to 140. A burst ends where the input does.
  */
 export const FIRST_OF_BURST = 4;
-
-/** What the reading thread decompresses with, and views of its own slots: made once. */
-interface DecompressionHere {
-  readonly decompressor: PageDecompressor;
-  readonly packed: readonly Uint8Array<ArrayBuffer>[];
-  readonly pages: readonly Uint8Array<ArrayBuffer>[];
-}
 
 /**
  * Gives compressed pages to the decompression threads and their results to the memory, all on the
@@ -63,7 +48,7 @@ export class CompressedPages implements IncomingPages, Disposable {
   readonly #offsetOf: Float64Array;
   #method: CompressionMethod = "zlib";
   #begun = false;
-  #here: DecompressionHere | undefined;
+  #here: ReaderDecompressor | undefined;
   #ownUsed = 0;
   #burst = 0;
   #pageSize = 0;
@@ -189,7 +174,7 @@ export class CompressedPages implements IncomingPages, Disposable {
 
   /** Frees its contexts. */
   close(): void {
-    this.#here?.decompressor[Symbol.dispose]();
+    this.#here?.close();
     this.#here = undefined;
   }
 
@@ -245,7 +230,9 @@ export class CompressedPages implements IncomingPages, Disposable {
       this.#put(slot, this.#words[rings.at(slot) + SlotWord.OUTCOME]! as Unpacked);
     }
     for (let slot = rings.abandoned(); slot >= 0; slot = rings.abandoned()) {
-      this.#put(slot, this.#unpackAgain(slot));
+      const length = this.#words[rings.at(slot) + SlotWord.LENGTH]!;
+      this.#figures[Figure.BY_READER]!++;
+      this.#put(slot, this.#decompressor().unpackLeft(slot, length));
     }
     if (this.#waiting === before) return false;
     this.#flushMemory(); // an image is written from the slots
@@ -273,40 +260,15 @@ export class CompressedPages implements IncomingPages, Disposable {
   /** Decompresses a page of the selected block on this thread. */
   #decompressHere(offset: number, bytes: Uint8Array, at: number, length: number): void {
     if (this.#ownUsed === OWN_SLOTS) this.#flushMemory();
-    const { decompressor, packed, pages } = this.#here ??= this.#openHere();
     const own = this.#ownUsed++;
     const slot = this.#rings.slots + own;
     this.#figures[Figure.BY_READER]!++;
     this.#buffer.keep(bytes, at, length, packedAt(slot));
-    const outcome = decompressor.decompress(packed[own]!, length, pages[own]!);
-    this.#place(this.#selected, offset, slot, outcome);
+    this.#place(this.#selected, offset, slot, this.#decompressor().unpack(own, length));
   }
 
-  /** Decompresses what a thread that is gone left in its slot. */
-  #unpackAgain(slot: number): Unpacked {
-    const { decompressor } = this.#here ??= this.#openHere();
-    this.#figures[Figure.BY_READER]!++;
-    const length = this.#words[this.#rings.at(slot) + SlotWord.LENGTH]!;
-    return decompressor.decompress(this.#packed(slot), length, this.#page(slot));
-  }
-
-  #openHere(): DecompressionHere {
-    const own = Array.from({ length: OWN_SLOTS }, (_, index) => this.#rings.slots + index);
-    return {
-      decompressor: openOrRefuse(this.#method),
-      packed: own.map((slot) => this.#packed(slot)),
-      pages: own.map((slot) => this.#page(slot)),
-    };
-  }
-
-  #packed(slot: number): Uint8Array<ArrayBuffer> {
-    const at = this.#buffer.keptAt + packedAt(slot);
-    return this.#buffer.bytes.subarray(at, at + PACKED_BYTES);
-  }
-
-  #page(slot: number): Uint8Array<ArrayBuffer> {
-    const at = this.#buffer.keptAt + pageAt(slot);
-    return this.#buffer.bytes.subarray(at, at + COMPRESSIBLE_PAGE_BYTES);
+  #decompressor(): ReaderDecompressor {
+    return this.#here ??= new ReaderDecompressor(this.#method, this.#buffer, this.#rings.slots);
   }
 
   /** From here on nothing lies in this thread's own slots that the memory still needs. */
@@ -324,15 +286,6 @@ export class CompressedPages implements IncomingPages, Disposable {
       "BAD_PEER",
       `Page of RAM block ${name} at ${offset} cannot be decompressed (${this.#method}): ${why}`,
     );
-  }
-}
-
-function openOrRefuse(method: CompressionMethod): PageDecompressor {
-  try {
-    return openDecompressor(method);
-  } catch (cause) {
-    if (!(cause instanceof CompressionError)) throw cause;
-    throw new MigrationError("UNSUPPORTED", cause.message, { cause });
   }
 }
 

@@ -44,7 +44,7 @@ export function receiveResultLines(
   machine: string | undefined,
   statistics: ReceiveStatistics,
 ): string[] {
-  const { pages, normal, duplicate, unnamed, "page-size": pageSize } = statistics;
+  const { pages, normal, duplicate, unnamed, "page-size": pageSize, decompression } = statistics;
   const size = formatBytes(pages * pageSize);
   const time = formatDuration(statistics["total-time"] * 1e6);
   return [
@@ -52,6 +52,10 @@ export function receiveResultLines(
     `${formatCount(normal)} pages with content, ${formatCount(duplicate)} zero`,
     ...unnamed === 0 ? [] : [
       `${formatCount(unnamed)} pages never came: they are zero, as QEMU loads them`,
+    ],
+    ...decompression === undefined ? [] : [
+      `${formatCount(decompression.pages)} pages came compressed (${decompression.method}): ` +
+      formatBytes(decompression["compressed-size"]),
     ],
     `Run it again: deno run -A server/main.ts serve ${image} --to tcp:HOST:PORT`,
     `Or in QEMU 9.0 or later, started with -incoming defer: migrate_set_capability mapped-ram on, ` +

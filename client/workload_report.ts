@@ -10,6 +10,7 @@ import {
   formatRate,
   formatShare,
 } from "../migration/report/units.ts";
+import type { DecompressionStatistics } from "./decompression_threads.ts";
 import type { DestinationStatistics } from "./statistics.ts";
 import { type CheckResult, isAllRight } from "../workload/check.ts";
 import type { WorkloadStatistics } from "../workload/crew.ts";
@@ -90,6 +91,7 @@ export function resultLines(result: WorkloadResult): string[] {
     ["Wait, p99", formatDuration(percentiles.p99)],
     ["Wait, longest", formatDuration(workload.longestWait)],
     ["Fault to page, mean", formatDuration(destination["postcopy-latency"])],
+    ...destination.decompression === undefined ? [] : [compressedRow(destination.decompression)],
     ["Check of every byte", formatDuration(result.checkTime), verdict(result)],
   ], { align: ["left", "right", "left"] });
   const wrong = [
@@ -105,6 +107,11 @@ export function resultLines(result: WorkloadResult): string[] {
     ],
     ...wrong.length === 0 ? [] : ["", ...wrong],
   ];
+}
+
+function compressedRow(figures: DecompressionStatistics): string[] {
+  const size = formatBytes(figures["compressed-size"]);
+  return ["Compressed pages", formatCount(figures.pages), `${size} of ${figures.method}`];
 }
 
 function verdict(result: WorkloadResult): string {

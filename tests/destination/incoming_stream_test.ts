@@ -1,5 +1,5 @@
 import { assertEquals, assertInstanceOf, assertMatch, assertThrows } from "@std/assert";
-import type { IncomingMachine, IncomingMemory } from "../../client/incoming_memory.ts";
+import type { IncomingMachine, IncomingPages } from "../../client/incoming_memory.ts";
 import {
   type ArrivedMachine,
   IncomingStream,
@@ -17,10 +17,12 @@ import { ProtocolError } from "../../migration/protocol/protocol_error.ts";
 import { StreamDecoder } from "../../migration/protocol/stream_decoder.ts";
 import { StreamEncoder } from "../../migration/protocol/stream_encoder.ts";
 import {
+  encodeGreeting,
   encodeOpening,
   encodePrecopyEnd,
   encodeSwitchover,
   type OutgoingMachine,
+  PING,
 } from "../../server/control_stream.ts";
 import { Random } from "../support/random.ts";
 
@@ -37,7 +39,7 @@ const DEVICES = new Uint8Array(encodeGuestSection(2, STATE));
 const DESCRIPTION = describeGuestSection(STATE.length, PAGE);
 
 /** Hears a stream: everything that happens, in order, as text. */
-class Heard implements IncomingMemory, StreamEvents {
+class Heard implements IncomingPages, StreamEvents {
   readonly log: string[] = [];
   machine: ArrivedMachine | undefined;
   readonly stream = new IncomingStream(this, this);
@@ -64,8 +66,12 @@ class Heard implements IncomingMemory, StreamEvents {
     this.log.push(`zero ${offset}`);
   }
   xbzrlePage(): void {}
+  compressedBy(method: string): void {
+    this.log.push(`compressed by ${method}`);
+  }
   compressedPage(): void {}
   flush(): void {}
+  settle(): void {}
   discard({ block, ranges }: DiscardCommand): void {
     this.log.push(`discard ${block} ${ranges.map(({ start, length }) => `${start}+${length}`)}`);
   }
@@ -134,9 +140,14 @@ function pages(type: "part" | "end" = "part"): Uint8Array {
   });
 }
 
-const OPENING = encodeOpening(MACHINE);
-const PLAIN_OPENING = encodeOpening(MACHINE, false);
-const OPENED = ["machine mine", "return path", "ping 1", "open low,high 4096", "opened"];
+function opening(postcopy: boolean): Uint8Array {
+  const greeting = encodeGreeting(MACHINE.configuration);
+  return new Uint8Array([...greeting, ...encodeOpening(MACHINE, [], postcopy)]);
+}
+const OPENING = opening(true);
+const PLAIN_OPENING = opening(false);
+const HELLO = `ping ${PING.RETURN_PATH}`;
+const OPENED = ["machine mine", "return path", HELLO, "open low,high 4096", "opened"];
 const PAGES = ["select low", `zero ${PAGE}`, "select high", `page ${3 * PAGE}`];
 const DISCARD: Command = {
   kind: "discard",
@@ -206,7 +217,7 @@ Deno.test("IncomingStream takes a stream that never switches, however it is cut"
     assertEquals(heard.log.slice(0, 5), [
       "machine mine",
       "return path",
-      "ping 1",
+      HELLO,
       "open low,high -",
       "opened",
     ]);
@@ -238,7 +249,7 @@ Deno.test("IncomingStream does not take device state that was cut short for an e
 
 Deno.test("IncomingStream leaves PINGs of the package to whoever loads it", () => {
   const heard = new Heard().feed(OPENING).feed(encodeSwitchover(DEVICES));
-  assertEquals(heard.log.filter((line) => line.startsWith("ping")), ["ping 1", "ping 4"]);
+  assertEquals(heard.log.filter((line) => line.startsWith("ping")), [HELLO, "ping 4"]);
 });
 
 Deno.test("IncomingStream refuses pages before the list of blocks", () => {
@@ -337,4 +348,25 @@ Deno.test("IncomingStream refuses commands that have no place outside a package"
     const message = new RegExp(`^Source sent a command that is not supported here: ${kind}$`);
     assertRefused(message, "UNSUPPORTED", OPENING, command({ kind }));
   }
+});
+
+const ZSTD: Command = { kind: "extensions", names: ["compress-postcopy", "zstd"] };
+
+Deno.test("IncomingStream learns from the extensions how pages are compressed", () => {
+  const heard = new Heard().feed(OPENING).feed(command(ZSTD)).feed(pages());
+  assertEquals(heard.log.slice(0, OPENED.length + 1), [...OPENED, "compressed by zstd"]);
+  const without = new Heard().feed(OPENING).feed(command({ kind: "extensions", names: [] }));
+  assertEquals(without.log, OPENED);
+});
+
+Deno.test("IncomingStream refuses an extension that it does not know, by its name", () => {
+  const unknown = command({ kind: "extensions", names: ["zstd", "lz4"] });
+  const message =
+    /^Source uses an extension that is not known here, take the same version for both: lz4$/;
+  assertRefused(message, "UNSUPPORTED", OPENING, unknown);
+});
+
+Deno.test("IncomingStream refuses extensions after the first page", () => {
+  const message = /^Extensions after the first page$/;
+  assertRefused(message, "BAD_PEER", OPENING, pages(), command(ZSTD));
 });

@@ -159,8 +159,8 @@ for (const backing of BACKINGS) {
       const { destination, guest, source, memory } = await arrange(backing, stack);
       const all = Array.from({ length: memory.pages }, (_, page) => page);
       memory.write(all.slice(0, 500), 1);
-      memory.write(all.slice(200, 400), 2, "compressed");
-      memory.write(all.slice(500, 550), 3, "compressed"); // for the first time
+      memory.write(all.slice(200, 400), 2, "zlib");
+      memory.write(all.slice(500, 550), 3, "zlib"); // for the first time
       memory.write(all.slice(300, 310), 0);
       memory.writeDifference(all.slice(100, 320), 4);
       memory.writeDifference(all.slice(590, 639), 5); // never sent: to zeros

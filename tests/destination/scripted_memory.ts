@@ -1,22 +1,25 @@
 /** Memory as a scripted source changes it, and as the destination must have it in the end. */
 
-import { deflateSync } from "node:zlib";
 import { assert } from "@std/assert";
 import type { GuestBlock } from "../../migration/memory/guest_block.ts";
 import { viewMemory } from "../../ffi/memory.ts";
+import type { CompressionMethod } from "../../migration/compression.ts";
 import type { Command } from "../../migration/protocol/command.ts";
 import { discardCommands } from "../../migration/protocol/discard.ts";
 import { joinPackage } from "../../migration/protocol/package.ts";
 import type { RamEncoder } from "../../migration/protocol/ram_encoder.ts";
 import type { HostileSource } from "../hostile/scripted_source.ts";
+import { packer } from "./packer.ts";
 
 const PAGE = 4096;
 const SECTION = 2;
 const DEVICE = 7;
 const DESCRIPTION = new TextEncoder().encode('{"page_size":4096,"devices":[]}');
 
+const packers: Partial<Record<CompressionMethod, ReturnType<typeof packer>>> = {};
+
 /** How a page travels. */
-export type Coding = "plain" | "xbzrle" | "compressed";
+export type Coding = "plain" | "xbzrle" | CompressionMethod;
 
 /** The memory of two blocks, `ram` and `rom`, their pages numbered through. */
 export class ScriptedMemory {
@@ -68,8 +71,8 @@ export class ScriptedMemory {
     const { name, offset } = this.where(page);
     encoder.block(name);
     const content = this.bytes.subarray(page * PAGE, (page + 1) * PAGE);
-    if (coding === "compressed") {
-      const compressed = new Uint8Array(deflateSync(content));
+    if (coding === "zlib" || coding === "zstd") {
+      const compressed = (packers[coding] ??= packer(coding))(content.slice());
       return encoder.compressedPage(offset, compressed, 0, compressed.length);
     }
     // XBZRLE as a source encodes that writes whole pages: nothing kept, then all that changed.

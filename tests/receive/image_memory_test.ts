@@ -4,6 +4,12 @@ import { deflateSync } from "node:zlib";
 import { OutputFile } from "../../ffi/file.ts";
 import { MappedMemory } from "../../ffi/memory.ts";
 import type { IncomingMachine } from "../../client/incoming_memory.ts";
+import { CompressedPages } from "../../client/compressed_pages.ts";
+import { DecompressionThreads } from "../../client/decompression_threads.ts";
+import { ReceiveBuffer } from "../../client/receive_buffer.ts";
+import { MAIN_CHANNEL_BYTES } from "../../client/stream_reader.ts";
+import { compressionLibrary } from "../../ffi/compression/codec.ts";
+import type { CompressionMethod } from "../../migration/compression.ts";
 import { ImageMemory } from "../../client/receive/image_memory.ts";
 import { imageTail } from "../../client/receive/image_tail.ts";
 import { Counter, ReceiveState } from "../../client/receive/receive_state.ts";
@@ -14,6 +20,7 @@ import { Random } from "../support/random.ts";
 import { assertImageMemory, ModelChannel } from "./memory_model.ts";
 
 const PAGE = 4096;
+compressionLibrary("zlib"); // here, where the resource sanitizer does not take it for a leak
 const BLOCKS = [{ name: "pc.ram", usedLength: 100 * PAGE }, { name: "rom", usedLength: 33 * PAGE }];
 const MACHINE: IncomingMachine = {
   configuration: { machine: "pc-q35-7.2" },
@@ -26,13 +33,14 @@ const DEVICES = deviceSection(7, "cpu", 3, new Uint8Array(11));
 /** Runs with memory that has been opened. */
 function withMemory(
   use: (memory: ImageMemory, state: ReceiveState, path: string) => void | Promise<void>,
+  open = (memory: ImageMemory) => memory.open(MACHINE),
 ): Promise<void> {
   return withDirectory(async (directory) => {
     const path = `${directory}/image`;
     using file = OutputFile.create(path);
     const state = new ReceiveState();
     using memory = new ImageMemory(file, state);
-    memory.open(MACHINE);
+    open(memory);
     await use(memory, state, path);
   });
 }
@@ -47,6 +55,12 @@ for (let seed = 1; seed <= 4; seed++) {
   Deno.test(`ImageMemory gives what records of every kind describe, in any order, seed ${seed}`, () =>
     withMemory(async (memory, state, path) => {
       const random = new Random(seed);
+      const threads = new DecompressionThreads(2);
+      const { shared } = threads;
+      using input = new ReceiveBuffer(MAIN_CHANNEL_BYTES, shared.memory);
+      const begin = (method: CompressionMethod) => threads.start(method);
+      using pages = new CompressedPages(memory, input, shared, begin);
+      pages.open(MACHINE);
       const model = new ModelChannel();
       for (const entry of BLOCKS) model.blockEntry(entry);
       using buffer = MappedMemory.anonymous(32 * PAGE);
@@ -54,7 +68,7 @@ for (let seed = 1; seed <= 4; seed++) {
       const named = new Set<string>();
       for (let piece = 0; piece < 60; piece++) {
         const { name, usedLength } = random.pick(BLOCKS);
-        memory.select(name);
+        pages.select(name);
         model.block(name);
         let page = random.below(usedLength / PAGE);
         for (let slot = 0; slot < 32; slot++, page++) {
@@ -65,8 +79,7 @@ for (let seed = 1; seed <= 4; seed++) {
           if (random.oneIn(50)) {
             const ranges = [{ start: offset, length: PAGE }];
             const command = { kind: "discard", block: name, ranges } as const;
-            memory.flush();
-            memory.discard(command);
+            pages.discard(command);
             model.command(command);
             named.delete(`${name} ${page}`);
             continue;
@@ -76,17 +89,17 @@ for (let seed = 1; seed <= 4; seed++) {
             case 0: {
               bytes.fill(slot, slot * PAGE, (slot + 1) * PAGE);
               bytes.set(content, slot * PAGE);
-              memory.page(offset, bytes, slot * PAGE, buffer.address + slot * PAGE);
+              pages.page(offset, bytes, slot * PAGE, buffer.address + slot * PAGE);
               model.page(offset, bytes, slot * PAGE);
               break;
             }
             case 1:
-              memory.zeroPage(offset);
+              pages.zeroPage(offset);
               model.zeroPage(offset);
               break;
             case 2: {
               const encoded = oneRun(random.between(0, 3000), content);
-              memory.xbzrlePage(offset, encoded, 0, encoded.length);
+              pages.xbzrlePage(offset, encoded, 0, encoded.length);
               model.xbzrlePage(offset, encoded, 0, encoded.length);
               break;
             }
@@ -94,13 +107,17 @@ for (let seed = 1; seed <= 4; seed++) {
               const whole = new Uint8Array(PAGE).fill(piece);
               whole.set(content);
               const deflated = deflateSync(whole);
-              memory.compressedPage(offset, deflated, 0, deflated.length);
+              pages.compressedPage(offset, deflated, 0, deflated.length);
               model.compressedPage(offset, deflated, 0, deflated.length);
             }
           }
         }
-        memory.flush(); // what lies in the buffer is replaced now
+        pages.flush(); // what lies in the buffer is replaced now
+        // The threads start meanwhile.
+        if (piece % 10 === 9) await new Promise((resolve) => setTimeout(resolve));
       }
+      pages.settle();
+      await threads.close();
       memory.writeTail(imageTail(DEVICES, undefined, PAGE));
       memory.seal();
       assertEquals(state.get(Counter.RECEIVED), named.size);
@@ -109,7 +126,7 @@ for (let seed = 1; seed <= 4; seed++) {
       assertEquals(image.deviceState, new Uint8Array(DEVICES));
       assertEquals(image.deviceSections, [{ name: "cpu", instance: 0, version: 3, size: 11 }]);
       assertEquals(image.counts!.reduce((sum, { data }) => sum + data, 0), state.get(Counter.DATA));
-    }));
+    }, () => {}));
 }
 
 Deno.test("ImageMemory counts what a source takes back, until it comes again", () =>

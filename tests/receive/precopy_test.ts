@@ -45,7 +45,7 @@ Deno.test(
     await source.flush();
     await reception.completes();
     await Promise.all([reception.receiver.close(), source.hear(() => false)]);
-    assertEquals(source.heard, { pongs: [], requests: [], shuts: [] });
+    assertEquals(source.heard, { pongs: [], requests: [], shuts: [], extensions: [] });
     await reception.assertImage();
   }),
 );
