@@ -8,10 +8,14 @@ import { progress } from "./progress.ts";
 /** Names for `--link`: loopback, and shaped veth pairs by their rate. */
 export const LINK_NAMES = ["loopback", "10g", "1g"] as const;
 
-/** One of {@linkcode LINK_NAMES}. */
-export type LinkName = typeof LINK_NAMES[number];
+/** One of {@linkcode LINK_NAMES}, or a link that only a benchmark of compression goes over. */
+export type LinkName = typeof LINK_NAMES[number] | "100m";
 
-const RATES: Readonly<Record<Exclude<LinkName, "loopback">, number>> = { "10g": 10e9, "1g": 1e9 };
+const RATES: Readonly<Record<Exclude<LinkName, "loopback">, number>> = {
+  "10g": 10e9,
+  "1g": 1e9,
+  "100m": 1e8,
+};
 
 /** Share of its rate that a shaped link must carry as TCP payload, headers being 4 to 6 %. */
 const LEAST_SHARE = 0.85;
