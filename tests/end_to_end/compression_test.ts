@@ -41,6 +41,7 @@ for (const method of COMPRESSION_METHODS) {
       }),
     );
 
+    if (method === "zlib" && mode !== "vanilla") continue; // that is how a QEMU takes it
     Deno.test(
       `Source in mode ${mode} serves threads that write at random with ${method}`,
       leavingNoDescriptors(async () => {

@@ -1,10 +1,12 @@
 /** Live migrations that compress: methods, policies, modes, threads; memory is compared byte for byte. */
 import "../support/native.ts";
+import { Destination } from "../../client/destination.ts";
+import { StillGuest } from "../support/still_guest.ts";
 import { assert, assertEquals, assertGreater, assertLess, assertThrows } from "@std/assert";
-import { COMPRESSION_METHODS } from "../../migration/compression.ts";
+import { COMPRESSION_METHODS, type CompressionMethod } from "../../migration/compression.ts";
 import { LiveSource } from "../../server/live_source.ts";
 import type { LiveStatistics } from "../../server/live_statistics.ts";
-import { MODES } from "../../server/mode.ts";
+import { type Mode, MODES } from "../../server/mode.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
 import { until } from "../support/deadline.ts";
 import { LOOPBACK } from "../support/migrate.ts";
@@ -30,53 +32,56 @@ function assertFigures(source: LiveStatistics): void {
 }
 
 for (const method of COMPRESSION_METHODS) {
-  for (const wait of [true, false]) {
-    for (const threads of [1, 8]) {
-      const compress = { method, threads, wait };
-      Deno.test(
-        `LiveSource moves a writing guest by precopy with ${JSON.stringify(compress)}`,
-        leavingNoDescriptors(async () => {
-          const { source } = await migrateLive({ postcopy: "never", burst: 5, compress });
-          assertFigures(source);
-          if (wait) assertEquals(source.compression!.busy, 0);
-        }),
-      );
-    }
-  }
-
-  for (const mode of MODES) {
+  for (const [threads, wait] of [[1, false], [8, true]] as const) {
+    const compress = { method, threads, wait };
     Deno.test(
-      `LiveSource in mode ${mode} moves a writing guest by postcopy at once with ${method}`,
+      `LiveSource moves a writing guest by precopy with ${JSON.stringify(compress)}`,
       leavingNoDescriptors(async () => {
-        const { source, destination } = await migrateLive({
-          postcopy: "now",
-          mode,
-          compress: { method, threads: 3 },
-        });
+        const { source } = await migrateLive({ postcopy: "never", burst: 5, compress });
         assertFigures(source);
-        assertEquals(destination.duplicates, 0);
-        const { ram, compression } = source;
-        assertEquals(ram.normal + ram.duplicate + compression!.pages, destination.pages);
-      }),
-    );
-
-    Deno.test(
-      `LiveSource in mode ${mode} moves a writing guest by two rounds and postcopy with ${method}`,
-      leavingNoDescriptors(async () => {
-        const { source, destination } = await migrateLive({
-          postcopy: 2,
-          downtimeLimit: 0,
-          maxBandwidth: 16 * MIB, // a round takes so long that the guest has written something
-          mode,
-          compress: { method, threads: 3 },
-        });
-        assertFigures(source);
-        assertGreater(source.ram["postcopy-bytes"], 0);
-        assertEquals(destination.duplicates, 0);
-        assertEquals(destination.received, destination.pages);
+        if (wait) assertEquals(source.compression!.busy, 0);
       }),
     );
   }
+}
+
+for (
+  const [mode, method] of [["preempt-full", "zlib"], ...MODES.map((mode) => [mode, "zstd"])] as [
+    Mode,
+    CompressionMethod,
+  ][]
+) {
+  Deno.test(
+    `LiveSource in mode ${mode} moves a writing guest by postcopy at once with ${method}`,
+    leavingNoDescriptors(async () => {
+      const { source, destination } = await migrateLive({
+        postcopy: "now",
+        mode,
+        compress: { method, threads: 3 },
+      });
+      assertFigures(source);
+      assertEquals(destination.duplicates, 0);
+      const { ram, compression } = source;
+      assertEquals(ram.normal + ram.duplicate + compression!.pages, destination.pages);
+    }),
+  );
+
+  Deno.test(
+    `LiveSource in mode ${mode} moves a writing guest by two rounds and postcopy with ${method}`,
+    leavingNoDescriptors(async () => {
+      const { source, destination } = await migrateLive({
+        postcopy: 2,
+        downtimeLimit: 0,
+        maxBandwidth: 16 * MIB, // a round takes so long that the guest has written something
+        mode,
+        compress: { method, threads: 3 },
+      });
+      assertFigures(source);
+      assertGreater(source.ram["postcopy-bytes"], 0);
+      assertEquals(destination.duplicates, 0);
+      assertEquals(destination.received, destination.pages);
+    }),
+  );
 }
 
 // Pages that are with the compression threads when a round is broken off are older than what the
@@ -121,8 +126,6 @@ Deno.test(
   leavingNoDescriptors(async () => {
     using region = twoBlocks();
     await using guest = new WritingGuest(region.blocks);
-    const { Destination } = await import("../../client/destination.ts");
-    const { StillGuest } = await import("../support/still_guest.ts");
     await using destination = new Destination({ guest: new StillGuest() });
     const to = await destination.listen(LOOPBACK);
     await using source = new LiveSource(region, guest, {
