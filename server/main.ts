@@ -3,7 +3,7 @@
 import { runCommandLine } from "../migration/command/run.ts";
 import { COMPRESS_HELP } from "./compress_arguments.ts";
 import { ExitCode, exitCodeOf } from "./command_line.ts";
-import { inspectCommand } from "./inspect_command.ts";
+import { INSPECT_HELP, inspectCommand } from "./inspect_command.ts";
 import { LIVE_HELP } from "./live_arguments.ts";
 import { serveCommand } from "./serve_command.ts";
 import { workloadCommand } from "./workload_command.ts";
@@ -41,8 +41,7 @@ ${LIVE_HELP}
                                        all), 2, 4, 8, 16, 32 or 64
       --json                           print JSON objects, one a line: started, progress, result
 
-  deno run -A server/main.ts inspect IMAGE [--json]
-      Prints the machine, RAM blocks, page counts and device sections of IMAGE.
+${INSPECT_HELP}
 
 IMAGE is a captured QEMU stream (migrate "exec:cat > IMAGE"), a file that QEMU 9.0 or later wrote
 with the capability mapped-ram (migrate file:IMAGE), or a raw memory file with IMAGE.json.

@@ -15,6 +15,7 @@ import type {
   PageCounts,
   RamSection,
 } from "./image.ts";
+import { readDescription } from "./stream_description.ts";
 import type { TablePages } from "./table_pages.ts";
 
 /**
@@ -52,6 +53,7 @@ class CapturedImage implements Image {
   readonly counts: readonly PageCounts[];
   readonly index: IndexReport;
   readonly #image: MappedMemory;
+  readonly #deviceState: FileRange;
   readonly #index: MappedMemory;
 
   constructor(path: string, image: MappedMemory, index: CaptureIndex) {
@@ -79,7 +81,12 @@ class CapturedImage implements Image {
     this.counts = contents.counts;
     this.index = index.report;
     this.#image = image;
+    this.#deviceState = contents.deviceState;
     this.#index = memory;
+  }
+
+  get description(): string | undefined {
+    return readDescription(this.#image, this.#deviceState);
   }
 
   countPages(): Promise<readonly PageCounts[]> {

@@ -61,6 +61,10 @@ class HugePagesImage implements Image {
     this.pages = image.pages;
   }
 
+  get description(): string | undefined {
+    return this.#image.description;
+  }
+
   countPages(): Promise<readonly PageCounts[]> {
     return this.#image.countPages();
   }

@@ -87,6 +87,11 @@ export interface Image extends Disposable {
   readonly deviceSections: readonly DeviceSection[];
   /** How many of `deviceSections` are in `earlySections`. */
   readonly earlySectionCount: number;
+  /**
+   * JSON in which the stream describes these sections and their fields (facts section 1.5); undefined
+   * when it does not. To be read while the image is open.
+   */
+  readonly description: string | undefined;
   /** Commands met in the stream; none of them is in `deviceState`. */
   readonly commands: readonly CommandCount[];
   /** Where each page's bytes are, in plain data that can be posted to a worker. */

@@ -16,6 +16,7 @@ import type { CommandCount, DeviceSection, Image, PageCounts, RamSection } from 
 import { DAMAGED_REMEDY, ImageError } from "./image_error.ts";
 import { MappedRamHandler } from "./mapped_ram_handler.ts";
 import { bitmapBytes, type MappedRamPages, type MappedRun } from "./mapped_ram_pages.ts";
+import { readDescription } from "./stream_description.ts";
 
 /** Bytes of a bitmap counted at a time: they are copied to where words are aligned. */
 const COUNTED_AT_ONCE = 64 * 1024;
@@ -60,6 +61,7 @@ class MappedRamImage implements Image {
   readonly counts: readonly PageCounts[];
   readonly index = undefined;
   readonly #image: MappedMemory;
+  readonly #deviceState: FileRange;
 
   constructor(path: string, image: MappedMemory, contents: CaptureContents) {
     const copy = ({ offset, length }: FileRange) => image.bytes(offset, length).slice();
@@ -88,6 +90,11 @@ class MappedRamImage implements Image {
     for (const [i, run] of runs.entries()) requireBitsInside(path, image, this.blocks[i]!, run);
     this.counts = runs.map((run) => countRun(image, run));
     this.#image = image;
+    this.#deviceState = contents.deviceState;
+  }
+
+  get description(): string | undefined {
+    return readDescription(this.#image, this.#deviceState);
   }
 
   countPages(): Promise<readonly PageCounts[]> {

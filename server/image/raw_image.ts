@@ -64,6 +64,7 @@ class RawImage implements Image {
   readonly deviceState: Uint8Array<ArrayBuffer>;
   readonly deviceSections: readonly DeviceSection[];
   readonly earlySectionCount = 0;
+  readonly description = undefined;
   readonly commands: readonly CommandCount[] = [];
   readonly pages: FlatPages;
   readonly counts = undefined;
