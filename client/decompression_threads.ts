@@ -51,6 +51,7 @@ export class DecompressionThreads {
   readonly #threads: WorkerThread<DecompressorInit, never>[] = [];
   #memory: MappedMemory | undefined;
   #method: CompressionMethod | undefined;
+  #starting: Promise<void> = Promise.resolve();
 
   /**
    * @param threads how many; default 2
@@ -82,14 +83,23 @@ export class DecompressionThreads {
   start(method: CompressionMethod): void {
     if (this.#method !== undefined || this.#rings.stopped) return;
     this.#method = method;
+    this.#starting = this.#startAll(method);
+  }
+
+  /**
+   * Starts one thread after the other: each takes 20 ms of a processor to begin, and many at once would
+   * keep the guest waiting that arrives meanwhile.
+   */
+  async #startAll(method: CompressionMethod): Promise<void> {
     const slots = this.#memory!.address + ReceiveBuffer.roomFor(MAIN_CHANNEL_BYTES);
     const rings = this.#rings;
-    for (let worker = 0; worker < this.#count; worker++) {
+    for (let worker = 0; worker < this.#count && !rings.stopped; worker++) {
       const entry = new URL("./decompress_worker.ts", import.meta.url);
       const thread = new WorkerThread<DecompressorInit, never>(entry);
       thread.ended.catch(() => rings.bury(worker)); // its pages are decompressed all the same
-      thread.run({ method, worker, threads: this.#count, rings: rings.buffer, slots });
       this.#threads.push(thread);
+      thread.run({ method, worker, threads: this.#count, rings: rings.buffer, slots });
+      await thread.ready.catch(() => {});
     }
   }
 
@@ -102,7 +112,7 @@ export class DecompressionThreads {
       pages: this.#figures[Figure.PAGES]!,
       "by-reader": this.#figures[Figure.BY_READER]!,
       "compressed-size": this.#figures[Figure.BYTES]!,
-      threads: this.#threads.map((_, worker) => ({
+      threads: Array.from({ length: this.#count }, (_, worker) => ({
         name: `decompress-${worker}`,
         "cpu-time": this.#rings.cpuTime(worker) / 1e6,
       })),
@@ -117,6 +127,7 @@ export class DecompressionThreads {
   /** Ends the threads and frees the memory, which nobody reads into any more. */
   async close(): Promise<void> {
     this.stop();
+    await this.#starting;
     await Promise.all(this.#threads.map((thread) => thread.join()));
     this.#memory?.close();
     this.#memory = undefined;

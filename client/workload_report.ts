@@ -83,7 +83,12 @@ export function resultLines(result: WorkloadResult): string[] {
   const table = formatTable([
     ["Memory", formatBytes(workload.pages * 4096), `${formatCount(workload.pages)} pages`],
     ["Guest ran after", run === undefined ? "-" : formatDuration(run * 1e6)],
-    ["All memory after", formatDuration(seconds * 1e9), formatRate(bytes / seconds)],
+    ...downtimeRow(destination),
+    [
+      "All memory after",
+      formatDuration(seconds * 1e9),
+      `${formatRate(bytes / seconds)} on the wire`,
+    ],
     ["Accesses", formatCount(workload.accesses), `${formatCount(workload.touched)} pages touched`],
     ["Waited for a page", formatCount(workload.waits), `${formatCount(destination.faults)} faults`],
     ["Wait, mean", formatDuration(workload.meanWait)],
@@ -107,6 +112,14 @@ export function resultLines(result: WorkloadResult): string[] {
     ],
     ...wrong.length === 0 ? [] : ["", ...wrong],
   ];
+}
+
+function downtimeRow({ downtime, ...figures }: DestinationStatistics): string[][] {
+  const parts = figures["downtime-parts"];
+  if (downtime === undefined || parts === undefined) return [];
+  const text = Object.entries(parts)
+    .map(([part, milliseconds]) => `${part} ${formatDuration(milliseconds * 1e6)}`).join(", ");
+  return [["Downtime seen here", formatDuration(downtime * 1e6), text]];
 }
 
 function compressedRow(figures: DecompressionStatistics): string[] {

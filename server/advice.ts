@@ -26,9 +26,16 @@ export function withAdvice(
     error.code,
     `${error.message}: the machine did not start: look into the destination's log, and see that it ` +
       `has machine type ${machine}, the same memory and devices, and the capabilities postcopy-ram ` +
-      `on, ${preempt}${compress === undefined ? "" : ", compress on (QEMU 7.2 to 9.0 has it)"}`,
+      `on, ${preempt}${
+        takenByQemu(mode, compress) ? ", compress on (QEMU 7.2 to 9.0 has it)" : ""
+      }`,
     { cause: error },
   );
+}
+
+/** Whether a QEMU may be at the other end: it takes nothing else compressed. */
+function takenByQemu(mode: Mode, compress: CompressionOptions | undefined): boolean {
+  return compress?.method === "zlib" && mode === "vanilla";
 }
 
 const ADVISED = new Set<string>(["CONNECTION_LOST", "PEER_FAILED", "STALLED"]);

@@ -22,8 +22,8 @@ export type CompressValues = {
 export const COMPRESS_HELP = `\
       --compress METHOD                zlib, as QEMU's capability compress (7.2 to 9.0); zstd, for our own
                                        destination; none (default). Pages that are asked for never are
-      --compress-level LEVEL           0 to 9 for zlib, -7 to 19 for zstd (=-7: with the sign, write an
-                                       equals sign); default 1
+      --compress-level LEVEL           0 (stores) to 9 for zlib, -7 to 19 for zstd (with a minus, write
+                                       --compress-level=-7); default 1
       --compress-threads N             threads that compress, 1 to 255; default 8
       --compress-wait-thread on|off    whether a page waits while all are busy (default), or is sent as
                                        it is`;
@@ -37,10 +37,15 @@ export const COMPRESS_HELP = `\
 export function compressArgument(values: CompressValues): CompressionOptions | undefined {
   const methods = [...COMPRESSION_METHODS, "none"] as const;
   const method = choiceArgument("compress", values.compress ?? "none", methods);
-  if (method === "none") return undefined;
   const level = values["compress-level"];
   const threads = values["compress-threads"];
   const wait = values["compress-wait-thread"];
+  if (method === "none") {
+    if (level ?? threads ?? wait) {
+      throw new UsageError("Nothing is compressed: say --compress zlib or zstd too");
+    }
+    return undefined;
+  }
   const options = {
     method,
     ...level === undefined ? {} : { level: integerArgument("compress-level", level) },

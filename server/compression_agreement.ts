@@ -47,13 +47,14 @@ function notUnderstood(missing: readonly string[]): MigrationError {
     return new MigrationError(
       "UNSUPPORTED",
       "Destination does not understand zstd pages: QEMU's compress is zlib alone: use --compress zlib " +
-        "towards a QEMU up to 9.0, or --compress none",
+        "towards a QEMU up to 9.0, or --compress none; a QEMU that was refused must be started again",
     );
   }
   return new MigrationError(
     "UNSUPPORTED",
-    "Destination cannot take compressed pages beside a preempt channel: QEMU says: Postcopy preempt " +
-      "not compatible with compress: use --mode vanilla, --postcopy never, or --compress none",
+    "Destination cannot take compressed pages beside a preempt channel, as no QEMU can (Postcopy " +
+      "preempt not compatible with compress): use --mode vanilla, with postcopy-preempt off and " +
+      "compress on there, or --compress none; a QEMU that was refused must be started again",
   );
 }
 

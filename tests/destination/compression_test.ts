@@ -345,8 +345,9 @@ Deno.test("Destination frees its decompression threads, whenever it is closed", 
     const others = new Set(workerThreads());
     const { destination, source, memory } = await arrange({ decompressThreads: 8 }, "zlib", stack);
     await warmUp(destination, source, memory, "zlib");
-    const ours = workerThreads().filter((task) => !others.has(task));
-    assertEquals(ours.length, 10); // with those that read the channels
+    const started = () => workerThreads().filter((task) => !others.has(task));
+    await until("all threads", () => started().length === 10); // with those that read the channels
+    const ours = started();
     const left = () => workerThreads().filter((task) => ours.includes(task)).length;
     if (complete) {
       memory.endPrecopy();
