@@ -50,7 +50,7 @@ const NET = description({
   ],
 });
 const HEAD = `04 00000007 03 "net" 00000001`;
-/** 24 bytes of a section's head and 4 of the count lie before what these are about. */
+/** They begin at byte 17; data at 21, queues at 23, their elements of 11 bytes at 23 and 34. */
 const FIELDS = `00000002 a0a1 0001 00 0000000000000002 0003 01 0000000000000004 05`;
 const SUB = `05 07 "net/sub" 00000002 00 01 0000000000000006`;
 const FOOTER = `7e 00000007`;
@@ -130,11 +130,10 @@ Deno.test("Devices.load says of any truncated device state that it is", () => {
 
 Deno.test("Devices.load names the field in which truncated device state ends", () => {
   const error = refused(`${HEAD} 00000004 00000002 a0a1 0001 00 0000000000000002 0003 01 0000`);
-  assertEquals(parts(error), ["truncated", "net", 1, "queues", 24]);
-  const inside = refused(
-    `${HEAD} 00000004 00000002 a0a1 0001 00 0000000000000002 05 07 "net/sub" 00`,
-  );
-  assertEquals(parts(inside), ["bad-value", "net", 1, "queues[1].on", 37]);
+  assertEquals(parts(error), ["truncated", "net", 1, "queues", 23]);
+  const inside = refused(`${HEAD} 00000004 ${FIELDS} 05 07 "net/sub" 00000002 00 01 0000`);
+  const at = hexBytes(`${HEAD} 00000004 ${FIELDS} 05 07 "net/sub" 00000002 00 01`).length;
+  assertEquals(parts(inside), ["truncated", "net", 1, "net/sub.offset", at]);
 });
 
 Deno.test("Devices.load refuses fields that end before or behind the footer", () => {
@@ -167,13 +166,36 @@ Deno.test("Devices.load refuses a subsection that comes again", () => {
 
 Deno.test("Devices.load refuses bools other than 0 and 1", () => {
   const nested = refused(GOOD.replace("0003 01", "0003 02"));
-  assertEquals(parts(nested), ["bad-value", "net", 1, "queues[1].on", 37]);
+  assertEquals(parts(nested), ["bad-value", "net", 1, "queues[1].on", 36]);
   const element = refused(GOOD.replace(`00000002 00 01`, `00000002 00 ff`));
   assertEquals([element.code, element.field, element.found], [
     "bad-value",
     "net/sub.flags[1]",
     "255",
   ]);
+});
+
+Deno.test("Devices.load and save name a field with all of the structures that it lies in", () => {
+  const bits = description({ name: "bits", version: 1, fields: { on: bool, mask: u64 } });
+  const port = description({ name: "port", version: 1, fields: { bits: struct(bits) } });
+  const hub = description({
+    name: "hub",
+    version: 1,
+    fields: { main: struct(port), ports: array(struct(port), 2) },
+  });
+  const state = newState(hub);
+  const devices = new Devices();
+  devices.add({ name: "hub", description: hub, state });
+  const field = (use: () => void) => assertThrows(use, DeviceStateError).field;
+  for (const [at, path] of [[17, "main.bits.on"], [35, "ports[1].bits.on"]] as const) {
+    const saved = devices.save();
+    saved[at] = 2;
+    assertEquals(field(() => devices.load(saved)), path);
+  }
+  for (const mask of [-1n, 2n ** 64n]) {
+    state.ports[1]!.bits.mask = mask;
+    assertEquals(field(() => devices.save()), "ports[1].bits.mask");
+  }
 });
 
 Deno.test("Devices.load refuses 64 bits that a number cannot hold", () => {
@@ -190,7 +212,7 @@ Deno.test("Devices.load refuses 64 bits that a number cannot hold", () => {
 Deno.test("Devices.load refuses a count above its maximum, and reads none of the elements", () => {
   for (const count of ["00000006", "ffffffff"]) {
     const error = refused(GOOD.replace("00000004 00000002", `00000004 ${count}`));
-    assertEquals(parts(error), ["bad-count", "net", 1, "data", 22]);
+    assertEquals(parts(error), ["bad-count", "net", 1, "data", 21]);
   }
 });
 
@@ -214,7 +236,7 @@ Deno.test("Devices.load makes no array whose bytes are not there", () => {
 
 Deno.test("Devices.load keeps what a postLoad throws as the cause", () => {
   const error = refused(GOOD.replace("a0a1 0001", "a0a1 dead"));
-  assertEquals(parts(error), ["hook-failed", "net", 1, "queues[0]", 35]);
+  assertEquals(parts(error), ["hook-failed", "net", 1, "queues[0]", 34]);
   assert(error.cause instanceof RangeError && error.message.includes("Head outside its ring"));
   const sub = refused(GOOD.replace("0000000000000006", "000000000000000d"));
   assertEquals([sub.code, sub.field, (sub.cause as Error).message], [
@@ -251,8 +273,8 @@ Deno.test("Devices.load says what in the machine's own state has no place for a 
   const wrong = description({ name: "wrong", version: 1, fields: { data: bytes(4) } });
   const devices = new Devices();
   devices.add({ name: "w", description: wrong, state: { data: new Uint8Array(3) } });
-  const bytes = hexBytes(`04 00000000 01 "w" 00000000 00000001 01020304 7e 00000000`);
-  const error = assertThrows(() => devices.load(bytes), DeviceStateError);
+  const saved = hexBytes(`04 00000000 01 "w" 00000000 00000001 01020304 7e 00000000`);
+  const error = assertThrows(() => devices.load(saved), DeviceStateError);
   assertEquals([error.code, error.field, error.found], ["bad-state", "data", "3"]);
 });
 
