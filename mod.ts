@@ -7,10 +7,18 @@
 
 export { Source, type SourceOptions } from "./server/source.ts";
 export type { OutgoingOptions } from "./server/outgoing_options.ts";
-export type { RamStatistics, SourceStatistics, SourceStatus } from "./server/statistics.ts";
+export type {
+  RamStatistics,
+  SourceStatistics,
+  SourceStatus,
+  ThreadStatistics,
+} from "./server/statistics.ts";
+export type { CompressionOptions } from "./server/compression_settings.ts";
+export type { CompressionStatistics } from "./server/compression_statistics.ts";
+export type { CompressionMethod } from "./migration/compression.ts";
 export { LiveRegion, type LiveRegionOptions } from "./server/live_region.ts";
 export { LiveSource, type LiveSourceOptions } from "./server/live_source.ts";
-export type { LiveRamStatistics, LiveStatistics } from "./server/live_statistics.ts";
+export type { DowntimeParts, LiveRamStatistics, LiveStatistics } from "./server/live_statistics.ts";
 export type { PostcopyPolicy } from "./server/convergence.ts";
 export { type Mode, MODES } from "./server/mode.ts";
 export {
@@ -24,8 +32,16 @@ export { Destination, type DestinationOptions } from "./client/destination.ts";
 export { ImageReceiver, type ImageReceiverOptions } from "./client/receive/image_receiver.ts";
 export type { ReceiveStatistics } from "./client/receive/receive_statistics.ts";
 export type { DestinationStatistics, DestinationStatus } from "./client/statistics.ts";
+export type { ArrivalFigures, ArrivalParts } from "./client/arrival_times.ts";
+export type { DecompressionStatistics } from "./client/decompression_threads.ts";
 export type { ThreadLatency } from "./client/thread_latencies.ts";
-export type { Guest, GuestMemory, LiveGuest } from "./migration/guest.ts";
+export type {
+  Guest,
+  GuestDevices,
+  GuestMachine,
+  GuestMemory,
+  LiveGuest,
+} from "./migration/guest.ts";
 export type { GuestBlock } from "./migration/memory/guest_block.ts";
 export { MigrationError, type MigrationErrorCode } from "./migration/migration_error.ts";
 export { RamLayoutError } from "./migration/memory/ram_layout.ts";

@@ -4,7 +4,10 @@ import { MigrationError } from "../migration/migration_error.ts";
 import type { Guest, GuestMemory } from "../migration/guest.ts";
 import { guestState } from "../migration/protocol/guest_section.ts";
 import type { Socket } from "../ffi/socket.ts";
+import { monotonicNanoseconds } from "../ffi/clock.ts";
+import type { ArrivalTimes } from "./arrival_times.ts";
 import type { ControlAnswers } from "./control_answers.ts";
+import { loadDevices } from "./device_loading.ts";
 import type { ArrivedMachine } from "./incoming_stream.ts";
 
 /** Who arrives, and who must hear of it. */
@@ -16,6 +19,8 @@ export interface ArrivalInit {
   readonly precopy: boolean;
   readonly main: Socket;
   readonly answers: ControlAnswers;
+  /** Where it is noted when what happened. */
+  readonly times: ArrivalTimes;
   /** Whether the source is gone, or this side has given up. */
   readonly isOver: () => boolean;
   /** Called before the guest is started: from here on it is this side's. */
@@ -37,6 +42,10 @@ export async function arrive(init: ArrivalInit): Promise<boolean> {
     throw new MigrationError("BAD_PEER", "Source sent a package that does not run the guest");
   }
   await guest.load(guestState(machine.deviceState), memory);
+  if (guest.machine !== undefined) {
+    init.times.commit = loadDevices(guest.machine, machine.deviceState);
+  }
+  init.times.loaded = monotonicNanoseconds();
   if (isOver()) return false;
   if (precopy) {
     await confirmAll(init);
@@ -74,10 +83,11 @@ async function confirmLoaded({ main, answers }: ArrivalInit): Promise<void> {
   if (main.isClosedByPeer) throw sourceLeft();
 }
 
-async function start({ guest, isOver, onStart }: ArrivalInit): Promise<boolean> {
+async function start({ guest, times, isOver, onStart }: ArrivalInit): Promise<boolean> {
   if (isOver()) return false;
   onStart();
   await guest.start();
+  times.running = monotonicNanoseconds();
   return true;
 }
 

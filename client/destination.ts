@@ -23,6 +23,7 @@ import {
   reviveMigrationError,
 } from "../migration/migration_error.ts";
 import { arrive } from "./arrival.ts";
+import { ArrivalTimes } from "./arrival_times.ts";
 import { ControlAnswers } from "./control_answers.ts";
 import { linger } from "./linger.ts";
 import { landedRing, returnPathRing } from "./return_path_ring.ts";
@@ -94,9 +95,7 @@ export class Destination implements AsyncDisposable {
   #status: DestinationStatus = "setup";
   #pauseReason: MigrationError | undefined;
   #guestStarted = false;
-  #connected = 0;
-  #switched = 0;
-  #running = 0;
+  readonly #times = new ArrivalTimes();
   #ended = 0;
   #switching: Promise<void> | undefined;
   #closed: Promise<void> | undefined;
@@ -191,7 +190,8 @@ export class Destination implements AsyncDisposable {
 
   /** The figures so far. */
   statistics(): DestinationStatistics {
-    const milliseconds = (to: number) => this.#connected === 0 ? 0 : (to - this.#connected) / 1e6;
+    const { connected } = this.#times;
+    const end = this.#ended || monotonicNanoseconds();
     const pageSize = this.#blocks?.mapped.targetPageSize ?? 1;
     const bytes = this.#blocks?.mapped.blocks.reduce((sum, block) => sum + block.length, 0) ?? 0;
     return destinationStatistics(
@@ -199,11 +199,8 @@ export class Destination implements AsyncDisposable {
       this.#state,
       this.#decompression.statistics(),
       bytes / pageSize,
-      milliseconds(this.#ended || monotonicNanoseconds()),
-      this.#running === 0 ? undefined : {
-        timeToRun: milliseconds(this.#running),
-        downtime: (this.#running - this.#switched) / 1e6,
-      },
+      connected === 0 ? 0 : (end - connected) / 1e6,
+      this.#times.figures(),
     );
   }
 
@@ -227,7 +224,7 @@ export class Destination implements AsyncDisposable {
     } catch (error) {
       return this.#fail(error);
     }
-    this.#connected = monotonicNanoseconds();
+    this.#times.connected = monotonicNanoseconds();
     this.#setStatus("active");
     this.#background.run({
       mainFd: this.#main.fd,
@@ -257,7 +254,8 @@ export class Destination implements AsyncDisposable {
       case "return-path":
         return this.#controlAnswers.open();
       case "arrived":
-        this.#switched = message.switched;
+        this.#times.switched = message.switched;
+        this.#times.arrived = monotonicNanoseconds();
         this.#switching = this.#switchOver(message).catch((error) => this.#failGuest(error));
         return;
       case "paused":
@@ -300,11 +298,11 @@ export class Destination implements AsyncDisposable {
       precopy,
       main: this.#main!,
       answers: this.#controlAnswers,
+      times: this.#times,
       isOver: () => this.#status !== "device" || this.#state.paused,
       onStart: () => this.#guestStarted = true,
     });
     if (!started) return;
-    this.#running = monotonicNanoseconds();
     if (this.#status !== "device") return;
     if (precopy) return this.#complete();
     this.#setStatus("postcopy-active");

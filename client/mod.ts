@@ -5,8 +5,9 @@ export { ImageReceiver, type ImageReceiverOptions } from "./receive/image_receiv
 export type { ReceiveStatistics } from "./receive/receive_statistics.ts";
 export type { DecompressionStatistics } from "./decompression_threads.ts";
 export type { DestinationStatistics, DestinationStatus } from "./statistics.ts";
+export type { ArrivalFigures, ArrivalParts } from "./arrival_times.ts";
 export type { ThreadLatency } from "./thread_latencies.ts";
-export type { Guest, GuestMemory } from "../migration/guest.ts";
+export type { Guest, GuestDevices, GuestMachine, GuestMemory } from "../migration/guest.ts";
 export type { GuestBlock } from "../migration/memory/guest_block.ts";
 export { MigrationError, type MigrationErrorCode } from "../migration/migration_error.ts";
 export type { Backing } from "../ffi/memory.ts";

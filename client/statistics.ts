@@ -1,5 +1,6 @@
 /** What a destination reports, in the names of QEMU's `query-migrate` (10.1 and later). */
 
+import type { ArrivalFigures } from "./arrival_times.ts";
 import type { DecompressionStatistics } from "./decompression_threads.ts";
 import type { DestinationState } from "./destination_state.ts";
 import type { ThreadLatency } from "./thread_latencies.ts";
@@ -14,19 +15,15 @@ export type DestinationStatus =
   | "completed"
   | "failed";
 
-/** What {@linkcode Destination.statistics} returns. */
-export interface DestinationStatistics {
+/**
+ * What {@linkcode Destination.statistics} returns. The source measures more of the downtime: stopping and
+ * saving the guest as well, and what it says until it is heard.
+ */
+export interface DestinationStatistics extends Partial<ArrivalFigures> {
   /** Where the migration stands. */
   readonly status: DestinationStatus;
   /** Milliseconds from the main connection to the end, or to now. */
   readonly "total-time": number;
-  /** Milliseconds from the main connection until the guest was started; absent before. */
-  readonly "time-to-run"?: number;
-  /**
-   * Milliseconds from the first byte that a stopped guest sends until it was started; absent before.
-   * The source measures all of it, with stopping the guest and what it says until it is heard.
-   */
-  readonly downtime?: number;
   /** Nanoseconds from a fault read to its page placed, mean over the faults that were asked for. */
   readonly "postcopy-latency": number;
   /** The same in 24 power-of-two buckets: bucket N counts 2^N us up to 2^(N+1) us. */
@@ -59,7 +56,7 @@ export interface DestinationStatistics {
  * @param decompression figures of compressed pages, if some came
  * @param pages target pages of all blocks
  * @param totalTime milliseconds
- * @param run milliseconds, if the guest was started
+ * @param arrival how the guest got here, if it was started
  */
 export function destinationStatistics(
   status: DestinationStatus,
@@ -67,12 +64,12 @@ export function destinationStatistics(
   decompression: DecompressionStatistics | undefined,
   pages: number,
   totalTime: number,
-  run: { readonly timeToRun: number; readonly downtime: number } | undefined,
+  arrival: ArrivalFigures | undefined,
 ): DestinationStatistics {
   return {
     status,
     "total-time": totalTime,
-    ...run === undefined ? {} : { "time-to-run": run.timeToRun, downtime: run.downtime },
+    ...arrival,
     "postcopy-latency": state.latency.mean,
     "postcopy-latency-dist": state.latency.buckets(),
     "postcopy-latency-max": state.latency.longest,

@@ -25,12 +25,18 @@ export function liveProgressText({ status, ram, ...times }: LiveStatistics): str
   ].join(", ");
 }
 
+function downtimeText(downtime: number, parts: LiveStatistics["downtime-parts"]): string {
+  const split = Object.entries(parts ?? {})
+    .map(([part, milliseconds]) => `${part} ${formatDuration(milliseconds * 1e6)}`);
+  return `downtime ${formatDuration(downtime * 1e6)} (${split.join(", ")})`;
+}
+
 /** Tells the outcome on one line. */
 export function liveSummaryText(statistics: LiveStatistics): string {
   const { downtime, ram, ...times } = statistics;
   return [
     `Completed in ${formatDuration(times["total-time"] * 1e6)}`,
-    ...downtime === undefined ? [] : [`downtime ${formatDuration(downtime * 1e6)}`],
+    ...downtime === undefined ? [] : [downtimeText(downtime, times["downtime-parts"])],
     ram["dirty-sync-count"] === 1 ? "1 round" : `${formatCount(ram["dirty-sync-count"])} rounds`,
     sentPagesText(statistics),
     `${formatCount(ram["postcopy-requests"])} requested`,

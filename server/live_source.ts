@@ -5,7 +5,6 @@ import { Eventfd } from "../ffi/eventfd.ts";
 import type { LiveGuest } from "../migration/guest.ts";
 import { PageBitmap } from "../migration/memory/page_bitmap.ts";
 import { MigrationError } from "../migration/migration_error.ts";
-import { describeGuestSection, encodeGuestSection } from "../migration/protocol/guest_section.ts";
 import { WorkerThread } from "../migration/threads/worker_thread.ts";
 import { cannotGoOn, goesOn, ranThere, undecided } from "./advice.ts";
 import { untilAborted } from "./answers.ts";
@@ -18,10 +17,11 @@ import {
 } from "./control_stream.ts";
 import { compressionSettings } from "./compression_settings.ts";
 import type { PostcopyPolicy } from "./convergence.ts";
-import { GUEST_SECTION_ID, type LiveRegion, outgoingMachine } from "./live_region.ts";
+import { type LiveRegion, outgoingMachine } from "./live_region.ts";
 import { LiveState } from "./live_state.ts";
 import { type LiveStatistics, liveStatistics } from "./live_statistics.ts";
 import { Outgoing } from "./outgoing.ts";
+import { saveGuest } from "./saved_guest.ts";
 import type { OutgoingOptions } from "./outgoing_options.ts";
 import type { PrecopyInit, PrecopyMessage } from "./precopy_sender.ts";
 import type { SourceStatus } from "./statistics.ts";
@@ -266,23 +266,24 @@ export class LiveSource implements AsyncDisposable, AsyncIterable<LiveStatistics
     times.stopped = monotonicNanoseconds();
     this.#stopped = true;
     await this.#guest.stop();
+    times.paused = monotonicNanoseconds();
     signal.throwIfAborted();
     this.#live.setGuestStopped();
     this.#wake.signal();
-    const state = await this.#guest.save();
-    const devices = encodeGuestSection(GUEST_SECTION_ID, state);
+    const { sections, describe } = await saveGuest(this.#guest);
+    times.saved = monotonicNanoseconds();
     await untilAborted(this.#memorySent.promise, signal);
     // From here on the guest may run there: nothing but the destination's answer decides.
     outgoing.state.setSwitched();
     if (postcopy) {
       this.#bringsRest = true;
-      await outgoing.send(encodeSwitchover(devices));
+      await outgoing.send(encodeSwitchover(sections));
       times.switched = monotonicNanoseconds();
       this.#status = "postcopy-active";
       return await outgoing.stream();
     }
-    const description = describeGuestSection(state.length, machine.targetPageSize);
-    await outgoing.sendEnd(encodePrecopyEnd(devices, description));
+    const description = describe(machine.targetPageSize);
+    await outgoing.sendEnd(encodePrecopyEnd(sections, description));
     await outgoing.heard;
     times.loaded = monotonicNanoseconds();
   }

@@ -23,10 +23,25 @@ export interface LiveRamStatistics extends RamStatistics {
   readonly "downtime-bytes": number;
 }
 
+/** What a downtime was spent on, seen from the source, in milliseconds; they add up to it. */
+export interface DowntimeParts {
+  /** Stopping the guest. */
+  readonly stop: number;
+  /** Saving the state beside its memory. */
+  readonly save: number;
+  /**
+   * Sending that, after what was left of the memory or which pages to forget, and waiting until the
+   * destination has loaded it; how long it loads, the destination says.
+   */
+  readonly transfer: number;
+}
+
 /** What {@linkcode LiveSource.statistics} returns. */
 export interface LiveStatistics extends SourceStatistics {
   /** Milliseconds from the guest's stop until the destination had loaded it; absent before. */
   readonly downtime?: number;
+  /** What the downtime was spent on, in milliseconds; absent with it. */
+  readonly "downtime-parts"?: DowntimeParts;
   /** Milliseconds that it would take if the guest stopped now. */
   readonly "expected-downtime": number;
   /** Memory. */
@@ -55,9 +70,14 @@ export function liveStatistics(
     : ram.transferred - live.precopyBytes - live.downtimeBytes;
   return {
     ...source,
-    ...times.stopped === 0 || times.loaded === 0
-      ? {}
-      : { downtime: (times.loaded - times.stopped) / 1e6 },
+    ...times.stopped === 0 || times.loaded === 0 ? {} : {
+      downtime: (times.loaded - times.stopped) / 1e6,
+      "downtime-parts": {
+        stop: (times.paused - times.stopped) / 1e6,
+        save: (times.saved - times.paused) / 1e6,
+        transfer: (times.loaded - times.saved) / 1e6,
+      },
+    },
     "expected-downtime": live.expectedDowntime,
     ram: {
       ...ram,

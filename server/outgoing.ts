@@ -58,6 +58,8 @@ export class Outgoing implements AsyncDisposable {
     connected: 0,
     prepared: 0,
     stopped: 0,
+    paused: 0,
+    saved: 0,
     switched: 0,
     loaded: 0,
     ended: 0,

@@ -83,6 +83,10 @@ export interface SourceTimes {
   prepared: number;
   /** The guest was told to stop; stays 0 for an image. */
   stopped: number;
+  /** It had stopped. */
+  paused: number;
+  /** Its state was saved. */
+  saved: number;
   /** The switchover was sent. */
   switched: number;
   /** The destination had loaded the device state. */

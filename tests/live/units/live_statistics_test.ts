@@ -13,6 +13,8 @@ const NEVER = {
   connected: 0,
   prepared: 0,
   stopped: 0,
+  paused: 0,
+  saved: 0,
   switched: 0,
   loaded: 0,
   ended: 0,
@@ -78,6 +80,8 @@ Deno.test("liveStatistics counts the bytes of each phase once", () => {
     connected: 2 * SECOND,
     prepared: 3 * SECOND,
     stopped: 4 * SECOND,
+    paused: 4.01 * SECOND,
+    saved: 4.05 * SECOND,
     switched: 4.1 * SECOND,
     loaded: 4.25 * SECOND,
     ended: 0,
@@ -98,6 +102,8 @@ Deno.test("liveStatistics counts the bytes of each phase once", () => {
   assertEquals([ram.normal, ram.duplicate, ram["normal-bytes"]], [32, 11, 32 * PAGE]);
   assertEquals([ram.total, ram.remaining], [100 * PAGE, 7 * PAGE]);
   assertEquals(statistics.downtime, 250);
+  const parts = statistics["downtime-parts"]!;
+  assertEquals([parts.stop, parts.save, parts.transfer].map(Math.round), [10, 40, 200]);
   assertEquals(statistics["total-time"], 5000);
   assertEquals(statistics["setup-time"], 2000);
   assertEquals(statistics["time-to-run"], 2250);
