@@ -6,8 +6,11 @@
 export { AddressSpace } from "./address_space.ts";
 export { type FlatEvent, type FlatRange, type FlatView, type Translation } from "./flat_view.ts";
 export { StaleViewError } from "./guarded_flat_view.ts";
+export { GuestMemoryError } from "./guest_memory_error.ts";
+export { GuestTranslation } from "./guest_translation.ts";
 export { MemoryCore, type MemoryCoreOptions, type MemoryStatistics } from "./memory_core.ts";
 export { type MemoryListener } from "./memory_listener.ts";
 export { MemoryRegion, type MemoryRegionKind, type RamBacking } from "./memory_region.ts";
 export { MemoryRegionError, type MemoryRegionErrorCode } from "./memory_region_error.ts";
+export { RamAddresses } from "./ram_addresses.ts";
 export { type RegionEvent } from "./region_event.ts";

@@ -107,9 +107,11 @@ Deno.test("GuestTranslation.hostRange says where a piece crosses to other RAM, a
     "Guest memory of 32 bytes at 0x11ff0 crosses from b 0x11000 to 0x11fff to device 0x12000 to " +
     "0x120ff at 0x12000: take it in pieces",
   ]);
+  // What continues in the block is one piece, of which the last region is named.
+  system.add(region("a", 0x1000, 0x3000), 0x1f000);
   system.add(region("a", 0x1000, 0x4000), 0x20000);
   assertStringIncludes(
-    assertThrows(() => translation.hostRange(0x20fff, 2), GuestMemoryError).message,
+    assertThrows(() => translation.hostRange(0x1f000, 0x2001), GuestMemoryError).message,
     "crosses from a 0x20000 to 0x20fff to nothing at 0x21000",
   );
 });

@@ -101,6 +101,14 @@ test("KvmSlots leaves a page out that is only partly RAM, and keeps the RAM arou
   ]);
 });
 
+test("KvmSlots takes no slot for RAM of less than a page", () => {
+  using machine = new Machine();
+  machine.system.add(machine.region("ram", 0x100), 0x10000);
+  machine.system.add(machine.region("ram", PAGE, 0x800), 0x20800);
+  assertEquals(machine.slots.slots, []);
+  assertEquals(machine.reads(0x10000, 0x21000), [undefined, undefined]);
+});
+
 test("KvmSlots deletes before it adds, so that RAM may change places in one transaction", () => {
   using machine = new Machine({ a: PAGE, b: 2 * PAGE }, { limit: 2 });
   const a = machine.region("a", PAGE);
@@ -139,6 +147,8 @@ test("KvmSlots names the range and the limit when no slot is free, and gives the
   assertEquals(machine.reads(0x10000, 0x20000, 0x30000), [1, 2, undefined]);
   machine.system.remove(regions[0]!);
   assertEquals(machine.reads(0x10000, 0x20000, 0x30000), [undefined, 2, 3]);
+  machine.system.remove(regions[1]!);
+  assertEquals(machine.slots.slots, [{ slot: 0, address: 0x30000, length: PAGE }]);
   machine.system.remove(regions[2]!);
   machine.system.add(regions[0]!, 0x10000);
   assertEquals(machine.reads(0x10000, 0x30000), [1, undefined]);
@@ -180,6 +190,7 @@ test("KvmSlots says which slot and range KVM does not take, and why, and goes on
   assertStringIncludes(error.message, "KVM memory slot 0 for RAM ram 0x1f000 to 0x20fff");
   assertStringIncludes(error.message, "EEXIST");
   assertEquals(machine.reads(0x1f000, 0x30000), [undefined, 2]);
+  assertEquals(machine.slots.slots, [{ slot: 0, address: 0x30000, length: PAGE }]);
 });
 
 test("KvmSlots refuses RAM of a block that is not mapped, or past the end of one", () => {

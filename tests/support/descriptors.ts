@@ -4,7 +4,8 @@ import { assertEquals } from "@std/assert";
 import { until } from "./deadline.ts";
 
 /** Kinds of descriptor that this project opens; Deno's own (epoll, pipes, files) come and go. */
-const OURS = /^(?:socket:|anon_inode:\[(?:userfaultfd|eventfd)\]|\/memfd:|\/proc\/\d+\/pagemap$)/;
+const OURS =
+  /^(?:socket:|anon_inode:(?:\[(?:userfaultfd|eventfd)\]|kvm-)|\/memfd:|\/proc\/\d+\/pagemap$|\/dev\/kvm$)/;
 
 // The first worker opens descriptors that Deno keeps for the life of the process.
 await new Promise<void>((resolve) => {
