@@ -2,7 +2,7 @@
 import "../support/native.ts";
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { Destination } from "../../client/destination.ts";
-import type { Guest, GuestMachine, LiveGuest } from "../../migration/guest.ts";
+import type { GuestMachine, LiveGuest } from "../../migration/guest.ts";
 import { AddressSpace } from "../../migration/memory/address_space.ts";
 import { MemoryCore } from "../../migration/memory/memory_core.ts";
 import { MemoryRegion } from "../../migration/memory/memory_region.ts";
