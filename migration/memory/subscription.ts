@@ -69,11 +69,29 @@ export class Subscription {
     this.#call("begin", undefined, errors);
     for (const event of removedEvents) this.#call("eventDel", event, errors);
     for (const range of removed) this.#call("regionDel", range, errors);
-    for (let index = 0; index < present.length; index++) {
-      this.#call(isNew[index] === 1 ? "regionAdd" : "regionNop", present[index], errors);
-    }
+    this.#tellRanges(present, isNew, errors);
     for (const event of addedEvents) this.#call("eventAdd", event, errors);
     this.#call("commit", undefined, errors);
+  }
+
+  /** Every range of the view: called directly, since a call by name takes twice as long (64 devices). */
+  #tellRanges(present: Difference["present"], isNew: Difference["isNew"], errors: unknown[]): void {
+    const listener = this.#listener;
+    const adds = listener.regionAdd !== undefined;
+    const nops = listener.regionNop !== undefined;
+    let calls = 0;
+    for (let index = 0; index < present.length; index++) {
+      const fresh = isNew[index] === 1;
+      if (fresh ? !adds : !nops) continue;
+      calls++;
+      try {
+        if (fresh) listener.regionAdd!(present[index]!);
+        else listener.regionNop!(present[index]!);
+      } catch (error) {
+        errors.push(error);
+      }
+    }
+    this.#statistics.listenerCalls += calls;
   }
 
   #call(name: keyof MemoryListener, argument: unknown, errors: unknown[]): void {
