@@ -8,7 +8,8 @@
  */
 
 import { setUp } from "./setup.ts";
-import { closingLine, SummaryReader } from "./test_summary.ts";
+import { runTests, type TestRun } from "./test_run.ts";
+import { closingLine, sum } from "./test_summary.ts";
 
 const root = new URL("../", import.meta.url);
 
@@ -19,8 +20,26 @@ interface Command {
   readonly interop: boolean;
 }
 
-/** Milliseconds for Deno to exit after the last test. */
-const EXIT_PATIENCE = 60_000;
+/**
+ * Tests that run beside all others: they need one core and neither namespaces nor huge pages. One after
+ * the other all tests take longer than two cores need.
+ */
+const BESIDE = [
+  "tests/compression",
+  "tests/device",
+  "tests/image",
+  "tests/machine",
+  "tests/memory",
+  "tests/protocol",
+  "tests/receive",
+  "tests/report",
+  "tests/threads",
+  "tests/tools",
+  "tests/workload",
+];
+
+/** What deno.json excludes, which `--ignore` takes the place of. */
+const EXCLUDED = [".deno", ".jsr", "node_modules"];
 
 const commands: Record<string, Command> = {
   // Types are checked by `check` alone: the tests would check them again for every worker they start.
@@ -50,30 +69,37 @@ async function run(): Promise<number> {
   return code;
 }
 
-/** Runs the tests, showing their output as it comes, then what was skipped and the closing line. */
+/** Runs the tests, showing their output, then what was skipped and the closing line. */
 async function test(): Promise<number> {
   const env: Record<string, string> = { ...options.env };
   if (Deno.stdout.isTerminal() && !Deno.noColor) env["FORCE_COLOR"] = "1";
-  const child = new Deno.Command(Deno.execPath(), { ...options, env, stdout: "piped" }).spawn();
-  const decoder = new TextDecoder();
-  const summary = new SummaryReader();
-  let backstop: ReturnType<typeof setTimeout> | undefined;
-  let stuck = false;
-  for await (const chunk of child.stdout) {
-    summary.read(decoder.decode(chunk, { stream: true }));
-    for (let at = 0; at < chunk.length;) at += await Deno.stdout.write(chunk.subarray(at));
-    if (summary.counts === undefined || backstop !== undefined) continue;
-    // Deno does not exit while a thread of a worker that has ended stands in a system call.
-    backstop = setTimeout(() => {
-      stuck = true;
-      child.kill("SIGKILL");
-    }, EXIT_PATIENCE);
-  }
-  const { code: exitCode } = await child.status;
-  clearTimeout(backstop);
-  if (stuck) console.log("The tests had ended, but Deno did not: it was killed");
-  const code = stuck && summary.counts?.failed === 0 ? 0 : exitCode;
-  for (const line of summary.skips) console.log(line);
-  console.log(closingLine(summary.counts ?? { passed: 0, failed: 1, skipped: 0 }));
-  return code;
+  const testing = (more: readonly string[]) => ({
+    ...options,
+    env,
+    args: [...options.args, ...more],
+  });
+  const runs = rest.length > 0 ? [await runTests(testing([]), write)] : await testAll(testing);
+  for (const { skips } of runs) for (const line of skips) console.log(line);
+  console.log(closingLine(sum(runs.map(({ counts }) => counts))));
+  return runs.find(({ code }) => code !== 0)?.code ?? 0;
+}
+
+/** Runs all tests in two processes; what the second prints comes when the first has ended. */
+async function testAll(
+  testing: (more: readonly string[]) => Deno.CommandOptions,
+): Promise<TestRun[]> {
+  const kept: Uint8Array[] = [];
+  const beside = runTests(testing(BESIDE), (chunk) => {
+    kept.push(chunk);
+    return Promise.resolve();
+  });
+  const ignored = [...EXCLUDED, ...BESIDE].join(",");
+  const first = await runTests(testing([`--ignore=${ignored}`]), write);
+  const second = await beside;
+  for (const chunk of kept) await write(chunk);
+  return [first, second];
+}
+
+async function write(chunk: Uint8Array): Promise<void> {
+  for (let at = 0; at < chunk.length;) at += await Deno.stdout.write(chunk.subarray(at));
 }

@@ -49,6 +49,12 @@ export class SummaryReader {
   }
 }
 
+/** Adds up what several runs counted. */
+export function sum(runs: readonly TestCounts[]): TestCounts {
+  const all = (kind: keyof TestCounts): number => runs.reduce((so, counts) => so + counts[kind], 0);
+  return { passed: all("passed"), failed: all("failed"), skipped: all("skipped") };
+}
+
 /** The closing line that CI reads. */
 export function closingLine(counts: TestCounts): string {
   return `${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped`;

@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { closingLine, SummaryReader } from "../../tools/test_summary.ts";
+import { closingLine, sum, SummaryReader } from "../../tools/test_summary.ts";
 
 function read(...pieces: string[]): SummaryReader {
   const reader = new SummaryReader();
@@ -33,4 +33,9 @@ Deno.test("SummaryReader keeps the reasons of skipped tests", () => {
 
 Deno.test("closingLine has the form that CI reads", () => {
   assertEquals(closingLine({ passed: 3, failed: 0, skipped: 1 }), "3 passed, 0 failed, 1 skipped");
+});
+
+Deno.test("sum adds up the counts of several runs", () => {
+  const runs = [{ passed: 3, failed: 0, skipped: 1 }, { passed: 4, failed: 2, skipped: 0 }];
+  assertEquals(closingLine(sum(runs)), "7 passed, 2 failed, 1 skipped");
 });
