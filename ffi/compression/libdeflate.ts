@@ -1,9 +1,9 @@
 /** libdeflate: whole zlib streams in one call, faster than zlib in both directions. */
 
+import { OwnedContext } from "./owned_context.ts";
 import {
   checkPackedLength,
   compressionFailure,
-  opened,
   type PageCompressor,
   type PageDecompressor,
   Unpacked,
@@ -60,10 +60,10 @@ export function openLibdeflate(): Symbols {
 }
 
 /** {@linkcode PageCompressor} of libdeflate. */
-export class LibdeflateCompressor implements PageCompressor {
+export class LibdeflateCompressor extends OwnedContext<Deno.PointerObject>
+  implements PageCompressor {
   readonly library: string = LIBDEFLATE;
   readonly #functions = openLibdeflate();
-  #context: Deno.PointerObject | null;
 
   /**
    * @param level 0 to 9 as zlib counts: libdeflate's own levels go on to 12, but up to 9 they make pages
@@ -71,47 +71,38 @@ export class LibdeflateCompressor implements PageCompressor {
    * @throws {CompressionError} when the library has no such level or no memory
    */
   constructor(level: number) {
-    this.#context = this.#functions.libdeflate_alloc_compressor(level);
-    if (this.#context === null) {
-      throw compressionFailure(LIBDEFLATE, `no compressor of level ${level}`);
-    }
+    const functions = openLibdeflate();
+    const context = functions.libdeflate_alloc_compressor(level);
+    if (context === null) throw compressionFailure(LIBDEFLATE, `no compressor of level ${level}`);
+    super(context, functions.libdeflate_free_compressor);
   }
 
   compress(page: Uint8Array<ArrayBuffer>, to: Uint8Array<ArrayBuffer>): number {
     return this.#functions.libdeflate_zlib_compress(
-      opened(this.#context),
+      this.context,
       page,
       page.length,
       to,
       to.length,
     );
   }
-
-  close(): void {
-    if (this.#context !== null) this.#functions.libdeflate_free_compressor(this.#context);
-    this.#context = null;
-  }
-
-  [Symbol.dispose](): void {
-    this.close();
-  }
 }
 
 /** {@linkcode PageDecompressor} of libdeflate. */
-export class LibdeflateDecompressor implements PageDecompressor {
+export class LibdeflateDecompressor extends OwnedContext<Deno.PointerObject>
+  implements PageDecompressor {
   readonly library: string = LIBDEFLATE;
   readonly #functions = openLibdeflate();
   /** The counts that a call gives back: low and high half of bytes taken, and of bytes made. */
   readonly #taken = new Uint32Array(new ArrayBuffer(8));
   readonly #made = new Uint32Array(new ArrayBuffer(8));
-  #context: Deno.PointerObject | null;
 
   /** @throws {CompressionError} when the library has no memory */
   constructor() {
-    this.#context = this.#functions.libdeflate_alloc_decompressor();
-    if (this.#context === null) {
-      throw compressionFailure(LIBDEFLATE, "no memory for a decompressor");
-    }
+    const functions = openLibdeflate();
+    const context = functions.libdeflate_alloc_decompressor();
+    if (context === null) throw compressionFailure(LIBDEFLATE, "no memory for a decompressor");
+    super(context, functions.libdeflate_free_decompressor);
   }
 
   decompress(
@@ -121,7 +112,7 @@ export class LibdeflateDecompressor implements PageDecompressor {
   ): Unpacked {
     checkPackedLength(from, length);
     const result = this.#functions.libdeflate_zlib_decompress_ex(
-      opened(this.#context),
+      this.context,
       from,
       length,
       page,
@@ -132,14 +123,5 @@ export class LibdeflateDecompressor implements PageDecompressor {
     if (result === INSUFFICIENT_SPACE) return Unpacked.OTHER_SIZE;
     if (result !== SUCCESS || this.#taken[0] !== length) return Unpacked.DAMAGED;
     return this.#made[0] === page.length ? Unpacked.PAGE : Unpacked.OTHER_SIZE;
-  }
-
-  close(): void {
-    if (this.#context !== null) this.#functions.libdeflate_free_decompressor(this.#context);
-    this.#context = null;
-  }
-
-  [Symbol.dispose](): void {
-    this.close();
   }
 }

@@ -2,10 +2,10 @@
 
 import { MappedMemory } from "../memory.ts";
 import { cString } from "../libc.ts";
+import { OwnedContext } from "./owned_context.ts";
 import {
   checkPackedLength,
   compressionFailure,
-  opened,
   type PageCompressor,
   type PageDecompressor,
   Unpacked,
@@ -119,18 +119,18 @@ class ZStream {
 }
 
 /** {@linkcode PageCompressor} of zlib. */
-export class LibzCompressor implements PageCompressor {
+export class LibzCompressor extends OwnedContext<ZStream> implements PageCompressor {
   readonly library: string = LIBZ;
   readonly #functions = openLibz();
-  #stream: ZStream | null = new ZStream();
 
   /**
    * @param level 0 to 9
    * @throws {CompressionError} when the library refuses the level or has no memory
    */
   constructor(level: number) {
-    const stream = opened(this.#stream);
-    const code = this.#functions.deflateInit2_(
+    const functions = openLibz();
+    const stream = new ZStream();
+    const code = functions.deflateInit2_(
       stream.address,
       level,
       Z_DEFLATED,
@@ -140,13 +140,18 @@ export class LibzCompressor implements PageCompressor {
       VERSION,
       ZStream.BYTES,
     );
-    if (code === Z_OK) return;
-    stream.close();
-    throw compressionFailure(LIBZ, `deflateInit2 of level ${level}: code ${code}`);
+    if (code !== Z_OK) {
+      stream.close();
+      throw compressionFailure(LIBZ, `deflateInit2 of level ${level}: code ${code}`);
+    }
+    super(stream, (stream) => {
+      functions.deflateEnd(stream.address);
+      stream.close();
+    });
   }
 
   compress(page: Uint8Array<ArrayBuffer>, to: Uint8Array<ArrayBuffer>): number {
-    const stream = opened(this.#stream);
+    const stream = this.context;
     this.#functions.deflateReset(stream.address);
     stream.aim(page, page.length, to);
     const code = this.#functions.deflate(stream.address, Z_FINISH);
@@ -154,37 +159,31 @@ export class LibzCompressor implements PageCompressor {
     if (code === Z_OK || code === Z_BUF_ERROR) return 0; // it would go on with more room
     throw compressionFailure(LIBZ, `deflate: ${stream.message(code)}`);
   }
-
-  close(): void {
-    if (this.#stream === null) return;
-    this.#functions.deflateEnd(this.#stream.address);
-    this.#stream.close();
-    this.#stream = null;
-  }
-
-  [Symbol.dispose](): void {
-    this.close();
-  }
 }
 
 /** {@linkcode PageDecompressor} of zlib. */
-export class LibzDecompressor implements PageDecompressor {
+export class LibzDecompressor extends OwnedContext<ZStream> implements PageDecompressor {
   readonly library: string = LIBZ;
   readonly #functions = openLibz();
-  #stream: ZStream | null = new ZStream();
 
   /** @throws {CompressionError} when the library has no memory */
   constructor() {
-    const stream = opened(this.#stream);
-    const code = this.#functions.inflateInit2_(
+    const functions = openLibz();
+    const stream = new ZStream();
+    const code = functions.inflateInit2_(
       stream.address,
       MAX_WINDOW_BITS,
       VERSION,
       ZStream.BYTES,
     );
-    if (code === Z_OK) return;
-    stream.close();
-    throw compressionFailure(LIBZ, `inflateInit2: code ${code}`);
+    if (code !== Z_OK) {
+      stream.close();
+      throw compressionFailure(LIBZ, `inflateInit2: code ${code}`);
+    }
+    super(stream, (stream) => {
+      functions.inflateEnd(stream.address);
+      stream.close();
+    });
   }
 
   decompress(
@@ -193,7 +192,7 @@ export class LibzDecompressor implements PageDecompressor {
     page: Uint8Array<ArrayBuffer>,
   ): Unpacked {
     checkPackedLength(from, length);
-    const stream = opened(this.#stream);
+    const stream = this.context;
     this.#functions.inflateReset(stream.address);
     stream.aim(from, length, page);
     const code = this.#functions.inflate(stream.address, Z_FINISH);
@@ -204,16 +203,5 @@ export class LibzDecompressor implements PageDecompressor {
     // The page is full and the stream has not ended.
     const longer = code === Z_BUF_ERROR && stream.unwritten === 0 && stream.unread > 0;
     return longer ? Unpacked.OTHER_SIZE : Unpacked.DAMAGED;
-  }
-
-  close(): void {
-    if (this.#stream === null) return;
-    this.#functions.inflateEnd(this.#stream.address);
-    this.#stream.close();
-    this.#stream = null;
-  }
-
-  [Symbol.dispose](): void {
-    this.close();
   }
 }

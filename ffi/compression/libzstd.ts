@@ -1,10 +1,10 @@
 /** libzstd through FFI. */
 
+import { OwnedContext } from "./owned_context.ts";
 import {
   checkPackedLength,
   type CompressionError,
   compressionFailure,
-  opened,
   type PageCompressor,
   type PageDecompressor,
   Unpacked,
@@ -76,18 +76,19 @@ function failure(functions: Symbols, result: number): CompressionError {
 }
 
 /** {@linkcode PageCompressor} of libzstd. */
-export class LibzstdCompressor implements PageCompressor {
+export class LibzstdCompressor extends OwnedContext<Deno.PointerObject> implements PageCompressor {
   readonly library: string = LIBZSTD;
   readonly #functions = openLibzstd();
-  #context: Deno.PointerObject | null;
 
   /**
    * @param level any of the library's
    * @throws {CompressionError} when the library refuses the level or has no memory
    */
   constructor(level: number) {
-    this.#context = this.#functions.ZSTD_createCCtx();
-    if (this.#context === null) throw compressionFailure(LIBZSTD, "no memory for a compressor");
+    const functions = openLibzstd();
+    const context = functions.ZSTD_createCCtx();
+    if (context === null) throw compressionFailure(LIBZSTD, "no memory for a compressor");
+    super(context, functions.ZSTD_freeCCtx);
     try {
       this.#set(COMPRESSION_LEVEL, level);
       this.#set(CHECKSUM_FLAG, 1);
@@ -98,39 +99,31 @@ export class LibzstdCompressor implements PageCompressor {
   }
 
   #set(parameter: number, value: number): void {
-    const context = opened(this.#context);
-    const result = this.#functions.ZSTD_CCtx_setParameter(context, parameter, value);
+    const result = this.#functions.ZSTD_CCtx_setParameter(this.context, parameter, value);
     if (result >= LEAST_ERROR) throw failure(this.#functions, result);
   }
 
   compress(page: Uint8Array<ArrayBuffer>, to: Uint8Array<ArrayBuffer>): number {
-    const context = opened(this.#context);
+    const context = this.context;
     const result = this.#functions.ZSTD_compress2(context, to, to.length, page, page.length);
     if (result < LEAST_ERROR) return result;
     if (result === TOO_SMALL) return 0;
     throw failure(this.#functions, result);
   }
-
-  close(): void {
-    if (this.#context !== null) this.#functions.ZSTD_freeCCtx(this.#context);
-    this.#context = null;
-  }
-
-  [Symbol.dispose](): void {
-    this.close();
-  }
 }
 
 /** {@linkcode PageDecompressor} of libzstd. */
-export class LibzstdDecompressor implements PageDecompressor {
+export class LibzstdDecompressor extends OwnedContext<Deno.PointerObject>
+  implements PageDecompressor {
   readonly library: string = LIBZSTD;
   readonly #functions = openLibzstd();
-  #context: Deno.PointerObject | null;
 
   /** @throws {CompressionError} when the library has no memory */
   constructor() {
-    this.#context = this.#functions.ZSTD_createDCtx();
-    if (this.#context === null) throw compressionFailure(LIBZSTD, "no memory for a decompressor");
+    const functions = openLibzstd();
+    const context = functions.ZSTD_createDCtx();
+    if (context === null) throw compressionFailure(LIBZSTD, "no memory for a decompressor");
+    super(context, functions.ZSTD_freeDCtx);
   }
 
   decompress(
@@ -139,7 +132,7 @@ export class LibzstdDecompressor implements PageDecompressor {
     page: Uint8Array<ArrayBuffer>,
   ): Unpacked {
     checkPackedLength(from, length);
-    const context = opened(this.#context);
+    const context = this.context;
     if (!isCheckedFrame(from, length)) return Unpacked.DAMAGED;
     if (this.#functions.ZSTD_findFrameCompressedSize(from, length) !== length) {
       return Unpacked.DAMAGED;
@@ -147,14 +140,5 @@ export class LibzstdDecompressor implements PageDecompressor {
     const result = this.#functions.ZSTD_decompressDCtx(context, page, page.length, from, length);
     if (result === page.length) return Unpacked.PAGE;
     return result < LEAST_ERROR || result === TOO_SMALL ? Unpacked.OTHER_SIZE : Unpacked.DAMAGED;
-  }
-
-  close(): void {
-    if (this.#context !== null) this.#functions.ZSTD_freeDCtx(this.#context);
-    this.#context = null;
-  }
-
-  [Symbol.dispose](): void {
-    this.close();
   }
 }

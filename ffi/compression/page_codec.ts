@@ -78,9 +78,3 @@ export function checkPackedLength(from: Uint8Array<ArrayBuffer>, length: number)
     `Compressed page is longer than its memory of ${from.length} bytes: ${length}`,
   );
 }
-
-/** Returns a context, unless it is closed: a library would crash on the memory it had. */
-export function opened<T>(context: T | null): T {
-  if (context === null) throw new Error("Codec is closed");
-  return context;
-}

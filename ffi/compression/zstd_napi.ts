@@ -2,10 +2,10 @@
 
 import { createRequire } from "node:module";
 import type { CCtx, DCtx } from "zstd-napi/binding.js";
+import { OwnedContext } from "./owned_context.ts";
 import {
   checkPackedLength,
   compressionFailure,
-  opened,
   type PageCompressor,
   type PageDecompressor,
   Unpacked,
@@ -47,10 +47,12 @@ function reason(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
+/** The addon frees a context that was given up with the garbage. */
+function leaveToCollector(): void {}
+
 /** {@linkcode PageCompressor} of zstd-napi. */
-export class ZstdNapiCompressor implements PageCompressor {
+export class ZstdNapiCompressor extends OwnedContext<CCtx> implements PageCompressor {
   readonly library: string = ZSTD_NAPI;
-  #context: CCtx | null;
 
   /**
    * @param level any of the library's
@@ -58,17 +60,19 @@ export class ZstdNapiCompressor implements PageCompressor {
    */
   constructor(level: number) {
     const { CCtx } = openZstdNapi();
+    let context: CCtx;
     try {
-      this.#context = new CCtx();
-      this.#context.setParameter(COMPRESSION_LEVEL, level);
-      this.#context.setParameter(CHECKSUM_FLAG, 1);
+      context = new CCtx();
+      context.setParameter(COMPRESSION_LEVEL, level);
+      context.setParameter(CHECKSUM_FLAG, 1);
     } catch (cause) {
       throw compressionFailure(ZSTD_NAPI, reason(cause), { cause });
     }
+    super(context, leaveToCollector);
   }
 
   compress(page: Uint8Array<ArrayBuffer>, to: Uint8Array<ArrayBuffer>): number {
-    const context = opened(this.#context);
+    const context = this.context;
     try {
       return context.compress2(to, page);
     } catch (cause) {
@@ -76,30 +80,23 @@ export class ZstdNapiCompressor implements PageCompressor {
       throw compressionFailure(ZSTD_NAPI, reason(cause), { cause });
     }
   }
-
-  /** Gives the context up: the addon frees it with the garbage. */
-  close(): void {
-    this.#context = null;
-  }
-
-  [Symbol.dispose](): void {
-    this.close();
-  }
 }
 
 /** {@linkcode PageDecompressor} of zstd-napi. */
-export class ZstdNapiDecompressor implements PageDecompressor {
+export class ZstdNapiDecompressor extends OwnedContext<DCtx> implements PageDecompressor {
   readonly library: string = ZSTD_NAPI;
   readonly #addon = openZstdNapi();
-  #context: DCtx | null;
 
   /** @throws {CompressionError} when the library has no memory */
   constructor() {
+    const { DCtx } = openZstdNapi();
+    let context: DCtx;
     try {
-      this.#context = new this.#addon.DCtx();
+      context = new DCtx();
     } catch (cause) {
       throw compressionFailure(ZSTD_NAPI, reason(cause), { cause });
     }
+    super(context, leaveToCollector);
   }
 
   decompress(
@@ -108,7 +105,7 @@ export class ZstdNapiDecompressor implements PageDecompressor {
     page: Uint8Array<ArrayBuffer>,
   ): Unpacked {
     checkPackedLength(from, length);
-    const context = opened(this.#context);
+    const context = this.context;
     if (!isCheckedFrame(from, length)) return Unpacked.DAMAGED;
     // The addon decompresses all of a view, and a view per page would be garbage: it gets the whole
     // memory, where the rest behind the frame is a frame of the kind that decompressors skip.
@@ -122,14 +119,5 @@ export class ZstdNapiDecompressor implements PageDecompressor {
     } catch (error) {
       return reason(error) === TOO_SMALL ? Unpacked.OTHER_SIZE : Unpacked.DAMAGED;
     }
-  }
-
-  /** Gives the context up: the addon frees it with the garbage. */
-  close(): void {
-    this.#context = null;
-  }
-
-  [Symbol.dispose](): void {
-    this.close();
   }
 }
