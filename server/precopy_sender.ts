@@ -195,16 +195,13 @@ export class PrecopySender implements Disposable {
     this.#beginBatch();
     while (next < dirty.length && (records.byteLength < most || records.length === 0)) {
       const page = dirty.next(next);
-      next = page < 0 ? dirty.length : page + 1;
-      if (page < 0) break;
-      if (!saver.prepare()) {
-        next = page;
-        break;
-      }
+      next = page < 0 ? dirty.length : page;
+      if (page < 0 || !saver.prepare()) break;
       // Taken before it is read: what is written from now on makes it dirty again.
       dirty.take(page);
       saver.save(page);
       this.#sent.add(page);
+      next = page + 1;
     }
     if (next === dirty.length) saver.settle();
     return this.#endBatch() ? next : -1;

@@ -43,7 +43,7 @@ export interface RamStatistics {
 export interface ThreadStatistics {
   /** `precopy`, `background`, `return-path`, or `compress-N`. */
   readonly name: string;
-  /** Milliseconds that it ran, up to its last batch or page. */
+  /** Milliseconds that it ran, as it read its clock last: every batch, or every 64 pages or messages. */
   readonly "cpu-time": number;
 }
 
