@@ -6,35 +6,39 @@
  */
 
 export { Source, type SourceOptions } from "./server/source.ts";
-export type { OutgoingOptions } from "./server/outgoing_options.ts";
+export type { OutgoingOptions } from "./server/outgoing/outgoing_options.ts";
 export type {
   RamStatistics,
   SourceStatistics,
   SourceStatus,
   ThreadStatistics,
-} from "./server/statistics.ts";
-export type { CompressionOptions } from "./server/compression_settings.ts";
-export type { CompressionStatistics } from "./server/compression_statistics.ts";
+} from "./server/outgoing/statistics.ts";
+export type { CompressionOptions } from "./server/compression/compression_settings.ts";
+export type { CompressionStatistics } from "./server/compression/compression_statistics.ts";
 export type { CompressionMethod } from "./migration/compression.ts";
-export { LiveRegion, type LiveRegionOptions } from "./server/live_region.ts";
-export { LiveSource, type LiveSourceOptions } from "./server/live_source.ts";
-export type { DowntimeParts, LiveRamStatistics, LiveStatistics } from "./server/live_statistics.ts";
-export type { PostcopyPolicy } from "./server/convergence.ts";
-export { type Mode, MODES } from "./server/mode.ts";
+export { LiveRegion, type LiveRegionOptions } from "./server/live/live_region.ts";
+export { LiveSource, type LiveSourceOptions } from "./server/live/live_source.ts";
+export type {
+  DowntimeParts,
+  LiveRamStatistics,
+  LiveStatistics,
+} from "./server/live/live_statistics.ts";
+export type { PostcopyPolicy } from "./server/live/convergence.ts";
+export { type Mode, MODES } from "./server/sending/mode.ts";
 export {
   type Image,
   ImageError,
   type ImageErrorCode,
   openImage,
   type OpenImageOptions,
-} from "./server/image/image.ts";
+} from "./image/image.ts";
 export { Destination, type DestinationOptions } from "./client/destination.ts";
 export { ImageReceiver, type ImageReceiverOptions } from "./client/receive/image_receiver.ts";
 export type { ReceiveStatistics } from "./client/receive/receive_statistics.ts";
 export type { DestinationStatistics, DestinationStatus } from "./client/statistics.ts";
-export type { ArrivalFigures, ArrivalParts } from "./client/arrival_times.ts";
-export type { DecompressionStatistics } from "./client/decompression_threads.ts";
-export type { ThreadLatency } from "./client/thread_latencies.ts";
+export type { ArrivalFigures, ArrivalParts } from "./client/incoming/arrival_times.ts";
+export type { DecompressionStatistics } from "./client/decompression/decompression_threads.ts";
+export type { ThreadLatency } from "./client/placing/thread_latencies.ts";
 export type {
   Guest,
   GuestDevices,

@@ -6,7 +6,7 @@
  */
 
 import { LATENCY_BUCKETS } from "../migration/threads/histogram.ts";
-import { type Mode, MODES } from "../server/mode.ts";
+import { type Mode, MODES } from "../server/sending/mode.ts";
 import { FloorPair } from "./floors/floor_pair.ts";
 import {
   type Beside,

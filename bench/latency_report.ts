@@ -1,7 +1,7 @@
 /** What the latency benchmark found, as tables, histograms and targets. */
 
 import { formatLatencyChart } from "../migration/report/latency_chart.ts";
-import type { Mode } from "../server/mode.ts";
+import type { Mode } from "../server/sending/mode.ts";
 import { type CpuPlacement, describePlacement } from "./support/cpu_placement.ts";
 import { markdownTable, microseconds, significant } from "./support/markdown.ts";
 import {

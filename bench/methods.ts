@@ -7,7 +7,7 @@
 
 import { compressionLibrary } from "../ffi/compression/codec.ts";
 import { COMPRESSION_METHODS } from "../migration/compression.ts";
-import { type QemuBinary, qemuFromEnvironment } from "../tests/qemu/qemu_binary.ts";
+import { type QemuBinary, qemuFromEnvironment } from "../qemu/qemu_binary.ts";
 import { whyNoCompressingQemu } from "./methods/compressing_qemu.ts";
 import { CONTENT_NAMES, type ContentName, makeContent } from "./methods/contents.ts";
 import { findKernel } from "./methods/linux_guest.ts";

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { qemuFromEnvironment, whyNoQemu } from "../tests/qemu/qemu_binary.ts";
+import { qemuFromEnvironment, whyNoQemu } from "../qemu/qemu_binary.ts";
 import type { Move, MoveFigures } from "./migrate/move.ts";
 import { moveByUs } from "./migrate/our_move.ts";
 import { moveByQemu } from "./migrate/qemu_move.ts";

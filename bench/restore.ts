@@ -6,8 +6,8 @@
  */
 
 import { formatLatencyChart } from "../migration/report/latency_chart.ts";
-import type { GuestMachine } from "../tests/qemu/guest.ts";
-import { qemuFromEnvironment, whyNoQemu } from "../tests/qemu/qemu_binary.ts";
+import type { GuestMachine } from "../qemu/guest.ts";
+import { qemuFromEnvironment, whyNoQemu } from "../qemu/qemu_binary.ts";
 import {
   captureForRestore,
   restoreByQemu,

@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { SourceStatistics } from "../server/statistics.ts";
+import type { SourceStatistics } from "../server/outgoing/statistics.ts";
 import { FloorPair } from "./floors/floor_pair.ts";
 import { type CpuPlacement, describePlacement } from "./support/cpu_placement.ts";
 import { waitForIdleMachine } from "./support/cpu_time.ts";

@@ -9,24 +9,24 @@ import type { SocketAddress } from "../ffi/socket_address.ts";
 import { UffdFeature, Userfaultfd } from "../ffi/userfaultfd.ts";
 import { waitingFaults } from "../ffi/waiting_faults.ts";
 import { WorkerThread } from "../migration/threads/worker_thread.ts";
-import { unmapBlocks } from "./destination_memory.ts";
-import { DecompressionThreads } from "./decompression_threads.ts";
-import { DestinationState } from "./destination_state.ts";
-import type { FaultMessage, FaultServerInit } from "./fault_server.ts";
+import { unmapBlocks } from "./placing/destination_memory.ts";
+import { DecompressionThreads } from "./decompression/decompression_threads.ts";
+import { DestinationState } from "./placing/destination_state.ts";
+import type { FaultMessage, FaultServerInit } from "./faults/fault_server.ts";
 import type { Guest } from "../migration/guest.ts";
-import { IncomingChannels } from "./incoming_channels.ts";
-import type { ListeningBlocks } from "./guest_memory_store.ts";
-import type { MainChannelInit, MainChannelMessage } from "./main_channel.ts";
+import { IncomingChannels } from "./connecting/incoming_channels.ts";
+import type { ListeningBlocks } from "./placing/guest_memory_store.ts";
+import type { MainChannelInit, MainChannelMessage } from "./incoming/main_channel.ts";
 import {
   MigrationError,
   type MigrationErrorCode,
   reviveMigrationError,
 } from "../migration/migration_error.ts";
-import { arrive } from "./arrival.ts";
-import { ArrivalTimes } from "./arrival_times.ts";
-import { ControlAnswers } from "./control_answers.ts";
-import { linger } from "./linger.ts";
-import { landedRing, returnPathRing } from "./return_path_ring.ts";
+import { arrive } from "./incoming/arrival.ts";
+import { ArrivalTimes } from "./incoming/arrival_times.ts";
+import { ControlAnswers } from "./return_path/control_answers.ts";
+import { linger } from "./connecting/linger.ts";
+import { landedRing, returnPathRing } from "./return_path/return_path_ring.ts";
 import {
   type DestinationStatistics,
   destinationStatistics,
@@ -119,11 +119,11 @@ export class Destination implements AsyncDisposable {
     this.#faultWake = this.#stack.use(new Eventfd());
     this.#controlAnswers = new ControlAnswers(this.#faultWake);
     this.#background = new WorkerThread(
-      new URL("./background_worker.ts", import.meta.url),
+      new URL("./incoming/main_channel_worker.ts", import.meta.url),
       (message) => this.#onMainChannel(message),
     );
     this.#fault = new WorkerThread(
-      new URL("./fault_worker.ts", import.meta.url),
+      new URL("./faults/fault_worker.ts", import.meta.url),
       (message) => this.#onFault(message),
     );
     this.#finished.promise.catch(() => {}); // whoever cares awaits `finished`

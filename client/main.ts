@@ -1,10 +1,10 @@
 /** The destination side's command line. */
 
 import { runCommandLine } from "../migration/command/run.ts";
-import { ExitCode, exitCodeOf } from "./command_line.ts";
-import { receiveCommand } from "./receive_command.ts";
-import { workloadCommand } from "./workload_command.ts";
-import { workloadImageCommand } from "./workload_image_command.ts";
+import { ExitCode, exitCodeOf } from "./command/command_line.ts";
+import { receiveCommand } from "./command/receive_command.ts";
+import { workloadCommand } from "./command/workload_command.ts";
+import { workloadImageCommand } from "./command/workload_image_command.ts";
 
 const usage = `postcopy, the destination side: runs a machine whose memory arrives on demand
 

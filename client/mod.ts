@@ -3,10 +3,10 @@
 export { Destination, type DestinationOptions } from "./destination.ts";
 export { ImageReceiver, type ImageReceiverOptions } from "./receive/image_receiver.ts";
 export type { ReceiveStatistics } from "./receive/receive_statistics.ts";
-export type { DecompressionStatistics } from "./decompression_threads.ts";
+export type { DecompressionStatistics } from "./decompression/decompression_threads.ts";
 export type { DestinationStatistics, DestinationStatus } from "./statistics.ts";
-export type { ArrivalFigures, ArrivalParts } from "./arrival_times.ts";
-export type { ThreadLatency } from "./thread_latencies.ts";
+export type { ArrivalFigures, ArrivalParts } from "./incoming/arrival_times.ts";
+export type { ThreadLatency } from "./placing/thread_latencies.ts";
 export type { Guest, GuestDevices, GuestMachine, GuestMemory } from "../migration/guest.ts";
 export type { GuestBlock } from "../migration/memory/guest_block.ts";
 export { MigrationError, type MigrationErrorCode } from "../migration/migration_error.ts";

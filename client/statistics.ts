@@ -1,9 +1,9 @@
 /** What a destination reports, in the names of QEMU's `query-migrate` (10.1 and later). */
 
-import type { ArrivalFigures } from "./arrival_times.ts";
-import type { DecompressionStatistics } from "./decompression_threads.ts";
-import type { DestinationState } from "./destination_state.ts";
-import type { ThreadLatency } from "./thread_latencies.ts";
+import type { ArrivalFigures } from "./incoming/arrival_times.ts";
+import type { DecompressionStatistics } from "./decompression/decompression_threads.ts";
+import type { DestinationState } from "./placing/destination_state.ts";
+import type { ThreadLatency } from "./placing/thread_latencies.ts";
 
 /** Where an incoming migration stands. The names are QEMU's `MigrationStatus`. */
 export type DestinationStatus =

@@ -13,7 +13,7 @@ import {
   resultLines,
   type WorkloadEvent,
   type WorkloadResult,
-} from "../client/workload_report.ts";
+} from "../client/command/workload_report.ts";
 import { writeWorkloadImage } from "../workload/image.ts";
 import {
   bytesArgument,

@@ -17,12 +17,12 @@ import {
 import { formatTable } from "../migration/report/table.ts";
 import { formatBytes, formatCount, formatDuration } from "../migration/report/units.ts";
 import type { SourceStatistics } from "../server/mod.ts";
-import { parseRoundLine, workingSetPages } from "../tests/qemu/boot_sector.ts";
-import { capture } from "../tests/qemu/capture.ts";
-import { checkRounds, type GuestMachine, startGuest, waitForRound } from "../tests/qemu/guest.ts";
-import { listenForPostcopy, waitForMigration } from "../tests/qemu/migration.ts";
-import { whyNoQemu } from "../tests/qemu/qemu_binary.ts";
-import type { Qemu } from "../tests/qemu/qemu.ts";
+import { parseRoundLine, workingSetPages } from "../qemu/boot_sector.ts";
+import { capture } from "../qemu/capture.ts";
+import { checkRounds, type GuestMachine, startGuest, waitForRound } from "../qemu/guest.ts";
+import { listenForPostcopy, waitForMigration } from "../qemu/migration.ts";
+import { whyNoQemu } from "../qemu/qemu_binary.ts";
+import type { Qemu } from "../qemu/qemu.ts";
 import { ChildProcess } from "./child_process.ts";
 import { stopSignal } from "./stop_signal.ts";
 

@@ -1,7 +1,7 @@
 /** What a migration moves, as its two ends see it: a machine with memory, a state, and threads. */
 
 import type { GuestBlock } from "./memory/guest_block.ts";
-import type { MemoryCore } from "./memory/memory_core.ts";
+import type { MemoryCore } from "./address_space/memory_core.ts";
 
 /** The guest's memory at the destination: any thread may touch it once the guest is loaded; missing pages are fetched. */
 export interface GuestMemory {

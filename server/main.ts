@@ -1,12 +1,12 @@
 /** The source side's command line. */
 
 import { runCommandLine } from "../migration/command/run.ts";
-import { COMPRESS_HELP } from "./compress_arguments.ts";
-import { ExitCode, exitCodeOf } from "./command_line.ts";
-import { INSPECT_HELP, inspectCommand } from "./inspect_command.ts";
-import { LIVE_HELP } from "./live_arguments.ts";
-import { serveCommand } from "./serve_command.ts";
-import { workloadCommand } from "./workload_command.ts";
+import { COMPRESS_HELP } from "./command/compress_arguments.ts";
+import { ExitCode, exitCodeOf } from "./command/command_line.ts";
+import { INSPECT_HELP, inspectCommand } from "./command/inspect_command.ts";
+import { LIVE_HELP } from "./command/live_arguments.ts";
+import { serveCommand } from "./command/serve_command.ts";
+import { workloadCommand } from "./command/workload_command.ts";
 
 const usage = `postcopy, the source side: serves a machine's memory to a destination on demand
 

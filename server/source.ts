@@ -1,8 +1,8 @@
 /** The source side of a migration of an image: a machine at rest, which runs at the destination first. */
 
 import { monotonicNanoseconds } from "../ffi/clock.ts";
-import { withAdvice, withLoss } from "./advice.ts";
-import { compressionSettings } from "./compression_settings.ts";
+import { withAdvice, withLoss } from "./outgoing/advice.ts";
+import { compressionSettings } from "./compression/compression_settings.ts";
 import {
   encodeDiscards,
   encodeGreeting,
@@ -10,11 +10,15 @@ import {
   encodeSwitchover,
   PING,
   wholeDiscards,
-} from "./control_stream.ts";
-import type { Image } from "./image/image.ts";
-import { Outgoing } from "./outgoing.ts";
-import type { OutgoingOptions } from "./outgoing_options.ts";
-import { type SourceStatistics, sourceStatistics, type SourceStatus } from "./statistics.ts";
+} from "./sending/control_stream.ts";
+import type { Image } from "../image/image.ts";
+import { Outgoing } from "./outgoing/outgoing.ts";
+import type { OutgoingOptions } from "./outgoing/outgoing_options.ts";
+import {
+  type SourceStatistics,
+  sourceStatistics,
+  type SourceStatus,
+} from "./outgoing/statistics.ts";
 
 /** How to migrate. */
 export type SourceOptions = OutgoingOptions;
@@ -25,7 +29,7 @@ export type SourceOptions = OutgoingOptions;
  *
  * @example
  * ```ts
- * import { openImage } from "./image/open_image.ts";
+ * import { openImage } from "../image/open_image.ts";
  * import { Source } from "./source.ts";
  * import { parseSocketAddress } from "../ffi/socket_address.ts";
  *

@@ -1,6 +1,6 @@
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { testedQemus } from "./interop/qemus.ts";
-import type { QemuBinary } from "./qemu/qemu_binary.ts";
+import type { QemuBinary } from "../qemu/qemu_binary.ts";
 import { testUnless } from "./support/skip.ts";
 
 const DEMO = new URL("../demo/qemu.ts", import.meta.url).pathname;

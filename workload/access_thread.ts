@@ -1,7 +1,7 @@
 /** One thread of a workload: it touches pages, checks what it reads, and measures what waited. */
 
 import { monotonicNanoseconds } from "../ffi/clock.ts";
-import { PATTERN_PAGE_WORDS, type TestPatternSettings } from "../migration/memory/test_pattern.ts";
+import { PATTERN_PAGE_WORDS, type TestPatternSettings } from "./test_pattern.ts";
 import { Control } from "./control.ts";
 import { GuestPages, type PageRange } from "./guest_pages.ts";
 import type { WorkloadSettings } from "./options.ts";

@@ -1,7 +1,7 @@
 /** The RAM blocks of a workload guest. */
 
 import type { GuestBlock } from "../migration/memory/guest_block.ts";
-import { PATTERN_PAGE_BYTES } from "../migration/memory/test_pattern.ts";
+import { PATTERN_PAGE_BYTES } from "./test_pattern.ts";
 import type { PageRange } from "./guest_pages.ts";
 import type { CountRange } from "./shared_pages.ts";
 import { WorkloadError } from "./workload_error.ts";

@@ -1,6 +1,6 @@
 /** The check of every byte of a guest's memory against what it must be. */
 
-import { PATTERN_PAGE_BYTES, type TestPatternSettings } from "../migration/memory/test_pattern.ts";
+import { PATTERN_PAGE_BYTES, type TestPatternSettings } from "./test_pattern.ts";
 import { GuestPages, type PageRange } from "./guest_pages.ts";
 import { viewCounts, type WriteCounts } from "./shared_pages.ts";
 import { WrittenPattern, type WrongByte, wrongByte } from "./written_page.ts";

@@ -1,6 +1,6 @@
 /** The threads of a workload, seen from the main thread. */
 
-import type { TestPattern } from "../migration/memory/test_pattern.ts";
+import type { TestPattern } from "./test_pattern.ts";
 import { WorkerThread } from "../migration/threads/worker_thread.ts";
 import type { AccessJob } from "./access_thread.ts";
 import { Control } from "./control.ts";

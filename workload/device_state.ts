@@ -3,11 +3,7 @@
  * of QEMU's stream version 3) whose payload is JSON.
  */
 
-import {
-  PATTERN_PAGE_BYTES,
-  TestPattern,
-  type TestPatternSettings,
-} from "../migration/memory/test_pattern.ts";
+import { PATTERN_PAGE_BYTES, TestPattern, type TestPatternSettings } from "./test_pattern.ts";
 import { WorkloadError } from "./workload_error.ts";
 
 const SECTION_FULL = 0x04;

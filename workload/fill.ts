@@ -1,6 +1,6 @@
 /** Filling a guest's memory with the pattern, before it runs. */
 
-import { TestPattern, type TestPatternSettings } from "../migration/memory/test_pattern.ts";
+import { TestPattern, type TestPatternSettings } from "./test_pattern.ts";
 import { viewMemory } from "../ffi/memory.ts";
 import type { CrewMemory } from "./crew.ts";
 import { GuestPages, type PageRange } from "./guest_pages.ts";

@@ -1,7 +1,7 @@
 /** A guest's memory as the pattern numbers it: pages counted through all RAM blocks. */
 
 import { viewMemory } from "../ffi/memory.ts";
-import { PATTERN_PAGE_BYTES, PATTERN_PAGE_WORDS } from "../migration/memory/test_pattern.ts";
+import { PATTERN_PAGE_BYTES, PATTERN_PAGE_WORDS } from "./test_pattern.ts";
 
 /** Where a RAM block lies; may be posted to a worker. */
 export interface PageRange {

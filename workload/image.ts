@@ -5,7 +5,7 @@ import {
   PATTERN_PAGE_WORDS,
   TestPattern,
   type TestPatternSettings,
-} from "../migration/memory/test_pattern.ts";
+} from "./test_pattern.ts";
 import { encodeWorkloadState } from "./device_state.ts";
 
 const PAGES_PER_WRITE = 256;

@@ -1,6 +1,6 @@
 /** The state of a live workload guest beside its memory: JSON. */
 
-import { PATTERN_PAGE_BYTES, TestPattern } from "../migration/memory/test_pattern.ts";
+import { PATTERN_PAGE_BYTES, TestPattern } from "./test_pattern.ts";
 import { equalBytes, notAWorkload, savedPattern, type WorkloadState } from "./device_state.ts";
 
 const GUEST = "postcopy-live-workload";

@@ -3,7 +3,7 @@
 import { monotonicNanoseconds } from "../ffi/clock.ts";
 import type { LiveGuest } from "../migration/guest.ts";
 import type { GuestBlock } from "../migration/memory/guest_block.ts";
-import { TestPattern } from "../migration/memory/test_pattern.ts";
+import { TestPattern } from "./test_pattern.ts";
 import { COUNT_BLOCK, tellBlocks } from "./blocks.ts";
 import type { CheckResult } from "./check.ts";
 import { checkMemory } from "./check_memory.ts";

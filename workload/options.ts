@@ -1,6 +1,6 @@
 /** What a workload guest does with its memory. */
 
-import { REPEATS } from "../migration/memory/test_pattern.ts";
+import { REPEATS } from "./test_pattern.ts";
 
 /** In which order a thread touches pages. */
 export type AccessPattern =

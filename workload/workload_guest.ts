@@ -2,7 +2,7 @@
 
 import { monotonicNanoseconds } from "../ffi/clock.ts";
 import type { Guest, GuestMemory } from "../migration/guest.ts";
-import { TestPattern } from "../migration/memory/test_pattern.ts";
+import { TestPattern } from "./test_pattern.ts";
 import { tellBlocks } from "./blocks.ts";
 import type { CheckResult } from "./check.ts";
 import { checkMemory } from "./check_memory.ts";

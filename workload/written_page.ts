@@ -8,7 +8,7 @@ import {
   patternWord,
   TestPattern,
   type TestPatternSettings,
-} from "../migration/memory/test_pattern.ts";
+} from "./test_pattern.ts";
 
 const SPREAD = 0x9e37_79b1;
 const WORD_BITS: number = Math.log2(PATTERN_PAGE_WORDS);

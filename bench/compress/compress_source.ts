@@ -7,7 +7,7 @@
  * @module
  */
 
-import type { LiveStatistics } from "../../server/live_statistics.ts";
+import type { LiveStatistics } from "../../server/live/live_statistics.ts";
 import { answerLines, say } from "../support/bench_process.ts";
 import { type CompressSetup, WrittenGuest } from "./written_guest.ts";
 

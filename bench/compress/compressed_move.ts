@@ -1,6 +1,6 @@
 /** A migration of a written guest with compression, between two processes. */
 
-import type { WorkloadEvent } from "../../client/workload_report.ts";
+import type { WorkloadEvent } from "../../client/command/workload_report.ts";
 import type { CompressionMethod } from "../../migration/compression.ts";
 import { JsonCommand } from "../migrate/json_command.ts";
 import { BenchProcess } from "../support/bench_process.ts";

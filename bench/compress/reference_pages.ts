@@ -2,10 +2,10 @@
 
 import type { MappedMemory } from "../../ffi/memory.ts";
 import { SLOT_BYTES } from "../../migration/compression.ts";
-import { MOST_BUSY } from "../../server/compressed_pages.ts";
-import type { CompressionCounters } from "../../server/compression_counters.ts";
-import type { PageRecords } from "../../server/page_records.ts";
-import type { PageSaver } from "../../server/page_saver.ts";
+import { MOST_BUSY } from "../../server/sending/compressing_pages.ts";
+import type { CompressionCounters } from "../../server/compression/compression_counters.ts";
+import type { PageRecords } from "../../server/sending/page_records.ts";
+import type { PageSaver } from "../../server/sending/page_saver.ts";
 import { ReferenceDispatcher } from "./reference_dispatcher.ts";
 
 /** What the saver is made from. */

@@ -4,13 +4,13 @@ import { MappedMemory } from "../../ffi/memory.ts";
 import { libc } from "../../ffi/libc.ts";
 import { SLOT_BYTES } from "../../migration/compression.ts";
 import { runWorkerThread, WorkerThread } from "../../migration/threads/worker_thread.ts";
-import type { CompressionCounters } from "../../server/compression_counters.ts";
-import type { PageRecords } from "../../server/page_records.ts";
+import type { CompressionCounters } from "../../server/compression/compression_counters.ts";
+import type { PageRecords } from "../../server/sending/page_records.ts";
 import {
   type PrecopyInit,
   type PrecopyMessage,
   PrecopySender,
-} from "../../server/precopy_sender.ts";
+} from "../../server/live/precopy_sender.ts";
 import type { ReferenceThreadInit } from "./reference_compressor.ts";
 import { ReferenceMemory } from "./reference_memory.ts";
 import { ReferencePages } from "./reference_pages.ts";

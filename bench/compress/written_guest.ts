@@ -1,9 +1,9 @@
 /** A guest whose memory is written all the time, and what migrates it. */
 
 import { parseSocketAddress } from "../../ffi/socket_address.ts";
-import type { CompressionSettings } from "../../server/compression_settings.ts";
-import { LiveRegion } from "../../server/live_region.ts";
-import { LiveSource } from "../../server/live_source.ts";
+import type { CompressionSettings } from "../../server/compression/compression_settings.ts";
+import { LiveRegion } from "../../server/live/live_region.ts";
+import { LiveSource } from "../../server/live/live_source.ts";
 import { liveBlockSizes } from "../../workload/blocks.ts";
 import { LiveWorkload } from "../../workload/live_workload.ts";
 import { type ThreadingModel, withSettings } from "./threading_model.ts";

@@ -8,12 +8,12 @@ import { Eventfd } from "../../ffi/eventfd.ts";
 import { kvmAbsence, KvmMachine } from "../../ffi/kvm.ts";
 import { MappedMemory } from "../../ffi/memory.ts";
 import { Userfaultfd } from "../../ffi/userfaultfd.ts";
-import { AddressSpace } from "../../migration/memory/address_space.ts";
-import type { FlatRange } from "../../migration/memory/flat_view.ts";
-import { GuestTranslation } from "../../migration/memory/guest_translation.ts";
-import { MemoryCore } from "../../migration/memory/memory_core.ts";
-import { MemoryRegion } from "../../migration/memory/memory_region.ts";
-import { RamAddresses } from "../../migration/memory/ram_addresses.ts";
+import { AddressSpace } from "../../migration/address_space/address_space.ts";
+import type { FlatRange } from "../../migration/address_space/flat_view.ts";
+import { GuestTranslation } from "../../migration/address_space/guest_translation.ts";
+import { MemoryCore } from "../../migration/address_space/memory_core.ts";
+import { MemoryRegion } from "../../migration/address_space/memory_region.ts";
+import { RamAddresses } from "../../migration/address_space/ram_addresses.ts";
 import { median } from "../support/statistics.ts";
 
 /** Bytes of a range of RAM. */

@@ -1,6 +1,6 @@
 /** How long a machine's devices take to load, with a commit per change of memory and with one. */
 
-import { LiveRegion } from "../../server/live_region.ts";
+import { LiveRegion } from "../../server/live/live_region.ts";
 import { type LoadReport, type LoadTransaction, Machine } from "../../workload/machine/machine.ts";
 import { machineBlocks, type MachineOptions } from "../../workload/machine/options.ts";
 import { median } from "../support/statistics.ts";

@@ -10,7 +10,7 @@
 import { Destination } from "../../client/destination.ts";
 import type { DestinationStatistics } from "../../client/statistics.ts";
 import { monotonicNanoseconds } from "../../ffi/clock.ts";
-import type { MemoryStatistics } from "../../migration/memory/memory_core.ts";
+import type { MemoryStatistics } from "../../migration/address_space/memory_core.ts";
 import type { LoadTransaction } from "../../workload/machine/machine.ts";
 import { MachineGuest } from "../../workload/machine/machine_guest.ts";
 import type { MachineOptions } from "../../workload/machine/options.ts";

@@ -8,9 +8,9 @@
  */
 
 import type { SocketAddress } from "../../ffi/socket_address.ts";
-import { LiveRegion } from "../../server/live_region.ts";
-import { LiveSource } from "../../server/live_source.ts";
-import type { LiveStatistics } from "../../server/live_statistics.ts";
+import { LiveRegion } from "../../server/live/live_region.ts";
+import { LiveSource } from "../../server/live/live_source.ts";
+import type { LiveStatistics } from "../../server/live/live_statistics.ts";
 import { LiveMachine } from "../../workload/machine/machine_guest.ts";
 import { machineBlocks, type MachineOptions } from "../../workload/machine/options.ts";
 import { snapshot } from "../../workload/machine/snapshot.ts";

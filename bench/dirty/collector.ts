@@ -2,7 +2,7 @@
 
 import { monotonicNanoseconds } from "../../ffi/clock.ts";
 import { PageBitmap } from "../../migration/memory/page_bitmap.ts";
-import { DirtyTracker } from "../../server/dirty_tracker.ts";
+import { DirtyTracker } from "../../server/live/dirty_tracker.ts";
 import type { CollectJob } from "./jobs.ts";
 
 /**

@@ -1,7 +1,7 @@
 /** The threads of the dirty tracking benchmark: what each is asked to do, and what it tells. */
 
 import { WorkerThread } from "../../migration/threads/worker_thread.ts";
-import type { DirtyTrackerInit } from "../../server/dirty_tracker.ts";
+import type { DirtyTrackerInit } from "../../server/live/dirty_tracker.ts";
 
 /** Bytes of a page. */
 export const PAGE_BYTES = 4096;

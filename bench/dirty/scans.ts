@@ -10,7 +10,7 @@ import {
   writeProtectRange,
 } from "../../ffi/userfaultfd.ts";
 import { PageBitmap } from "../../migration/memory/page_bitmap.ts";
-import { DirtyTracker } from "../../server/dirty_tracker.ts";
+import { DirtyTracker } from "../../server/live/dirty_tracker.ts";
 import { PAGE_BYTES } from "./jobs.ts";
 
 /** Which pages are dirty. */

@@ -3,7 +3,7 @@
 import { monotonicNanoseconds } from "../../ffi/clock.ts";
 import { viewMemory } from "../../ffi/memory.ts";
 import { PageBitmap } from "../../migration/memory/page_bitmap.ts";
-import { DirtyTracker } from "../../server/dirty_tracker.ts";
+import { DirtyTracker } from "../../server/live/dirty_tracker.ts";
 import { PAGE_BYTES, type Passes, type PassJob, type WriteJob, type WriteOrder } from "./jobs.ts";
 
 const PAGE_WORDS = PAGE_BYTES / 4;

@@ -1,6 +1,6 @@
 /** Whether a QEMU can stand at the ends of this benchmark. */
 
-import { type QemuBinary, whyNoQemu } from "../../tests/qemu/qemu_binary.ts";
+import { type QemuBinary, whyNoQemu } from "../../qemu/qemu_binary.ts";
 import { qemuVersion } from "../support/machine.ts";
 
 /** The first version without the capability `compress`. */

@@ -1,6 +1,6 @@
 /** What the guest's memory holds. */
 
-import type { QemuBinary } from "../../tests/qemu/qemu_binary.ts";
+import type { QemuBinary } from "../../qemu/qemu_binary.ts";
 import { guestSharesText } from "../support/guest_content.ts";
 import { writeGuestFile } from "../support/guest_file.ts";
 import { hostFiles } from "./host_files.ts";

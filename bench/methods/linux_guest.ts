@@ -1,7 +1,7 @@
 /** The memory of a guest that has booted Linux and done some work, as a file. */
 
-import { Qemu } from "../../tests/qemu/qemu.ts";
-import type { QemuBinary } from "../../tests/qemu/qemu_binary.ts";
+import { Qemu } from "../../qemu/qemu.ts";
+import type { QemuBinary } from "../../qemu/qemu_binary.ts";
 import { atExit } from "../support/at_exit.ts";
 import { buildInitramfs, READY_LINE } from "./initramfs.ts";
 

@@ -1,7 +1,7 @@
 /** A live migration between two processes of ours of a guest that rests. */
 
 import type { SocketAddress } from "../../ffi/socket_address.ts";
-import type { LiveStatistics } from "../../server/live_statistics.ts";
+import type { LiveStatistics } from "../../server/live/live_statistics.ts";
 import { BenchProcess } from "../support/bench_process.ts";
 import { type End, placementPrefix } from "../support/cpu_placement.ts";
 import { cpuSeconds } from "../support/cpu_time.ts";

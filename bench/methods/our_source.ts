@@ -12,9 +12,9 @@ import { viewMemory } from "../../ffi/memory.ts";
 import type { SocketAddress } from "../../ffi/socket_address.ts";
 import type { CompressionMethod } from "../../migration/compression.ts";
 import type { LiveGuest } from "../../migration/guest.ts";
-import { LiveRegion } from "../../server/live_region.ts";
-import { LiveSource, type LiveSourceOptions } from "../../server/live_source.ts";
-import type { LiveStatistics } from "../../server/live_statistics.ts";
+import { LiveRegion } from "../../server/live/live_region.ts";
+import { LiveSource, type LiveSourceOptions } from "../../server/live/live_source.ts";
+import type { LiveStatistics } from "../../server/live/live_statistics.ts";
 import { answerLines, say } from "../support/bench_process.ts";
 import { SETTINGS } from "./way.ts";
 

@@ -8,9 +8,9 @@ import {
   setParameters,
   UNLIMITED_BANDWIDTH,
   waitForMigration,
-} from "../../tests/qemu/migration.ts";
-import { Qemu } from "../../tests/qemu/qemu.ts";
-import type { QemuBinary } from "../../tests/qemu/qemu_binary.ts";
+} from "../../qemu/migration.ts";
+import { Qemu } from "../../qemu/qemu.ts";
+import type { QemuBinary } from "../../qemu/qemu_binary.ts";
 import { atExit } from "../support/at_exit.ts";
 import { type End, placementPrefix } from "../support/cpu_placement.ts";
 import { cpuSeconds } from "../support/cpu_time.ts";

@@ -1,8 +1,8 @@
 /** A live migration of a workload guest between two processes of ours. */
 
-import type { WorkloadEvent } from "../../client/workload_report.ts";
+import type { WorkloadEvent } from "../../client/command/workload_report.ts";
 import { monotonicNanoseconds } from "../../ffi/clock.ts";
-import type { LiveWorkloadEvent } from "../../server/workload_report.ts";
+import type { LiveWorkloadEvent } from "../../server/command/workload_report.ts";
 import { type End, placementPrefix } from "../support/cpu_placement.ts";
 import { warmPages } from "../support/warm_memory.ts";
 import { JsonCommand } from "./json_command.ts";

@@ -8,16 +8,16 @@ import {
   setParameters,
   UNLIMITED_BANDWIDTH,
   waitForMigration,
-} from "../../tests/qemu/migration.ts";
-import { Qemu, type QemuOptions } from "../../tests/qemu/qemu.ts";
-import type { QemuBinary } from "../../tests/qemu/qemu_binary.ts";
+} from "../../qemu/migration.ts";
+import { Qemu, type QemuOptions } from "../../qemu/qemu.ts";
+import type { QemuBinary } from "../../qemu/qemu_binary.ts";
 import {
   buildWriterSector,
   parseWriterLine,
   slowWrites,
   writerMemoryMiB,
   type WriterReport,
-} from "../../tests/qemu/writer_guest.ts";
+} from "../../qemu/writer_guest.ts";
 import { atExit } from "../support/at_exit.ts";
 import { type End, placementPrefix } from "../support/cpu_placement.ts";
 import { cpuSeconds } from "../support/cpu_time.ts";

@@ -1,6 +1,6 @@
 /** What a restored guest saw of its faults, from what it prints: for a QEMU without the statistic. */
 
-import { type GuestLatency, parseRoundLine } from "../../tests/qemu/boot_sector.ts";
+import { type GuestLatency, parseRoundLine } from "../../qemu/boot_sector.ts";
 
 /** A line of the guest's, and when it came, in ms. */
 export interface TimedLine {

@@ -1,16 +1,16 @@
 /** One restore of a QEMU guest in a QEMU destination, by QEMU itself or by `serve`. */
 
-import type { SourceStatistics } from "../../server/statistics.ts";
+import type { SourceStatistics } from "../../server/outgoing/statistics.ts";
 import {
   type CapturedGuest,
   captureGuest,
   type GuestMachine,
   startGuest,
   waitForRound,
-} from "../../tests/qemu/guest.ts";
-import { faultLatency, liveMigrate } from "../../tests/qemu/live_migrate.ts";
-import { listenForPostcopy, queryMigrate, waitForMigration } from "../../tests/qemu/migration.ts";
-import type { Qemu } from "../../tests/qemu/qemu.ts";
+} from "../../qemu/guest.ts";
+import { faultLatency, liveMigrate } from "../../qemu/live_migrate.ts";
+import { listenForPostcopy, queryMigrate, waitForMigration } from "../../qemu/migration.ts";
+import type { Qemu } from "../../qemu/qemu.ts";
 import { atExit } from "../support/at_exit.ts";
 import { runServe } from "../support/serve.ts";
 import { guestSeenLatency } from "./guest_latency.ts";

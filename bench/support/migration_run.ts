@@ -2,7 +2,7 @@
 
 import type { Backing } from "../../ffi/memory.ts";
 import type { WorkloadOptions } from "../../workload/options.ts";
-import type { Mode } from "../../server/mode.ts";
+import type { Mode } from "../../server/sending/mode.ts";
 import type { DestinationReport, DestinationSetup } from "../workload_destination.ts";
 import { BenchProcess } from "./bench_process.ts";
 import { type CpuPlacement, placementPrefix } from "./cpu_placement.ts";

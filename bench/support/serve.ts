@@ -1,7 +1,7 @@
 /** The `serve` command as a child process. */
 
-import type { Mode } from "../../server/mode.ts";
-import type { SourceStatistics } from "../../server/statistics.ts";
+import type { Mode } from "../../server/sending/mode.ts";
+import type { SourceStatistics } from "../../server/outgoing/statistics.ts";
 import { denoCommand, spawn } from "./bench_process.ts";
 import { endedChildrenCpuSeconds } from "./cpu_time.ts";
 

@@ -2,9 +2,9 @@
 
 import { Errno, SyscallError } from "../../ffi/errno.ts";
 import type { KvmEvent, KvmMachine } from "../../ffi/kvm.ts";
-import type { FlatEvent } from "../../migration/memory/flat_view.ts";
-import { addressText, GuestMemoryError } from "../../migration/memory/guest_memory_error.ts";
-import type { MemoryListener } from "../../migration/memory/memory_listener.ts";
+import type { FlatEvent } from "../../migration/address_space/flat_view.ts";
+import { addressText, GuestMemoryError } from "../../migration/address_space/guest_memory_error.ts";
+import type { MemoryListener } from "../../migration/address_space/memory_listener.ts";
 
 /** How {@linkcode KvmEvents} works. */
 export interface KvmEventsOptions {

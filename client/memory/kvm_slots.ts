@@ -3,11 +3,11 @@
 import { Errno, SyscallError } from "../../ffi/errno.ts";
 import type { KvmMachine } from "../../ffi/kvm.ts";
 import { hostPageSize } from "../../ffi/memory.ts";
-import type { FlatRange } from "../../migration/memory/flat_view.ts";
-import { GuestMemoryError, rangeText } from "../../migration/memory/guest_memory_error.ts";
-import type { MemoryListener } from "../../migration/memory/memory_listener.ts";
-import type { RamAddresses } from "../../migration/memory/ram_addresses.ts";
-import { throwErrors } from "../../migration/memory/thrown.ts";
+import type { FlatRange } from "../../migration/address_space/flat_view.ts";
+import { GuestMemoryError, rangeText } from "../../migration/address_space/guest_memory_error.ts";
+import type { MemoryListener } from "../../migration/address_space/memory_listener.ts";
+import type { RamAddresses } from "../../migration/address_space/ram_addresses.ts";
+import { throwErrors } from "../../migration/address_space/thrown.ts";
 
 /** How {@linkcode KvmSlots} works. */
 export interface KvmSlotsOptions {

@@ -2,13 +2,13 @@
 
 import { Errno, SyscallError } from "../../ffi/errno.ts";
 import { RegisterMode, registerRange, unregisterRange } from "../../ffi/userfaultfd.ts";
-import type { FlatRange } from "../../migration/memory/flat_view.ts";
+import type { FlatRange } from "../../migration/address_space/flat_view.ts";
 import type { GuestBlock } from "../../migration/memory/guest_block.ts";
-import { addressText, GuestMemoryError } from "../../migration/memory/guest_memory_error.ts";
-import type { MemoryListener } from "../../migration/memory/memory_listener.ts";
-import type { RamAddresses } from "../../migration/memory/ram_addresses.ts";
-import { type Run, subtract, union } from "../../migration/memory/runs.ts";
-import { throwErrors } from "../../migration/memory/thrown.ts";
+import { addressText, GuestMemoryError } from "../../migration/address_space/guest_memory_error.ts";
+import type { MemoryListener } from "../../migration/address_space/memory_listener.ts";
+import type { RamAddresses } from "../../migration/address_space/ram_addresses.ts";
+import { type Run, subtract, union } from "../../migration/address_space/runs.ts";
+import { throwErrors } from "../../migration/address_space/thrown.ts";
 
 /** How {@linkcode UserfaultRanges} works. */
 export interface UserfaultRangesOptions {

@@ -9,15 +9,19 @@ import type { CompressionMethod } from "../../migration/compression.ts";
 import { MigrationError } from "../../migration/migration_error.ts";
 import type { Configuration } from "../../migration/protocol/configuration.ts";
 import { ReturnPathEncoder } from "../../migration/protocol/return_path_encoder.ts";
-import { CompressedPages } from "../compressed_pages.ts";
-import type { Decompression } from "../decompression.ts";
-import { type ArrivedMachine, IncomingStream, type StreamEvents } from "../incoming_stream.ts";
-import { encodePingAnswer } from "../ping_answer.ts";
-import { DOOR_SLOTS, PreemptDoor } from "../preempt_door.ts";
-import { ReceiveBuffer } from "../receive_buffer.ts";
-import { MAIN_CHANNEL_BYTES, StreamReader } from "../stream_reader.ts";
+import { CompressedPages } from "../decompression/decompressing_pages.ts";
+import type { Decompression } from "../decompression/decompression.ts";
+import {
+  type ArrivedMachine,
+  IncomingStream,
+  type StreamEvents,
+} from "../incoming/incoming_stream.ts";
+import { encodePingAnswer } from "../return_path/ping_answer.ts";
+import { DOOR_SLOTS, PreemptDoor } from "../connecting/preempt_door.ts";
+import { ReceiveBuffer } from "../../channel/receive_buffer.ts";
+import { MAIN_CHANNEL_BYTES, StreamReader } from "../incoming/stream_reader.ts";
 import { ImageMemory } from "./image_memory.ts";
-import { imageTail } from "./image_tail.ts";
+import { imageTail } from "../../image/mapped_ram/image_tail.ts";
 import { PreemptPages } from "./preempt_pages.ts";
 import { Counter, Holder, ReceiveState } from "./receive_state.ts";
 

@@ -7,8 +7,8 @@ import type { RamBlock } from "../../migration/memory/ram_layout.ts";
 import { MigrationError } from "../../migration/migration_error.ts";
 import type { DiscardCommand } from "../../migration/protocol/discard.ts";
 import { decodeXbzrle } from "../../migration/protocol/xbzrle.ts";
-import type { IncomingMachine, IncomingMemory } from "../incoming_memory.ts";
-import { MappedRamWriter, type OnWriteError } from "./mapped_ram_writer.ts";
+import type { IncomingMachine, IncomingMemory } from "../incoming/incoming_memory.ts";
+import { MappedRamWriter, type OnWriteError } from "../../image/mapped_ram/mapped_ram_writer.ts";
 import { Counter, type ReceiveState } from "./receive_state.ts";
 
 /** Pages decoded before they are written with one call. */

@@ -7,12 +7,12 @@ import type { Socket } from "../../ffi/socket.ts";
 import type { SocketAddress } from "../../ffi/socket_address.ts";
 import { MigrationError, reviveMigrationError } from "../../migration/migration_error.ts";
 import { WorkerThread } from "../../migration/threads/worker_thread.ts";
-import { DecompressionThreads } from "../decompression_threads.ts";
-import { IncomingChannels } from "../incoming_channels.ts";
-import { linger } from "../linger.ts";
+import { DecompressionThreads } from "../decompression/decompression_threads.ts";
+import { IncomingChannels } from "../connecting/incoming_channels.ts";
+import { linger } from "../connecting/linger.ts";
 import type { DestinationStatus } from "../statistics.ts";
 import type { ImageChannelInit, ImageChannelMessage } from "./image_channel.ts";
-import { PartialFile } from "./partial_file.ts";
+import { PartialFile } from "../../image/partial_file.ts";
 import { Holder, ReceiveState } from "./receive_state.ts";
 import { type ReceiveStatistics, receiveStatistics } from "./receive_statistics.ts";
 import { withFate } from "./fate.ts";
@@ -82,7 +82,7 @@ export class ImageReceiver implements AsyncDisposable {
     this.#file = this.#stack.use(new PartialFile(options.path, options.overwrite ?? false));
     this.#wake = this.#stack.use(new Eventfd());
     this.#worker = new WorkerThread(
-      new URL("../receive_worker.ts", import.meta.url),
+      new URL("./receive_worker.ts", import.meta.url),
       (message) => this.#onMessage(message),
     );
     this.#finished.promise.catch(() => {}); // whoever cares awaits `finished`

@@ -1,6 +1,6 @@
 /** What the threads of one {@linkcode ImageReceiver} share. */
 
-import type { IncomingConnections } from "../preempt_door.ts";
+import type { IncomingConnections } from "../connecting/preempt_door.ts";
 
 /** Who can run the guest: only one end may. */
 export const Holder = {

@@ -1,6 +1,6 @@
 /** What an image receiver reports. */
 
-import type { DecompressionStatistics } from "../decompression_threads.ts";
+import type { DecompressionStatistics } from "../decompression/decompression_threads.ts";
 import type { DestinationStatus } from "../statistics.ts";
 import { Counter, type ReceiveState } from "./receive_state.ts";
 

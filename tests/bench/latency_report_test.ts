@@ -5,7 +5,7 @@ import {
   latencyTable,
   latencyTargets,
 } from "../../bench/latency_report.ts";
-import type { Mode } from "../../server/mode.ts";
+import type { Mode } from "../../server/sending/mode.ts";
 
 const us = (mean: number, p50 = mean) => ({
   ...{ count: 100, mean: mean * 1000, p50: p50 * 1000 },

@@ -15,7 +15,7 @@ import { captureLinuxGuest, findKernel } from "../../bench/methods/linux_guest.t
 import { checkSameBytes, checkSameFiles } from "../../bench/methods/same_bytes.ts";
 import { TemporaryDirectory } from "../../bench/support/temporary_directory.ts";
 import { GUEST_SHARES } from "../../bench/support/guest_content.ts";
-import { qemuFromEnvironment } from "../qemu/qemu_binary.ts";
+import { qemuFromEnvironment } from "../../qemu/qemu_binary.ts";
 import { needsCommand, testUnless } from "../support/skip.ts";
 
 const SOURCES = { kernel: undefined, binary: qemuFromEnvironment() };

@@ -7,7 +7,7 @@ import { moveByQemu } from "../../bench/methods/qemu_move.ts";
 import { type Move, WAY_NAMES, WAYS } from "../../bench/methods/way.ts";
 import { LOOPBACK } from "../../bench/support/link.ts";
 import { TemporaryDirectory } from "../../bench/support/temporary_directory.ts";
-import { qemuFromEnvironment, whyNoQemu } from "../qemu/qemu_binary.ts";
+import { qemuFromEnvironment, whyNoQemu } from "../../qemu/qemu_binary.ts";
 import { firstOf, needsCommand, type SkipReason, skipReason, testUnless } from "../support/skip.ts";
 
 const SIZE = 16 << 20;

@@ -3,7 +3,7 @@ import { assert, assertEquals, assertGreater } from "@std/assert";
 import type { Move } from "../../bench/migrate/move.ts";
 import { moveByQemu } from "../../bench/migrate/qemu_move.ts";
 import { LOOPBACK } from "../../bench/support/link.ts";
-import { qemuFromEnvironment, whyNoQemu } from "../qemu/qemu_binary.ts";
+import { qemuFromEnvironment, whyNoQemu } from "../../qemu/qemu_binary.ts";
 import { needsRoot, skipReason, testUnless } from "../support/skip.ts";
 
 const binary = qemuFromEnvironment();

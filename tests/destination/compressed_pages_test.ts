@@ -1,10 +1,10 @@
 import "../support/native.ts";
 import { assertEquals, assertGreater, assertInstanceOf, assertThrows } from "@std/assert";
-import { FIRST_OF_BURST } from "../../client/compressed_pages.ts";
-import { DecompressionThreads } from "../../client/decompression_threads.ts";
-import type { IncomingMachine } from "../../client/incoming_memory.ts";
-import { ReceiveBuffer } from "../../client/receive_buffer.ts";
-import { MAIN_CHANNEL_BYTES } from "../../client/stream_reader.ts";
+import { FIRST_OF_BURST } from "../../client/decompression/decompressing_pages.ts";
+import { DecompressionThreads } from "../../client/decompression/decompression_threads.ts";
+import type { IncomingMachine } from "../../client/incoming/incoming_memory.ts";
+import { ReceiveBuffer } from "../../channel/receive_buffer.ts";
+import { MAIN_CHANNEL_BYTES } from "../../client/incoming/stream_reader.ts";
 import type { CompressionMethod } from "../../migration/compression.ts";
 import { MigrationError } from "../../migration/migration_error.ts";
 import { WorkerThread } from "../../migration/threads/worker_thread.ts";

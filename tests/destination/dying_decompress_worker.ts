@@ -2,8 +2,8 @@
 
 import { openDecompressor, type PageDecompressor } from "../../ffi/compression/codec.ts";
 import { runWorkerThread } from "../../migration/threads/worker_thread.ts";
-import type { DecompressorInit } from "../../client/decompression.ts";
-import { decompressPages } from "../../client/decompressor.ts";
+import type { DecompressorInit } from "../../client/decompression/decompression.ts";
+import { decompressPages } from "../../client/decompression/decompressor.ts";
 
 /** What it is made from. */
 export interface DyingInit extends DecompressorInit {

@@ -1,10 +1,10 @@
 import { assertEquals, assertInstanceOf, assertMatch, assertThrows } from "@std/assert";
-import type { IncomingMachine, IncomingPages } from "../../client/incoming_memory.ts";
+import type { IncomingMachine, IncomingPages } from "../../client/incoming/incoming_memory.ts";
 import {
   type ArrivedMachine,
   IncomingStream,
   type StreamEvents,
-} from "../../client/incoming_stream.ts";
+} from "../../client/incoming/incoming_stream.ts";
 import { MigrationError } from "../../migration/migration_error.ts";
 import type { Command } from "../../migration/protocol/command.ts";
 import type { DiscardCommand } from "../../migration/protocol/discard.ts";
@@ -23,7 +23,7 @@ import {
   encodeSwitchover,
   type OutgoingMachine,
   PING,
-} from "../../server/control_stream.ts";
+} from "../../server/sending/control_stream.ts";
 import { Random } from "../support/random.ts";
 
 const PAGE = 4096;

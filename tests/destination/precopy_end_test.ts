@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { GrowingBytes } from "../../client/growing_bytes.ts";
-import { PrecopyEnd } from "../../client/precopy_end.ts";
+import { GrowingBytes } from "../../client/incoming/growing_bytes.ts";
+import { PrecopyEnd } from "../../client/incoming/precopy_end.ts";
 import type { DeviceStateTail } from "../../migration/protocol/device_state.ts";
 import {
   describeGuestSection,
@@ -9,7 +9,7 @@ import {
 import { ProtocolError } from "../../migration/protocol/protocol_error.ts";
 import { IgnoreStream } from "../../migration/protocol/stream.ts";
 import { StreamDecoder } from "../../migration/protocol/stream_decoder.ts";
-import { encodePrecopyEnd } from "../../server/control_stream.ts";
+import { encodePrecopyEnd } from "../../server/sending/control_stream.ts";
 import { readRecording } from "../support/fixtures.ts";
 import { Random } from "../support/random.ts";
 import { needsRecording, testUnless } from "../support/skip.ts";

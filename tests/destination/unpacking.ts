@@ -1,12 +1,15 @@
 /** Compressed pages on their way through decompression threads to a memory that only keeps them. */
 
 import { assertEquals } from "@std/assert";
-import { CompressedPages } from "../../client/compressed_pages.ts";
-import { type Decompression, decompressionShape } from "../../client/decompression.ts";
-import { DecompressionThreads } from "../../client/decompression_threads.ts";
-import type { IncomingMachine, IncomingMemory } from "../../client/incoming_memory.ts";
-import { ReceiveBuffer } from "../../client/receive_buffer.ts";
-import { MAIN_CHANNEL_BYTES } from "../../client/stream_reader.ts";
+import { CompressedPages } from "../../client/decompression/decompressing_pages.ts";
+import {
+  type Decompression,
+  decompressionShape,
+} from "../../client/decompression/decompression.ts";
+import { DecompressionThreads } from "../../client/decompression/decompression_threads.ts";
+import type { IncomingMachine, IncomingMemory } from "../../client/incoming/incoming_memory.ts";
+import { ReceiveBuffer } from "../../channel/receive_buffer.ts";
+import { MAIN_CHANNEL_BYTES } from "../../client/incoming/stream_reader.ts";
 import { compressionLibrary } from "../../ffi/compression/codec.ts";
 import type { CompressionMethod } from "../../migration/compression.ts";
 import { Own, Shared, State } from "../../migration/threads/work_ring.ts";

@@ -11,7 +11,7 @@ const PAGES = 200;
 
 /** Whether everybody may read this checkout: nobody's workers load their modules from it. */
 function everybodyReads(): boolean {
-  const { pathname } = new URL("../../client/fault_worker.ts", import.meta.url);
+  const { pathname } = new URL("../../client/faults/fault_worker.ts", import.meta.url);
   for (let end = pathname.length; end > 0; end = pathname.lastIndexOf("/", end - 1)) {
     const { mode, isFile } = Deno.statSync(pathname.slice(0, end));
     if ((mode! & (isFile ? 0o004 : 0o001)) === 0) return false;

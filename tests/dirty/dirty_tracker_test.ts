@@ -3,7 +3,7 @@ import { assertEquals, assertThrows } from "@std/assert";
 import { SyscallError } from "../../ffi/errno.ts";
 import { type Backing, MappedMemory } from "../../ffi/memory.ts";
 import { PageBitmap } from "../../migration/memory/page_bitmap.ts";
-import { DirtyTracker, type TrackedBlock } from "../../server/dirty_tracker.ts";
+import { DirtyTracker, type TrackedBlock } from "../../server/live/dirty_tracker.ts";
 import { leavingNoDescriptors, openDescriptors } from "../support/descriptors.ts";
 import { GrantedHugePages, needsHugePages } from "../huge/granted_pages.ts";
 import { testUnless } from "../support/skip.ts";

@@ -2,7 +2,7 @@
 
 import { viewMemory } from "../../ffi/memory.ts";
 import { PageBitmap } from "../../migration/memory/page_bitmap.ts";
-import { DirtyTracker, type DirtyTrackerInit } from "../../server/dirty_tracker.ts";
+import { DirtyTracker, type DirtyTrackerInit } from "../../server/live/dirty_tracker.ts";
 import { Random } from "../support/random.ts";
 
 /** Bytes of a page. */

@@ -4,7 +4,7 @@ import { Errno, SyscallError } from "../../ffi/errno.ts";
 import { kernelRelease } from "../../ffi/kernel_release.ts";
 import { UffdFeature, Userfaultfd } from "../../ffi/userfaultfd.ts";
 import { MigrationError } from "../../migration/migration_error.ts";
-import { explainTrackingError } from "../../server/tracking_error.ts";
+import { explainTrackingError } from "../../server/live/tracking_error.ts";
 
 const UNKNOWN_FEATURE = 1n << 60n;
 

@@ -1,6 +1,6 @@
 import "../support/native.ts";
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import type { Mode } from "../../server/mode.ts";
+import type { Mode } from "../../server/sending/mode.ts";
 import { HostileDestination, type Point } from "../hostile/scripted_destination.ts";
 import { HostileSource } from "../hostile/scripted_source.ts";
 import { formatSocketAddress, parseSocketAddress } from "../../ffi/socket_address.ts";

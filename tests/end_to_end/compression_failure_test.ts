@@ -1,7 +1,7 @@
 /** A library that fails while it compresses: the migration ends, the guest never does. */
 import "../support/native.ts";
 import { assertEquals, assertGreater, assertMatch } from "@std/assert";
-import type { WorkloadResult } from "../../client/workload_report.ts";
+import type { WorkloadResult } from "../../client/command/workload_report.ts";
 import { within } from "../support/deadline.ts";
 import { LiveWorkloadProcess, type ProcessEnd, WorkloadProcess } from "../support/processes.ts";
 import { needsCommand, testUnless } from "../support/skip.ts";

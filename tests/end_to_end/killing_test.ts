@@ -1,6 +1,6 @@
 import "../support/native.ts";
 import { assert, assertEquals, assertGreater, assertMatch } from "@std/assert";
-import { MODES } from "../../server/mode.ts";
+import { MODES } from "../../server/sending/mode.ts";
 import { within } from "../support/deadline.ts";
 import { TestImage } from "../support/images.ts";
 import { Random } from "../support/random.ts";

@@ -1,6 +1,6 @@
 import "../support/native.ts";
 import { assert, assertEquals, assertGreater, assertGreaterOrEqual, assertLess } from "@std/assert";
-import { MODES } from "../../server/mode.ts";
+import { MODES } from "../../server/sending/mode.ts";
 import { WorkloadGuest } from "../../workload/workload_guest.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
 import { TestImage } from "../support/images.ts";

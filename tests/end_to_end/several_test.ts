@@ -1,6 +1,6 @@
 import "../support/native.ts";
 import { assert, assertEquals } from "@std/assert";
-import { MODES } from "../../server/mode.ts";
+import { MODES } from "../../server/sending/mode.ts";
 import { WorkloadGuest } from "../../workload/workload_guest.ts";
 import { within } from "../support/deadline.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";

@@ -3,7 +3,7 @@
 import { Socket } from "../../ffi/socket.ts";
 import type { SocketAddress } from "../../ffi/socket_address.ts";
 import { encodeWorkloadState } from "../../workload/device_state.ts";
-import { TestPattern } from "../../migration/memory/test_pattern.ts";
+import { TestPattern } from "../../workload/test_pattern.ts";
 import type { Command } from "../../migration/protocol/command.ts";
 import { discardCommands } from "../../migration/protocol/discard.ts";
 import { joinPackage } from "../../migration/protocol/package.ts";

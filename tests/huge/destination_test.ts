@@ -1,7 +1,7 @@
 import "../support/native.ts";
 import { assert, assertEquals, assertInstanceOf, assertMatch } from "@std/assert";
 import { Destination } from "../../client/destination.ts";
-import { TestPattern } from "../../migration/memory/test_pattern.ts";
+import { TestPattern } from "../../workload/test_pattern.ts";
 import { WorkloadGuest } from "../../workload/workload_guest.ts";
 import { PATTERN } from "../hostile/scripted_source.ts";
 import { until, within } from "../support/deadline.ts";

@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { PageBitmap } from "../../migration/memory/page_bitmap.ts";
 import { RamLayout } from "../../migration/memory/ram_layout.ts";
-import { HostPageClaims } from "../../server/host_page_claims.ts";
+import { HostPageClaims } from "../../server/sending/host_page_claims.ts";
 import { Random } from "../support/random.ts";
 import { HUGE } from "./huge_pages.ts";
 

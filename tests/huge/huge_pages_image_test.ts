@@ -1,7 +1,7 @@
 import "../support/native.ts";
 import { assertEquals, assertThrows } from "@std/assert";
-import { withHugePages } from "../../server/image/huge_pages_image.ts";
-import { ImageError, openImage } from "../../server/image/image.ts";
+import { withHugePages } from "../../image/huge_pages_image.ts";
+import { ImageError, openImage } from "../../image/image.ts";
 import { TestImage } from "../support/images.ts";
 import { HUGE } from "./huge_pages.ts";
 

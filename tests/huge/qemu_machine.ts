@@ -1,6 +1,6 @@
 /** A QEMU guest on huge pages. */
 
-import type { Qemu } from "../qemu/qemu.ts";
+import type { Qemu } from "../../qemu/qemu.ts";
 import { HUGE } from "./huge_pages.ts";
 
 /** Host pages of its memory of 64 MiB. */

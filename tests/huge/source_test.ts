@@ -1,9 +1,9 @@
 import "../support/native.ts";
 import { assert, assertEquals, assertInstanceOf, assertMatch } from "@std/assert";
-import type { Image } from "../../server/image/image.ts";
-import { withHugePages } from "../../server/image/huge_pages_image.ts";
-import { openImage } from "../../server/image/open_image.ts";
-import { type Mode, MODES } from "../../server/mode.ts";
+import type { Image } from "../../image/image.ts";
+import { withHugePages } from "../../image/huge_pages_image.ts";
+import { openImage } from "../../image/open_image.ts";
+import { type Mode, MODES } from "../../server/sending/mode.ts";
 import { Source, type SourceOptions } from "../../server/source.ts";
 import { within } from "../support/deadline.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";

@@ -2,8 +2,8 @@ import "../support/native.ts";
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { crc32, deflateSync } from "node:zlib";
 import { MappedMemory } from "../../ffi/memory.ts";
-import { type Image, openImage } from "../../server/image/image.ts";
-import { checkIndex, encodeIndexHeader, identifyImage } from "../../server/image/index_file.ts";
+import { type Image, openImage } from "../../image/image.ts";
+import { checkIndex, encodeIndexHeader, identifyImage } from "../../image/capture/index_file.ts";
 import { assertMemory, makeCapture, PAGE, part, testPage, withDirectory } from "./captures.ts";
 import { type Memory, readMemory } from "./reference.ts";
 

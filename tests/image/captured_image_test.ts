@@ -2,7 +2,7 @@ import "../support/native.ts";
 import { assertEquals, assertInstanceOf, assertRejects, assertStringIncludes } from "@std/assert";
 import { deflateSync } from "node:zlib";
 import type { StreamEncoder } from "../../migration/protocol/mod.ts";
-import { ImageError, openImage } from "../../server/image/image.ts";
+import { ImageError, openImage } from "../../image/image.ts";
 import { Random } from "../support/random.ts";
 import {
   assertMemory,

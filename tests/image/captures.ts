@@ -7,8 +7,8 @@ import {
   type Configuration,
   StreamEncoder,
 } from "../../migration/protocol/mod.ts";
-import type { Image } from "../../server/image/image.ts";
-import { PageLocator } from "../../server/image/page_locator.ts";
+import type { Image } from "../../image/image.ts";
+import { PageLocator } from "../../pages/page_locator.ts";
 import type { Memory } from "./reference.ts";
 
 /** Bytes of a page. */

@@ -1,8 +1,8 @@
 import "../support/native.ts";
 import { assert, assertEquals, assertInstanceOf, assertStringIncludes } from "@std/assert";
 import { viewMemory } from "../../ffi/memory.ts";
-import { ImageError, type ImageErrorCode, openImage } from "../../server/image/image.ts";
-import { PageLocator } from "../../server/image/page_locator.ts";
+import { ImageError, type ImageErrorCode, openImage } from "../../image/image.ts";
+import { PageLocator } from "../../pages/page_locator.ts";
 import { Random } from "../support/random.ts";
 import { concat, deviceSection, PAGE, part, testPage, withDirectory } from "./captures.ts";
 import { makeMappedRam, type MappedBlock, type MappedShape } from "./mapped_ram_files.ts";

@@ -1,7 +1,7 @@
 import "../support/native.ts";
 import { assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { UsageError } from "../../migration/command/arguments.ts";
-import { inspectCommand } from "../../server/inspect_command.ts";
+import { inspectCommand } from "../../server/command/inspect_command.ts";
 import { DESCRIBED, withImage } from "./described_devices.ts";
 
 async function inspect(...args: string[]): Promise<{ code: number; out: string; errors: string }> {

@@ -1,10 +1,10 @@
 import "../support/native.ts";
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { withHugePages } from "../../server/image/huge_pages_image.ts";
-import { openImage } from "../../server/image/image.ts";
-import { inspectFields } from "../../server/inspect_fields.ts";
-import { fieldsReportJson } from "../../server/inspect_fields_json.ts";
-import { formatFieldsReport } from "../../server/inspect_fields_text.ts";
+import { withHugePages } from "../../image/huge_pages_image.ts";
+import { openImage } from "../../image/image.ts";
+import { inspectFields } from "../../image/inspect/inspect_fields.ts";
+import { fieldsReportJson } from "../../image/inspect/inspect_fields_json.ts";
+import { formatFieldsReport } from "../../image/inspect/inspect_fields_text.ts";
 import { readRecording } from "../support/fixtures.ts";
 import { needsRecording, testUnless } from "../support/skip.ts";
 import { concat, deviceSection, withDirectory } from "./captures.ts";

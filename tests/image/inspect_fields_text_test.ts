@@ -1,9 +1,9 @@
 import "../support/native.ts";
 import { assert, assertEquals } from "@std/assert";
 import { describeFields } from "../../migration/device/described_fields.ts";
-import { openImage } from "../../server/image/image.ts";
-import { inspectFields } from "../../server/inspect_fields.ts";
-import { formatFieldsReport } from "../../server/inspect_fields_text.ts";
+import { openImage } from "../../image/image.ts";
+import { inspectFields } from "../../image/inspect/inspect_fields.ts";
+import { formatFieldsReport } from "../../image/inspect/inspect_fields_text.ts";
 import { DESCRIBED, withImage } from "./described_devices.ts";
 
 Deno.test("formatFieldsReport draws a table of fields for each device", async () => {

@@ -1,7 +1,7 @@
 import "../support/native.ts";
 import { assertEquals } from "@std/assert";
-import { openImage } from "../../server/image/image.ts";
-import { formatImageReport, inspectImage } from "../../server/inspect.ts";
+import { openImage } from "../../image/image.ts";
+import { formatImageReport, inspectImage } from "../../image/inspect/inspect.ts";
 import {
   type CaptureShape,
   deviceSection,

@@ -1,9 +1,9 @@
 import "../support/native.ts";
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { viewMemory } from "../../ffi/memory.ts";
-import { openImage } from "../../server/image/image.ts";
-import { PageLocator } from "../../server/image/page_locator.ts";
-import { formatImageReport, inspectImage } from "../../server/inspect.ts";
+import { openImage } from "../../image/image.ts";
+import { PageLocator } from "../../pages/page_locator.ts";
+import { formatImageReport, inspectImage } from "../../image/inspect/inspect.ts";
 import {
   assertMemory,
   concat,

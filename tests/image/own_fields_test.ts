@@ -17,8 +17,8 @@ import {
   u8,
   unused,
 } from "../../migration/device/mod.ts";
-import { openImage } from "../../server/image/image.ts";
-import { inspectFields } from "../../server/inspect_fields.ts";
+import { openImage } from "../../image/image.ts";
+import { inspectFields } from "../../image/inspect/inspect_fields.ts";
 import {
   bytesOf,
   structureOf,

@@ -2,11 +2,11 @@ import "../support/native.ts";
 import { assertEquals, assertStrictEquals } from "@std/assert";
 import { MappedMemory, viewMemory } from "../../ffi/memory.ts";
 import { RamLayout } from "../../migration/memory/ram_layout.ts";
-import { CaptureHandler } from "../../server/image/capture_handler.ts";
-import { PageLocator } from "../../server/image/page_locator.ts";
-import { PageTable } from "../../server/image/page_table.ts";
-import type { ReconstructedPages } from "../../server/image/reconstructed_pages.ts";
-import { isZeroPage } from "../../server/image/zero_page.ts";
+import { CaptureHandler } from "../../image/capture/capture_handler.ts";
+import { PageLocator } from "../../pages/page_locator.ts";
+import { PageTable } from "../../image/capture/page_table.ts";
+import type { ReconstructedPages } from "../../image/capture/reconstructed_pages.ts";
+import { isZeroPage } from "../../pages/zero_page.ts";
 import { PAGE, testPage, withDirectory } from "./captures.ts";
 
 const GIB = 2 ** 30;

@@ -5,12 +5,12 @@
 import "../support/native.ts";
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { MappedMemory, viewMemory } from "../../ffi/memory.ts";
-import { openImage } from "../../server/image/image.ts";
-import { PageLocator } from "../../server/image/page_locator.ts";
+import { openImage } from "../../image/image.ts";
+import { PageLocator } from "../../pages/page_locator.ts";
 import { testedQemus } from "../interop/qemus.ts";
-import { capture } from "../qemu/capture.ts";
-import { startGuest, waitForRound } from "../qemu/guest.ts";
-import { QmpError } from "../qemu/qmp_client.ts";
+import { capture } from "../../qemu/capture.ts";
+import { startGuest, waitForRound } from "../../qemu/guest.ts";
+import { QmpError } from "../../qemu/qmp_client.ts";
 import { testUnless } from "../support/skip.ts";
 import { assertMemory, PAGE, withDirectory } from "./captures.ts";
 import { readMemory } from "./reference.ts";

@@ -5,13 +5,13 @@
 import "../support/native.ts";
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import type { DescribedStructure } from "../../migration/device/described_state.ts";
-import { type Image, openImage } from "../../server/image/image.ts";
-import { inspectFields } from "../../server/inspect_fields.ts";
+import { type Image, openImage } from "../../image/image.ts";
+import { inspectFields } from "../../image/inspect/inspect_fields.ts";
 import { bytesOf, structureOf, valueOf, valuesOf } from "../device/find_field.ts";
 import { testedQemus } from "../interop/qemus.ts";
-import { capture } from "../qemu/capture.ts";
-import { startGuest, waitForRound } from "../qemu/guest.ts";
-import type { Qemu } from "../qemu/qemu.ts";
+import { capture } from "../../qemu/capture.ts";
+import { startGuest, waitForRound } from "../../qemu/guest.ts";
+import type { Qemu } from "../../qemu/qemu.ts";
 import { testUnless } from "../support/skip.ts";
 import { withDirectory } from "./captures.ts";
 

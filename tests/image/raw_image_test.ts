@@ -1,8 +1,8 @@
 import "../support/native.ts";
 import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { viewMemory } from "../../ffi/memory.ts";
-import { ImageError, openImage } from "../../server/image/image.ts";
-import { PageLocator } from "../../server/image/page_locator.ts";
+import { ImageError, openImage } from "../../image/image.ts";
+import { PageLocator } from "../../pages/page_locator.ts";
 import { concat, deviceSection, PAGE, testPage, withDirectory } from "./captures.ts";
 
 const GIB = 2 ** 30;

@@ -1,8 +1,8 @@
 /** Images of the recordings of real QEMU. */
 import "../support/native.ts";
 import { assertEquals, assertMatch, assertRejects } from "@std/assert";
-import { ImageError, openImage } from "../../server/image/image.ts";
-import { formatImageReport, inspectImage } from "../../server/inspect.ts";
+import { ImageError, openImage } from "../../image/image.ts";
+import { formatImageReport, inspectImage } from "../../image/inspect/inspect.ts";
 import { readRecording } from "../support/fixtures.ts";
 import { needsRecording, testUnless } from "../support/skip.ts";
 import { assertMemory, withDirectory } from "./captures.ts";

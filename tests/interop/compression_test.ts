@@ -1,8 +1,8 @@
 /** Compressed pages from our source to a real QEMU that has the capability `compress`: 7.2 to 9.0. */
 import "../support/native.ts";
 import { assertEquals, assertGreater, assertMatch, assertRejects } from "@std/assert";
-import { setCapabilities } from "../qemu/migration.ts";
-import { Qemu } from "../qemu/qemu.ts";
+import { setCapabilities } from "../../qemu/migration.ts";
+import { Qemu } from "../../qemu/qemu.ts";
 import { testUnless } from "../support/skip.ts";
 import { PREEMPT, SavedGuest, VANILLA } from "./saved_guest.ts";
 import { serve } from "./serve_process.ts";

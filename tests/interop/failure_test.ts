@@ -7,12 +7,12 @@ import {
   encodeOpening,
   encodeSwitchover,
   wholeDiscards,
-} from "../../server/control_stream.ts";
-import { type Image, openImage } from "../../server/image/image.ts";
-import { MODES } from "../../server/mode.ts";
+} from "../../server/sending/control_stream.ts";
+import { type Image, openImage } from "../../image/image.ts";
+import { MODES } from "../../server/sending/mode.ts";
 import { Source } from "../../server/source.ts";
-import type { GuestMachine } from "../qemu/guest.ts";
-import { waitForMigration } from "../qemu/migration.ts";
+import type { GuestMachine } from "../../qemu/guest.ts";
+import { waitForMigration } from "../../qemu/migration.ts";
 import { within } from "../support/deadline.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
 import { testUnless } from "../support/skip.ts";

@@ -1,6 +1,6 @@
 /** The memory of a guest as its QEMU holds it: all of every RAM block, whatever the guest maps where. */
 
-import type { Qemu } from "../qemu/qemu.ts";
+import type { Qemu } from "../../qemu/qemu.ts";
 
 /** Guest physical addresses where a PC has a block, for a QEMU that does not list its own addresses. */
 const PLACES: Readonly<Record<string, (length: number) => number>> = {

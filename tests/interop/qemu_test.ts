@@ -2,12 +2,12 @@
  * The harness against real QEMU: without our source, so that a failure here is not the project's.
  */
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
-import { pageValue } from "../qemu/boot_sector.ts";
-import { captureGuest, checkRounds, startGuest, waitForRound } from "../qemu/guest.ts";
-import { capture, restorePrecopy } from "../qemu/capture.ts";
-import { liveMigrate } from "../qemu/live_migrate.ts";
-import { Qemu, SharedDirectory } from "../qemu/qemu.ts";
-import { QmpClient, QmpError } from "../qemu/qmp_client.ts";
+import { pageValue } from "../../qemu/boot_sector.ts";
+import { captureGuest, checkRounds, startGuest, waitForRound } from "../../qemu/guest.ts";
+import { capture, restorePrecopy } from "../../qemu/capture.ts";
+import { liveMigrate } from "../../qemu/live_migrate.ts";
+import { Qemu, SharedDirectory } from "../../qemu/qemu.ts";
+import { QmpClient, QmpError } from "../../qemu/qmp_client.ts";
 import { testUnless } from "../support/skip.ts";
 import { testedQemus } from "./qemus.ts";
 

@@ -1,6 +1,6 @@
 /** Whether a QEMU is new enough for a test, found out before the test is registered. */
 
-import type { QemuBinary } from "../qemu/qemu_binary.ts";
+import type { QemuBinary } from "../../qemu/qemu_binary.ts";
 import { type SkipReason, skipReason } from "../support/skip.ts";
 
 /** Returns the version of a QEMU that starts, as its first two numbers. */

@@ -4,7 +4,7 @@
  * @module
  */
 import { needsRoot, type SkipReason, skipReason } from "../support/skip.ts";
-import { type QemuBinary, qemuFromEnvironment, whyNoQemu } from "../qemu/qemu_binary.ts";
+import { type QemuBinary, qemuFromEnvironment, whyNoQemu } from "../../qemu/qemu_binary.ts";
 
 /** A QEMU to test with, or the reason why it cannot be. */
 export interface TestedQemu {

@@ -2,16 +2,16 @@
 import "../support/native.ts";
 import { assertEquals, assertGreater, assertMatch } from "@std/assert";
 import { ImageReceiver } from "../../client/receive/image_receiver.ts";
-import { openImage } from "../../server/image/open_image.ts";
-import { checkRounds, type GuestMachine, startGuest, waitForRound } from "../qemu/guest.ts";
+import { openImage } from "../../image/open_image.ts";
+import { checkRounds, type GuestMachine, startGuest, waitForRound } from "../../qemu/guest.ts";
 import {
   listenForMigration,
   setCapabilities,
   setParameters,
   waitForMigration,
-} from "../qemu/migration.ts";
-import type { Qemu } from "../qemu/qemu.ts";
-import type { QemuBinary } from "../qemu/qemu_binary.ts";
+} from "../../qemu/migration.ts";
+import type { Qemu } from "../../qemu/qemu.ts";
+import type { QemuBinary } from "../../qemu/qemu_binary.ts";
 import { assertImageMemory } from "../receive/memory_model.ts";
 import { RecordingRelay } from "../receive/recording_relay.ts";
 import { until, within } from "../support/deadline.ts";

@@ -1,7 +1,7 @@
 /** A guest saved from QEMU in a directory of its own, and the QEMUs that it is restored into. */
 
 import { parseSocketAddress, type SocketAddress } from "../../ffi/socket_address.ts";
-import type { CaptureOptions } from "../qemu/capture.ts";
+import type { CaptureOptions } from "../../qemu/capture.ts";
 import {
   type CapturedGuest,
   captureGuest,
@@ -9,9 +9,9 @@ import {
   type GuestMachine,
   startGuest,
   waitForRound,
-} from "../qemu/guest.ts";
-import { listenForMigration, setCapabilities } from "../qemu/migration.ts";
-import type { Qemu } from "../qemu/qemu.ts";
+} from "../../qemu/guest.ts";
+import { listenForMigration, setCapabilities } from "../../qemu/migration.ts";
+import type { Qemu } from "../../qemu/qemu.ts";
 
 /** Rounds that a restored guest must add: it has then seen all of its memory, and written it. */
 const ROUNDS_AFTER = 3;

@@ -1,8 +1,8 @@
 /** The `serve` command as a user runs it. */
 
 import { assertEquals } from "@std/assert";
-import type { Image } from "../../server/image/image.ts";
-import type { SourceStatistics } from "../../server/statistics.ts";
+import type { Image } from "../../image/image.ts";
+import type { SourceStatistics } from "../../server/outgoing/statistics.ts";
 
 const MAIN = new URL("../../server/main.ts", import.meta.url).pathname;
 

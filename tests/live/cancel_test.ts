@@ -2,7 +2,7 @@
 import "../support/native.ts";
 import { assert, assertEquals } from "@std/assert";
 import type { Guest } from "../../migration/guest.ts";
-import { LiveSource } from "../../server/live_source.ts";
+import { LiveSource } from "../../server/live/live_source.ts";
 import { Destination } from "../../client/destination.ts";
 import { until, within } from "../support/deadline.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";

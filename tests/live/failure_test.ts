@@ -4,8 +4,8 @@ import { assert, assertEquals, assertMatch, assertRejects, assertThrows } from "
 import { Destination } from "../../client/destination.ts";
 import { viewMemory } from "../../ffi/memory.ts";
 import { RamLayoutError } from "../../migration/memory/ram_layout.ts";
-import { LiveRegion } from "../../server/live_region.ts";
-import { LiveSource } from "../../server/live_source.ts";
+import { LiveRegion } from "../../server/live/live_region.ts";
+import { LiveSource } from "../../server/live/live_source.ts";
 import { until, within } from "../support/deadline.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
 import { LOOPBACK } from "../support/migrate.ts";

@@ -2,9 +2,9 @@
 import "../support/native.ts";
 import { assert, assertEquals, assertGreater } from "@std/assert";
 import { Destination } from "../../client/destination.ts";
-import { LiveSource } from "../../server/live_source.ts";
-import { MODES } from "../../server/mode.ts";
-import type { LiveStatistics } from "../../server/live_statistics.ts";
+import { LiveSource } from "../../server/live/live_source.ts";
+import { MODES } from "../../server/sending/mode.ts";
+import type { LiveStatistics } from "../../server/live/live_statistics.ts";
 import { until, within } from "../support/deadline.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
 import { LOOPBACK } from "../support/migrate.ts";

@@ -2,8 +2,8 @@
 import "../support/native.ts";
 import { assertEquals } from "@std/assert";
 import { Destination } from "../../client/destination.ts";
-import { LiveRegion } from "../../server/live_region.ts";
-import { LiveSource } from "../../server/live_source.ts";
+import { LiveRegion } from "../../server/live/live_region.ts";
+import { LiveSource } from "../../server/live/live_source.ts";
 import { within } from "../support/deadline.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
 import { LOOPBACK } from "../support/migrate.ts";

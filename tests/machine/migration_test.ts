@@ -2,8 +2,8 @@
 import "../support/native.ts";
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { Destination } from "../../client/destination.ts";
-import { LiveRegion } from "../../server/live_region.ts";
-import { LiveSource } from "../../server/live_source.ts";
+import { LiveRegion } from "../../server/live/live_region.ts";
+import { LiveSource } from "../../server/live/live_source.ts";
 import { LiveMachine, MachineGuest } from "../../workload/machine/machine_guest.ts";
 import { machineBlocks, type MachineOptions } from "../../workload/machine/options.ts";
 import { within } from "../support/deadline.ts";

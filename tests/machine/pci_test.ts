@@ -1,6 +1,6 @@
 /** BARs, the command register, and what they do to the memory map. */
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import type { AddressSpace } from "../../migration/memory/address_space.ts";
+import type { AddressSpace } from "../../migration/address_space/address_space.ts";
 import type { Machine } from "../../workload/machine/machine.ts";
 import { MachineError } from "../../workload/machine/machine_error.ts";
 import { COMMAND } from "../../workload/machine/pci_config.ts";

@@ -2,7 +2,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import type { Machine } from "../../workload/machine/machine.ts";
 import { MachineError } from "../../workload/machine/machine_error.ts";
-import { MemoryRegion } from "../../migration/memory/memory_region.ts";
+import { MemoryRegion } from "../../migration/address_space/memory_region.ts";
 import { newMachine, PUBLISHED, stoppedMachine } from "./machines.ts";
 
 const OPTIONS = PUBLISHED[2]!;

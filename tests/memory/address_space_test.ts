@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { AddressSpace } from "../../migration/memory/address_space.ts";
-import { MemoryCore } from "../../migration/memory/memory_core.ts";
-import { MemoryRegionError } from "../../migration/memory/memory_region_error.ts";
+import { AddressSpace } from "../../migration/address_space/address_space.ts";
+import { MemoryCore } from "../../migration/address_space/memory_core.ts";
+import { MemoryRegionError } from "../../migration/address_space/memory_region_error.ts";
 import { maker, viewText, WritingListener } from "./memory_tree.ts";
 
 function machine() {

@@ -1,11 +1,11 @@
 import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
-import { AddressSpace } from "../../migration/memory/address_space.ts";
+import { AddressSpace } from "../../migration/address_space/address_space.ts";
 import type { GuestBlock } from "../../migration/memory/guest_block.ts";
-import { GuestMemoryError } from "../../migration/memory/guest_memory_error.ts";
-import { GuestTranslation } from "../../migration/memory/guest_translation.ts";
-import { MemoryCore } from "../../migration/memory/memory_core.ts";
-import { MemoryRegion } from "../../migration/memory/memory_region.ts";
-import { RamAddresses } from "../../migration/memory/ram_addresses.ts";
+import { GuestMemoryError } from "../../migration/address_space/guest_memory_error.ts";
+import { GuestTranslation } from "../../migration/address_space/guest_translation.ts";
+import { MemoryCore } from "../../migration/address_space/memory_core.ts";
+import { MemoryRegion } from "../../migration/address_space/memory_region.ts";
+import { RamAddresses } from "../../migration/address_space/ram_addresses.ts";
 import { Random } from "../support/random.ts";
 
 const block = (name: string, address: number, length: number): GuestBlock => ({

@@ -7,7 +7,7 @@ import { MappedMemory } from "../../ffi/memory.ts";
 import { PagePlacer, Placement } from "../../ffi/page_placer.ts";
 import { PollEvents, PollSet } from "../../ffi/poll.ts";
 import { Userfaultfd } from "../../ffi/userfaultfd.ts";
-import { GuestTranslation } from "../../migration/memory/guest_translation.ts";
+import { GuestTranslation } from "../../migration/address_space/guest_translation.ts";
 import { WorkerThread } from "../../migration/threads/worker_thread.ts";
 import { within } from "../support/deadline.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";

@@ -1,7 +1,7 @@
 import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { KvmMachine } from "../../ffi/kvm.ts";
 import { KvmSlots, type KvmSlotsOptions } from "../../client/memory/kvm_slots.ts";
-import { GuestMemoryError } from "../../migration/memory/guest_memory_error.ts";
+import { GuestMemoryError } from "../../migration/address_space/guest_memory_error.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
 import { testUnless } from "../support/skip.ts";
 import { KvmProcessor, needsKvm } from "./kvm_processor.ts";

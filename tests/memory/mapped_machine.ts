@@ -2,10 +2,10 @@
 
 import "../support/native.ts";
 import { type Backing, MappedMemory } from "../../ffi/memory.ts";
-import { AddressSpace } from "../../migration/memory/address_space.ts";
-import { MemoryCore } from "../../migration/memory/memory_core.ts";
-import { MemoryRegion } from "../../migration/memory/memory_region.ts";
-import { RamAddresses } from "../../migration/memory/ram_addresses.ts";
+import { AddressSpace } from "../../migration/address_space/address_space.ts";
+import { MemoryCore } from "../../migration/address_space/memory_core.ts";
+import { MemoryRegion } from "../../migration/address_space/memory_region.ts";
+import { RamAddresses } from "../../migration/address_space/ram_addresses.ts";
 
 /** Bytes of a page. */
 export const PAGE = 4096;

@@ -1,8 +1,8 @@
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
-import { AddressSpace } from "../../migration/memory/address_space.ts";
-import { StaleViewError } from "../../migration/memory/guarded_flat_view.ts";
-import { MemoryCore } from "../../migration/memory/memory_core.ts";
-import { MemoryRegionError } from "../../migration/memory/memory_region_error.ts";
+import { AddressSpace } from "../../migration/address_space/address_space.ts";
+import { StaleViewError } from "../../migration/address_space/guarded_flat_view.ts";
+import { MemoryCore } from "../../migration/address_space/memory_core.ts";
+import { MemoryRegionError } from "../../migration/address_space/memory_region_error.ts";
 import { maker, viewText, WritingListener } from "./memory_tree.ts";
 
 function machine(debug = false) {

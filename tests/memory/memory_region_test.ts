@@ -1,13 +1,13 @@
 import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
-import { AddressSpace } from "../../migration/memory/address_space.ts";
-import { checkNoCycle } from "../../migration/memory/cycle.ts";
-import { MemoryCore } from "../../migration/memory/memory_core.ts";
-import { MemoryRegion } from "../../migration/memory/memory_region.ts";
-import { ADDRESS_LIMIT } from "../../migration/memory/region_checks.ts";
+import { AddressSpace } from "../../migration/address_space/address_space.ts";
+import { checkNoCycle } from "../../migration/address_space/cycle.ts";
+import { MemoryCore } from "../../migration/address_space/memory_core.ts";
+import { MemoryRegion } from "../../migration/address_space/memory_region.ts";
+import { ADDRESS_LIMIT } from "../../migration/address_space/region_checks.ts";
 import {
   MemoryRegionError,
   type MemoryRegionErrorCode,
-} from "../../migration/memory/memory_region_error.ts";
+} from "../../migration/address_space/memory_region_error.ts";
 import { maker, viewText } from "./memory_tree.ts";
 
 const core = new MemoryCore();

@@ -1,10 +1,10 @@
 /** Short forms for tests of memory regions. */
 
-import type { FlatView } from "../../migration/memory/flat_view.ts";
-import type { FlatEvent, FlatRange } from "../../migration/memory/flat_view.ts";
-import type { MemoryCore } from "../../migration/memory/memory_core.ts";
-import type { MemoryListener } from "../../migration/memory/memory_listener.ts";
-import { MemoryRegion } from "../../migration/memory/memory_region.ts";
+import type { FlatView } from "../../migration/address_space/flat_view.ts";
+import type { FlatEvent, FlatRange } from "../../migration/address_space/flat_view.ts";
+import type { MemoryCore } from "../../migration/address_space/memory_core.ts";
+import type { MemoryListener } from "../../migration/address_space/memory_listener.ts";
+import { MemoryRegion } from "../../migration/address_space/memory_region.ts";
 
 /** Makes regions of one machine. */
 export function maker(core: MemoryCore) {

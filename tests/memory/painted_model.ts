@@ -1,8 +1,8 @@
 /** Address spaces painted page by page: slow, and too simple to be wrong. */
 
-import { MemoryRegion } from "../../migration/memory/memory_region.ts";
-import { ADDRESS_LIMIT } from "../../migration/memory/region_checks.ts";
-import type { MemoryCore } from "../../migration/memory/memory_core.ts";
+import { MemoryRegion } from "../../migration/address_space/memory_region.ts";
+import { ADDRESS_LIMIT } from "../../migration/address_space/region_checks.ts";
+import type { MemoryCore } from "../../migration/address_space/memory_core.ts";
 
 /** Bytes of a page of the model. */
 export const PAGE = 4096;

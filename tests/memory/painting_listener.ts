@@ -1,8 +1,8 @@
 /** A listener that paints pages from the differences alone, and checks that they are right. */
 
 import { assert, assertEquals } from "@std/assert";
-import type { FlatEvent, FlatRange } from "../../migration/memory/flat_view.ts";
-import type { MemoryListener } from "../../migration/memory/memory_listener.ts";
+import type { FlatEvent, FlatRange } from "../../migration/address_space/flat_view.ts";
+import type { MemoryListener } from "../../migration/address_space/memory_listener.ts";
 import { type Cell, PAGE } from "./painted_model.ts";
 
 /** Paints what it is told of. Every page must be empty when a range is added to it. */

@@ -1,15 +1,15 @@
 /** A machine whose memory is changed at random, beside its model. */
 
 import { assertEquals, assertThrows } from "@std/assert";
-import { AddressSpace } from "../../migration/memory/address_space.ts";
-import { StaleViewError } from "../../migration/memory/guarded_flat_view.ts";
-import { MemoryCore } from "../../migration/memory/memory_core.ts";
-import type { MemoryRegion } from "../../migration/memory/memory_region.ts";
+import { AddressSpace } from "../../migration/address_space/address_space.ts";
+import { StaleViewError } from "../../migration/address_space/guarded_flat_view.ts";
+import { MemoryCore } from "../../migration/address_space/memory_core.ts";
+import type { MemoryRegion } from "../../migration/address_space/memory_region.ts";
 import {
   MemoryRegionError,
   type MemoryRegionErrorCode,
-} from "../../migration/memory/memory_region_error.ts";
-import type { RegionEvent } from "../../migration/memory/region_event.ts";
+} from "../../migration/address_space/memory_region_error.ts";
+import type { RegionEvent } from "../../migration/address_space/region_event.ts";
 import type { Random } from "../support/random.ts";
 import { type Cell, firstDifference, ModelRegion, PAGE, PAST_EVERYTHING } from "./painted_model.ts";
 import { PaintingListener } from "./painting_listener.ts";

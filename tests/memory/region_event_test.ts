@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
-import { AddressSpace } from "../../migration/memory/address_space.ts";
-import { MemoryCore } from "../../migration/memory/memory_core.ts";
+import { AddressSpace } from "../../migration/address_space/address_space.ts";
+import { MemoryCore } from "../../migration/address_space/memory_core.ts";
 import { maker, WritingListener } from "./memory_tree.ts";
 
 function machine() {

@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { type Run, subtract, union } from "../../migration/memory/runs.ts";
+import { type Run, subtract, union } from "../../migration/address_space/runs.ts";
 import { Random } from "../support/random.ts";
 
 const run = (start: number, end: number): Run => ({ start, end });

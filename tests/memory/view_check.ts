@@ -1,7 +1,7 @@
 /** Whether a flat view shows what was painted. */
 
 import { assert, assertEquals } from "@std/assert";
-import type { FlatView } from "../../migration/memory/flat_view.ts";
+import type { FlatView } from "../../migration/address_space/flat_view.ts";
 import type { Random } from "../support/random.ts";
 import { type Cell, firstDifference, PAGE } from "./painted_model.ts";
 

@@ -1,5 +1,5 @@
 import { assertEquals, assertThrows } from "@std/assert";
-import { assemble, type Row } from "./assembler.ts";
+import { assemble, type Row } from "../../qemu/assembler.ts";
 
 Deno.test("assemble measures jumps from the end of the instruction", () => {
   const rows: Row[] = [

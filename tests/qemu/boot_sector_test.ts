@@ -1,5 +1,10 @@
 import { assertEquals, assertThrows } from "@std/assert";
-import { buildBootSector, pageValue, parseRoundLine, workingSetPages } from "./boot_sector.ts";
+import {
+  buildBootSector,
+  pageValue,
+  parseRoundLine,
+  workingSetPages,
+} from "../../qemu/boot_sector.ts";
 
 Deno.test("buildBootSector gives one sector that a BIOS boots", () => {
   const sector = buildBootSector();

@@ -1,6 +1,6 @@
 import { assertEquals, assertRejects } from "@std/assert";
-import { EventLog } from "./event_log.ts";
-import { readLines } from "./lines.ts";
+import { EventLog } from "../../qemu/event_log.ts";
+import { readLines } from "../../qemu/lines.ts";
 
 Deno.test("EventLog finds an item that came before the wait", async () => {
   const log = new EventLog<number>();

@@ -1,5 +1,5 @@
 import { assertEquals, assertStringIncludes } from "@std/assert";
-import { qemuFromEnvironment, whyNoQemu } from "./qemu_binary.ts";
+import { qemuFromEnvironment, whyNoQemu } from "../../qemu/qemu_binary.ts";
 
 Deno.test("qemuFromEnvironment takes Debian's QEMU when nothing is said", () => {
   assertEquals(qemuFromEnvironment(new Map()), {

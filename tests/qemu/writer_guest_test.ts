@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { Qemu } from "./qemu.ts";
-import { whyNoQemu } from "./qemu_binary.ts";
+import { Qemu } from "../../qemu/qemu.ts";
+import { whyNoQemu } from "../../qemu/qemu_binary.ts";
 import {
   buildWriterSector,
   paceFor,
@@ -8,7 +8,7 @@ import {
   slowWrites,
   writerMemoryMiB,
   type WriterReport,
-} from "./writer_guest.ts";
+} from "../../qemu/writer_guest.ts";
 import { skipReason, testUnless } from "../support/skip.ts";
 
 const reason = await whyNoQemu();

@@ -4,7 +4,7 @@ import { assertEquals, assertGreater, assertMatch } from "@std/assert";
 import { ImageReceiver } from "../../client/receive/image_receiver.ts";
 import type { CompressionMethod } from "../../migration/compression.ts";
 import { EXTENSION_COOKIE } from "../../migration/protocol/extensions.ts";
-import { openImage } from "../../server/image/open_image.ts";
+import { openImage } from "../../image/open_image.ts";
 import { packer } from "../destination/packer.ts";
 import { type Coding, ScriptedMemory } from "../destination/scripted_memory.ts";
 import { HostileSource } from "../hostile/scripted_source.ts";

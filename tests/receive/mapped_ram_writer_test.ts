@@ -5,9 +5,9 @@ import { OutputFile } from "../../ffi/file.ts";
 import { cString, libc } from "../../ffi/libc.ts";
 import { MappedMemory } from "../../ffi/memory.ts";
 import { SyscallError } from "../../ffi/errno.ts";
-import { MappedRamLayout } from "../../client/receive/mapped_ram_layout.ts";
-import { MappedRamWriter } from "../../client/receive/mapped_ram_writer.ts";
-import type { IncomingMachine } from "../../client/incoming_memory.ts";
+import { MappedRamLayout } from "../../image/mapped_ram/mapped_ram_layout.ts";
+import { MappedRamWriter } from "../../image/mapped_ram/mapped_ram_writer.ts";
+import type { IncomingMachine } from "../../client/incoming/incoming_memory.ts";
 import { PageBitmap } from "../../migration/memory/page_bitmap.ts";
 import {
   type BlockEntry,

@@ -10,8 +10,8 @@ import {
   IgnoreStream,
   inflatePage,
 } from "../../migration/protocol/mod.ts";
-import type { Image } from "../../server/image/image.ts";
-import { PageLocator } from "../../server/image/page_locator.ts";
+import type { Image } from "../../image/image.ts";
+import { PageLocator } from "../../pages/page_locator.ts";
 
 const PAGE = 4096;
 const ZEROS = new Uint8Array(PAGE);

@@ -2,8 +2,8 @@
 import "../support/native.ts";
 import { assertEquals } from "@std/assert";
 import { ImageReceiver } from "../../client/receive/image_receiver.ts";
-import { openImage } from "../../server/image/open_image.ts";
-import { MODES } from "../../server/mode.ts";
+import { openImage } from "../../image/open_image.ts";
+import { MODES } from "../../server/sending/mode.ts";
 import { Source } from "../../server/source.ts";
 import { withDirectory } from "../image/captures.ts";
 import { within } from "../support/deadline.ts";

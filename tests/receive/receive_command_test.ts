@@ -1,7 +1,7 @@
 /** `receive` as a user runs it, with a scripted source. */
 import "../support/native.ts";
 import { assertEquals, assertStringIncludes } from "@std/assert";
-import type { ReceiveEvent } from "../../client/receive_report.ts";
+import type { ReceiveEvent } from "../../client/command/receive_report.ts";
 import { Listener } from "../../ffi/listener.ts";
 import { formatSocketAddress, parseSocketAddress } from "../../ffi/socket_address.ts";
 import { HostileSource } from "../hostile/scripted_source.ts";

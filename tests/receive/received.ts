@@ -3,8 +3,8 @@
 import { assertEquals } from "@std/assert";
 import { ImageReceiver, type ImageReceiverOptions } from "../../client/receive/image_receiver.ts";
 import type { SocketAddress } from "../../ffi/socket_address.ts";
-import { TestPattern } from "../../migration/memory/test_pattern.ts";
-import { openImage } from "../../server/image/open_image.ts";
+import { TestPattern } from "../../workload/test_pattern.ts";
+import { openImage } from "../../image/open_image.ts";
 import { HostileSource, PATTERN } from "../hostile/scripted_source.ts";
 import { withDirectory } from "../image/captures.ts";
 import { within } from "../support/deadline.ts";

@@ -10,7 +10,7 @@ import {
   ReturnPathEncoder,
   StreamDecoder,
 } from "../../migration/protocol/mod.ts";
-import { openImage } from "../../server/image/open_image.ts";
+import { openImage } from "../../image/open_image.ts";
 import { withDirectory } from "../image/captures.ts";
 import { within } from "../support/deadline.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";

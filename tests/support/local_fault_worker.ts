@@ -4,7 +4,7 @@ import { FaultReader } from "../../ffi/fault_reader.ts";
 import { MappedMemory } from "../../ffi/memory.ts";
 import { PagePlacer, Placement } from "../../ffi/page_placer.ts";
 import { PollEvents, PollSet } from "../../ffi/poll.ts";
-import { TestPattern, type TestPatternSettings } from "../../migration/memory/test_pattern.ts";
+import { TestPattern, type TestPatternSettings } from "../../workload/test_pattern.ts";
 import { runWorkerThread } from "../../migration/threads/worker_thread.ts";
 
 /** What to serve. */

@@ -4,9 +4,9 @@ import { assertEquals } from "@std/assert";
 import { Destination, type DestinationOptions } from "../../client/destination.ts";
 import type { DestinationStatistics } from "../../client/statistics.ts";
 import type { SocketAddress } from "../../ffi/socket_address.ts";
-import { openImage } from "../../server/image/open_image.ts";
+import { openImage } from "../../image/open_image.ts";
 import { Source, type SourceOptions } from "../../server/source.ts";
-import type { SourceStatistics } from "../../server/statistics.ts";
+import type { SourceStatistics } from "../../server/outgoing/statistics.ts";
 import { within } from "./deadline.ts";
 
 /** Any port of the loopback. */

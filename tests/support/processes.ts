@@ -1,10 +1,13 @@
 /** The two commands as child processes. */
 
 import { TextLineStream } from "@std/streams";
-import type { WorkloadEvent } from "../../client/workload_report.ts";
-import type { LiveStatistics } from "../../server/live_statistics.ts";
-import type { SourceStatistics } from "../../server/statistics.ts";
-import type { LiveWorkloadEvent, LiveWorkloadResult } from "../../server/workload_report.ts";
+import type { WorkloadEvent } from "../../client/command/workload_report.ts";
+import type { LiveStatistics } from "../../server/live/live_statistics.ts";
+import type { SourceStatistics } from "../../server/outgoing/statistics.ts";
+import type {
+  LiveWorkloadEvent,
+  LiveWorkloadResult,
+} from "../../server/command/workload_report.ts";
 import { within } from "./deadline.ts";
 
 /** Words that run a script of this project with this Deno. */

@@ -1,6 +1,6 @@
 import "../support/native.ts";
 import { assert, assertEquals, assertGreater, assertStringIncludes } from "@std/assert";
-import type { WorkloadResult } from "../../client/workload_report.ts";
+import type { WorkloadResult } from "../../client/command/workload_report.ts";
 import { until, within } from "../support/deadline.ts";
 import { LiveWorkloadProcess, type ProcessEnd, WorkloadProcess } from "../support/processes.ts";
 

@@ -3,7 +3,7 @@ import { assert, assertEquals, assertGreater, assertThrows } from "@std/assert";
 import { Buffer } from "node:buffer";
 import { viewMemory } from "../../ffi/memory.ts";
 import type { GuestBlock } from "../../migration/memory/guest_block.ts";
-import { LiveRegion } from "../../server/live_region.ts";
+import { LiveRegion } from "../../server/live/live_region.ts";
 import { liveBlockSizes } from "../../workload/blocks.ts";
 import type { CheckResult } from "../../workload/check.ts";
 import type { WorkloadStatistics } from "../../workload/crew.ts";

@@ -7,7 +7,7 @@ import {
   assertThrows,
 } from "@std/assert";
 import { crc32, deflateSync, zstdCompressSync } from "node:zlib";
-import { patternWord, REPEATS, TestPattern } from "../../migration/memory/test_pattern.ts";
+import { patternWord, REPEATS, TestPattern } from "../../workload/test_pattern.ts";
 
 Deno.test("TestPattern makes no two data pages equal", () => {
   const pattern = new TestPattern({ seed: 0xdead_beef, zeroEvery: 0 });

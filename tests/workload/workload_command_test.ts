@@ -3,8 +3,8 @@ import { assert, assertEquals, assertLess, assertStringIncludes } from "@std/ass
 import { deflateSync } from "node:zlib";
 import { encodeWorkloadState } from "../../workload/device_state.ts";
 import { writeWorkloadImage } from "../../workload/image.ts";
-import type { WorkloadEvent, WorkloadResult } from "../../client/workload_report.ts";
-import { TestPattern } from "../../migration/memory/test_pattern.ts";
+import type { WorkloadEvent, WorkloadResult } from "../../client/command/workload_report.ts";
+import { TestPattern } from "../../workload/test_pattern.ts";
 
 const PAGES = 1024;
 const pattern = { seed: 77, zeroEvery: 4 };

@@ -6,7 +6,7 @@ import type { WorkloadOptions } from "../../workload/options.ts";
 import { WorkloadError } from "../../workload/workload_error.ts";
 import { WorkloadGuest } from "../../workload/workload_guest.ts";
 import { MappedMemory } from "../../ffi/memory.ts";
-import { TestPattern } from "../../migration/memory/test_pattern.ts";
+import { TestPattern } from "../../workload/test_pattern.ts";
 import { LocalFaults } from "../support/local_faults.ts";
 
 const PAGES = 2048;

@@ -1,6 +1,6 @@
 import { assertEquals, assertLess } from "@std/assert";
 import { deflateSync } from "node:zlib";
-import { TestPattern } from "../../migration/memory/test_pattern.ts";
+import { TestPattern } from "../../workload/test_pattern.ts";
 import { RandomNumbers } from "../../workload/page_order.ts";
 import { WrittenPattern, wrongByte } from "../../workload/written_page.ts";
 

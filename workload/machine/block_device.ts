@@ -10,7 +10,7 @@ import {
   u16,
   u32,
 } from "../../migration/device/mod.ts";
-import type { AddressSpace } from "../../migration/memory/address_space.ts";
+import type { AddressSpace } from "../../migration/address_space/address_space.ts";
 import type { RamSlice } from "./guest_ram.ts";
 import { VhostBackend } from "./vhost_backend.ts";
 import { type DeviceSurroundings, VirtioDevice, virtioFields } from "./virtio_device.ts";

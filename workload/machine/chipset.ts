@@ -1,7 +1,7 @@
 /** The functions of a q35's chipset, as far as they change the memory map. */
 
 import { bytes, type Description, description, struct, u8 } from "../../migration/device/mod.ts";
-import { MemoryRegion } from "../../migration/memory/memory_region.ts";
+import { MemoryRegion } from "../../migration/address_space/memory_region.ts";
 import { PAM_REGISTERS } from "./legacy_windows.ts";
 import { busAddress, type PciBus } from "./pci_bus.ts";
 import type { BarKind } from "./pci_config.ts";

@@ -1,7 +1,7 @@
 /** The memory behind a machine's RAM regions. */
 
 import { viewMemory } from "../../ffi/memory.ts";
-import type { FlatView } from "../../migration/memory/flat_view.ts";
+import type { FlatView } from "../../migration/address_space/flat_view.ts";
 import type { GuestBlock } from "../../migration/memory/guest_block.ts";
 import { MachineError } from "./machine_error.ts";
 

@@ -9,7 +9,7 @@ import {
   u32,
   u64,
 } from "../../migration/device/mod.ts";
-import { MemoryRegion } from "../../migration/memory/memory_region.ts";
+import { MemoryRegion } from "../../migration/address_space/memory_region.ts";
 import type { GuestRam } from "./guest_ram.ts";
 import type { Q35Memory } from "./q35_memory.ts";
 import type { ViewReader } from "./view_reader.ts";

@@ -1,7 +1,7 @@
 /** What the chipset shows from 640 KiB to 1 MiB: RAM, or the bus with its ROMs and the VGA. */
 
-import type { MemoryCore } from "../../migration/memory/memory_core.ts";
-import { MemoryRegion } from "../../migration/memory/memory_region.ts";
+import type { MemoryCore } from "../../migration/address_space/memory_core.ts";
+import { MemoryRegion } from "../../migration/address_space/memory_region.ts";
 
 const KIB = 2 ** 10;
 /** Programmable attribute map (Intel 82Q35 MCH, 5.1.14): the BIOS area, and twelve windows of 16 KiB. */

@@ -1,7 +1,7 @@
 /** A machine with devices that behave as those of the published set-up do when they are loaded. */
 
 import { Devices } from "../../migration/device/mod.ts";
-import { MemoryCore, type MemoryStatistics } from "../../migration/memory/memory_core.ts";
+import { MemoryCore, type MemoryStatistics } from "../../migration/address_space/memory_core.ts";
 import type { GuestMachine } from "../../migration/guest.ts";
 import type { GuestBlock } from "../../migration/memory/guest_block.ts";
 import { BlockDevice } from "./block_device.ts";

@@ -9,7 +9,7 @@ import {
   u32,
   u8,
 } from "../../migration/device/mod.ts";
-import type { AddressSpace } from "../../migration/memory/address_space.ts";
+import type { AddressSpace } from "../../migration/address_space/address_space.ts";
 import { netQueueCount } from "./options.ts";
 import { VhostBackend } from "./vhost_backend.ts";
 import { type DeviceSurroundings, VirtioDevice, virtioFields } from "./virtio_device.ts";

@@ -1,7 +1,7 @@
 /** The root bus. */
 
-import type { MemoryCore } from "../../migration/memory/memory_core.ts";
-import type { MemoryRegion } from "../../migration/memory/memory_region.ts";
+import type { MemoryCore } from "../../migration/address_space/memory_core.ts";
+import type { MemoryRegion } from "../../migration/address_space/memory_region.ts";
 import type { PciFunction } from "./pci_function.ts";
 
 /** Where a bus's regions are. */

@@ -1,8 +1,8 @@
 /** A device on the PCI bus. */
 
 import { bytes, type Description, description, u32 } from "../../migration/device/mod.ts";
-import { AddressSpace } from "../../migration/memory/address_space.ts";
-import { MemoryRegion } from "../../migration/memory/memory_region.ts";
+import { AddressSpace } from "../../migration/address_space/address_space.ts";
+import { MemoryRegion } from "../../migration/address_space/memory_region.ts";
 import { MachineError } from "./machine_error.ts";
 import type { PciBus } from "./pci_bus.ts";
 import { type BarLayout, COMMAND, CONFIG, CONFIG_BYTES, PciConfig } from "./pci_config.ts";

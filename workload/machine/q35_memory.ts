@@ -1,8 +1,8 @@
 /** The memory map of a q35 machine, as its firmware finds it. */
 
-import { AddressSpace } from "../../migration/memory/address_space.ts";
-import type { MemoryCore } from "../../migration/memory/memory_core.ts";
-import { MemoryRegion } from "../../migration/memory/memory_region.ts";
+import { AddressSpace } from "../../migration/address_space/address_space.ts";
+import type { MemoryCore } from "../../migration/address_space/memory_core.ts";
+import { MemoryRegion } from "../../migration/address_space/memory_region.ts";
 import { LegacyWindows } from "./legacy_windows.ts";
 import { alignUp, BIOS_BYTES, type MachineSettings, ROM_BYTES, VGA_BYTES } from "./options.ts";
 

@@ -1,6 +1,6 @@
 /** Where a queue's rings lie, found once instead of at each access. */
 
-import type { FlatRange, FlatView } from "../../migration/memory/flat_view.ts";
+import type { FlatRange, FlatView } from "../../migration/address_space/flat_view.ts";
 import type { GuestRam, RamSlice } from "./guest_ram.ts";
 import { MachineError } from "./machine_error.ts";
 import { ringBytes } from "./options.ts";

@@ -1,6 +1,6 @@
 /** The guest's side of queues: memory for rings and buffers, and what the driver writes there. */
 
-import type { AddressSpace } from "../../migration/memory/address_space.ts";
+import type { AddressSpace } from "../../migration/address_space/address_space.ts";
 import type { RandomNumbers } from "../page_order.ts";
 import type { GuestRam, RamSlice } from "./guest_ram.ts";
 import { MachineError } from "./machine_error.ts";

@@ -1,6 +1,6 @@
 /** What a queue's rings say: the chains of descriptors that the driver has offered. */
 
-import type { FlatView } from "../../migration/memory/flat_view.ts";
+import type { FlatView } from "../../migration/address_space/flat_view.ts";
 import type { GuestRam } from "./guest_ram.ts";
 import { MachineError } from "./machine_error.ts";
 import type { VirtioQueue } from "./virtio_queue.ts";

@@ -1,6 +1,6 @@
 /** All that two machines must have in common when one was loaded with the state of the other. */
 
-import type { AddressSpace } from "../../migration/memory/address_space.ts";
+import type { AddressSpace } from "../../migration/address_space/address_space.ts";
 import type { RamSlice } from "./guest_ram.ts";
 import type { Machine } from "./machine.ts";
 import { type RingContents, walkRing } from "./ring_walk.ts";

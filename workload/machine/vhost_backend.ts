@@ -1,7 +1,7 @@
 /** What a process or kernel thread that serves queues knows of guest memory. */
 
-import type { FlatRange } from "../../migration/memory/flat_view.ts";
-import type { MemoryListener } from "../../migration/memory/memory_listener.ts";
+import type { FlatRange } from "../../migration/address_space/flat_view.ts";
+import type { MemoryListener } from "../../migration/address_space/memory_listener.ts";
 
 /** A run of guest memory, as VHOST_SET_MEM_TABLE has it. */
 export interface VhostRegion {

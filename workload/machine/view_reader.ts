@@ -1,8 +1,8 @@
 /** Devices that look at memory while devices are loaded. */
 
-import type { AddressSpace } from "../../migration/memory/address_space.ts";
-import type { FlatView } from "../../migration/memory/flat_view.ts";
-import type { MemoryCore } from "../../migration/memory/memory_core.ts";
+import type { AddressSpace } from "../../migration/address_space/address_space.ts";
+import type { FlatView } from "../../migration/address_space/flat_view.ts";
+import type { MemoryCore } from "../../migration/address_space/memory_core.ts";
 
 /** Reads flat views for devices, and notes for whom changes had to be committed before. */
 export class ViewReader {

@@ -1,7 +1,7 @@
 /** BARs of a virtio device on PCI (virtio 1.2, 4.1.4): the legacy ports, MSI-X, and the modern regions. */
 
-import type { MemoryCore } from "../../migration/memory/memory_core.ts";
-import { MemoryRegion } from "../../migration/memory/memory_region.ts";
+import type { MemoryCore } from "../../migration/address_space/memory_core.ts";
+import { MemoryRegion } from "../../migration/address_space/memory_region.ts";
 import type { Bar } from "./pci_function.ts";
 
 /** Bytes of a table entry of MSI-X (PCI Local Bus Specification 3.0, 6.8.2.6). */

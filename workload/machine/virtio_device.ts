@@ -11,9 +11,9 @@ import {
   u64,
   u8,
 } from "../../migration/device/mod.ts";
-import type { MemoryListener } from "../../migration/memory/memory_listener.ts";
-import type { MemoryRegion } from "../../migration/memory/memory_region.ts";
-import type { RegionEvent } from "../../migration/memory/region_event.ts";
+import type { MemoryListener } from "../../migration/address_space/memory_listener.ts";
+import type { MemoryRegion } from "../../migration/address_space/memory_region.ts";
+import type { RegionEvent } from "../../migration/address_space/region_event.ts";
 import type { GuestRam } from "./guest_ram.ts";
 import { MachineError } from "./machine_error.ts";
 import type { PciBus } from "./pci_bus.ts";

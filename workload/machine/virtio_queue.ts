@@ -8,7 +8,7 @@ import {
   u16,
   u32,
 } from "../../migration/device/mod.ts";
-import type { FlatView } from "../../migration/memory/flat_view.ts";
+import type { FlatView } from "../../migration/address_space/flat_view.ts";
 import type { GuestRam } from "./guest_ram.ts";
 import { MachineError } from "./machine_error.ts";
 import { RingCache } from "./ring_cache.ts";

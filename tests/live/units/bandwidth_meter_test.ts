@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import { BandwidthMeter } from "../../../server/bandwidth_meter.ts";
+import { BandwidthMeter } from "../../../server/live/bandwidth_meter.ts";
 import { Random } from "../../support/random.ts";
 
 const MILLISECOND = 1e6;

@@ -1,6 +1,9 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { UsageError } from "../../../migration/command/arguments.ts";
-import { compressArgument, type CompressValues } from "../../../server/compress_arguments.ts";
+import {
+  compressArgument,
+  type CompressValues,
+} from "../../../server/command/compress_arguments.ts";
 
 Deno.test("compressArgument takes QEMU's defaults", () => {
   const expected = { method: "zlib", level: 1, threads: 8, wait: true } as const;

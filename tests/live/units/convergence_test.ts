@@ -3,7 +3,7 @@ import {
   Convergence,
   type PostcopyPolicy,
   switchesToPostcopy,
-} from "../../../server/convergence.ts";
+} from "../../../server/live/convergence.ts";
 
 /** The round, counted from 1, after which a precopy is stuck; 0 when it never is. */
 function stuckAfter(...remaining: number[]): number {

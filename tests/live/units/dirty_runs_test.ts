@@ -2,7 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import { PageBitmap } from "../../../migration/memory/page_bitmap.ts";
 import { RamLayout } from "../../../migration/memory/ram_layout.ts";
 import type { DiscardCommand } from "../../../migration/protocol/discard.ts";
-import { discardStale, roundToHostPages } from "../../../server/dirty_runs.ts";
+import { discardStale, roundToHostPages } from "../../../server/live/dirty_runs.ts";
 import { Random } from "../../support/random.ts";
 
 const PAGE = 4096;

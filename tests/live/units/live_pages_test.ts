@@ -3,8 +3,8 @@ import { assert, assertEquals } from "@std/assert";
 import { seekData, seekHole } from "../../../ffi/file_holes.ts";
 import { viewMemory } from "../../../ffi/memory.ts";
 import { PageBitmap } from "../../../migration/memory/page_bitmap.ts";
-import { LiveLocator } from "../../../server/live_pages.ts";
-import { LiveRegion } from "../../../server/live_region.ts";
+import { LiveLocator } from "../../../pages/live_pages.ts";
+import { LiveRegion } from "../../../server/live/live_region.ts";
 import { Random } from "../../support/random.ts";
 
 const PAGE = 4096;

@@ -7,8 +7,8 @@ import { StreamDecoder } from "../../../migration/protocol/stream_decoder.ts";
 import type { BlockEntry } from "../../../migration/protocol/ram.ts";
 import type { Configuration } from "../../../migration/protocol/configuration.ts";
 import type { Command } from "../../../migration/protocol/command.ts";
-import { encodeGreeting, encodeOpening } from "../../../server/control_stream.ts";
-import { GUEST_SECTION_ID, LiveRegion, outgoingMachine } from "../../../server/live_region.ts";
+import { encodeGreeting, encodeOpening } from "../../../server/sending/control_stream.ts";
+import { GUEST_SECTION_ID, LiveRegion, outgoingMachine } from "../../../server/live/live_region.ts";
 import { leavingNoDescriptors } from "../../support/descriptors.ts";
 
 const PAGE = 4096;

@@ -1,10 +1,10 @@
 import { assertEquals } from "@std/assert";
 import { RamLayout } from "../../../migration/memory/ram_layout.ts";
-import { compressionStatistics } from "../../../server/compression_statistics.ts";
-import { LiveState } from "../../../server/live_state.ts";
-import { liveStatistics } from "../../../server/live_statistics.ts";
-import type { SourceFigures, SourceTimes } from "../../../server/statistics.ts";
-import { SourceState } from "../../../server/source_state.ts";
+import { compressionStatistics } from "../../../server/compression/compression_statistics.ts";
+import { LiveState } from "../../../server/live/live_state.ts";
+import { liveStatistics } from "../../../server/live/live_statistics.ts";
+import type { SourceFigures, SourceTimes } from "../../../server/outgoing/statistics.ts";
+import { SourceState } from "../../../server/sending/source_state.ts";
 
 const PAGE = 4096;
 const layout = new RamLayout([{ name: "a", usedLength: 100 * PAGE }], PAGE);

@@ -1,7 +1,7 @@
 import { assertEquals } from "@std/assert";
-import type { CompressionStatistics } from "../../../server/compression_statistics.ts";
-import { sentPagesText } from "../../../server/sent_pages_text.ts";
-import type { SourceStatistics } from "../../../server/statistics.ts";
+import type { CompressionStatistics } from "../../../server/compression/compression_statistics.ts";
+import { sentPagesText } from "../../../server/command/sent_pages_text.ts";
+import type { SourceStatistics } from "../../../server/outgoing/statistics.ts";
 
 const NONE: CompressionStatistics = {
   method: "zlib",

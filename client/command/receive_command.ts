@@ -1,0 +1,150 @@
+// deno-lint-ignore-file no-console -- a command
+/** `receive --listen ADDRESS --image FILE`: a stock QEMU's migration ends in an image. */
+
+import {
+  formatSocketAddress,
+  parseSocketAddress,
+  type SocketAddress,
+} from "../../ffi/socket_address.ts";
+import { parseCommand, UsageError } from "../../migration/command/arguments.ts";
+import { onInterrupt } from "../../migration/command/interrupt.ts";
+import { MigrationError } from "../../migration/migration_error.ts";
+import { ProgressLine } from "../../migration/report/progress_line.ts";
+import { ExitCode } from "./command_line.ts";
+import { decompressThreadsArgument } from "./decompress_threads_argument.ts";
+import { ImageReceiver } from "../receive/image_receiver.ts";
+import { type ReceiveEvent, receiveProgressText, receiveResultLines } from "./receive_report.ts";
+
+/** Milliseconds between two reports of progress. */
+const PROGRESS_INTERVAL = 100;
+
+interface ReceiveArguments {
+  readonly address: SocketAddress;
+  readonly path: string;
+  readonly overwrite: boolean;
+  readonly decompressThreads: number;
+  readonly json: boolean;
+}
+
+/**
+ * Receives a machine into an image.
+ *
+ * @returns the exit code
+ * @throws {UsageError} for arguments that cannot be understood
+ * @throws {SyscallError} when the image cannot be made, or the address not be listened at
+ * @throws {MigrationError} when the migration failed
+ */
+export async function receiveCommand(args: readonly string[]): Promise<number> {
+  const { address, path, overwrite, decompressThreads, json } = readArguments(args);
+  const reporter = json ? jsonReporter() : textReporter();
+  // A limit on the size of files (ulimit -f) is told by an errno too: the signal would end the process.
+  using _limit = ignoring("SIGXFSZ");
+  const abort = new AbortController();
+  const { signal } = abort;
+  await using receiver = new ImageReceiver({ path, overwrite, decompressThreads, signal });
+  let warned = false;
+  using _interrupt = onInterrupt(() => {
+    if (receiver.holdsGuest && !warned) {
+      warned = true;
+      return reporter.warn(
+        "The source has switched to postcopy and cannot let the guest go on: it is lost here and " +
+          "stopped there if you interrupt once more",
+      );
+    }
+    abort.abort(new MigrationError("CANCELLED", "Interrupted"));
+  });
+  const listening = await receiver.listen(address);
+  reporter.event({ event: "listening", address: formatSocketAddress(listening) });
+  const timer = setInterval(() => {
+    const reason = receiver.waitReason;
+    if (reason !== undefined) reporter.event({ event: "waiting", reason });
+    else reporter.event({ event: "progress", ...receiver.statistics() });
+  }, PROGRESS_INTERVAL);
+  const result = () => ({
+    event: "result" as const,
+    image: path,
+    ...receiver.machine === undefined ? {} : { machine: receiver.machine },
+    ...receiver.statistics(),
+  });
+  try {
+    await receiver.finished;
+    reporter.event(result());
+    return ExitCode.DONE;
+  } catch (error) {
+    if (!(error instanceof MigrationError)) throw error;
+    reporter.event({ ...result(), "error-desc": error.message });
+    if (error.code !== "CANCELLED") throw error;
+    console.error(`postcopy: ${error.message}`);
+    return ExitCode.INTERRUPTED;
+  } finally {
+    clearInterval(timer);
+  }
+}
+
+/** Who tells the user what happens. */
+interface Reporter {
+  event(event: ReceiveEvent): void;
+  /** Says something that is not part of the output. */
+  warn(text: string): void;
+}
+
+function jsonReporter(): Reporter {
+  return {
+    event: (event) => console.log(JSON.stringify(event)),
+    warn: (text) => console.error(`postcopy: ${text}`),
+  };
+}
+
+function textReporter(): Reporter {
+  const line = ProgressLine.on(Deno.stderr);
+  return {
+    event: (event) => {
+      switch (event.event) {
+        case "listening":
+          return console.error(`Listening on ${event.address}`);
+        case "progress":
+          return line.update(receiveProgressText(event));
+        case "waiting":
+          return line.update(`Waiting: ${event.reason}`);
+        case "result":
+          line.clear();
+          if (event["error-desc"] !== undefined) return; // told as every error is
+          return console.log(receiveResultLines(event.image, event.machine, event).join("\n"));
+      }
+    },
+    warn: (text) => {
+      line.end();
+      console.error(`postcopy: ${text}`);
+    },
+  };
+}
+
+function ignoring(signal: Deno.Signal): Disposable {
+  const ignore = () => {};
+  Deno.addSignalListener(signal, ignore);
+  return { [Symbol.dispose]: () => Deno.removeSignalListener(signal, ignore) };
+}
+
+function readArguments(args: readonly string[]): ReceiveArguments {
+  const { values, positionals } = parseCommand(args, {
+    listen: { type: "string" },
+    image: { type: "string" },
+    overwrite: { type: "boolean" },
+    "decompress-threads": { type: "string" },
+    json: { type: "boolean" },
+  });
+  if (positionals.length > 0) throw new UsageError(`Unexpected argument: ${positionals[0]}`);
+  if (values.listen === undefined) {
+    throw new UsageError("No address given: say where to listen with --listen tcp:HOST:PORT");
+  }
+  if (values.image === undefined || values.image === "") {
+    throw new UsageError("No image given: say what to write with --image FILE");
+  }
+  return {
+    address: parseSocketAddress(values.listen),
+    path: values.image,
+    overwrite: values.overwrite ?? false,
+    decompressThreads: decompressThreadsArgument(values["decompress-threads"]),
+    json: values.json ?? false,
+  };
+}

@@ -1,0 +1,196 @@
+// deno-lint-ignore-file no-console -- a command
+/** `workload --listen ADDRESS`: a destination with the workload guest. */
+
+import { monotonicNanoseconds } from "../../ffi/clock.ts";
+import type { Backing } from "../../ffi/memory.ts";
+import {
+  formatSocketAddress,
+  parseSocketAddress,
+  type SocketAddress,
+} from "../../ffi/socket_address.ts";
+import {
+  choiceArgument,
+  countArgument,
+  parseCommand,
+  UsageError,
+} from "../../migration/command/arguments.ts";
+import { onInterrupt } from "../../migration/command/interrupt.ts";
+import { ProgressLine } from "../../migration/report/progress_line.ts";
+import { ExitCode, Interrupted } from "./command_line.ts";
+import { decompressThreadsArgument } from "./decompress_threads_argument.ts";
+import { Destination } from "../destination.ts";
+import { ACCESS_PATTERNS, type WorkloadOptions } from "../../workload/options.ts";
+import { WorkloadGuest } from "../../workload/workload_guest.ts";
+import {
+  isRight,
+  progressText,
+  resultLines,
+  waitPercentiles,
+  type WorkloadEvent,
+  type WorkloadProgress,
+  type WorkloadResult,
+} from "./workload_report.ts";
+
+/** Milliseconds between two reports of progress. */
+const PROGRESS_INTERVAL = 100;
+const BACKINGS: readonly Backing[] = ["anonymous", "memfd"];
+
+interface WorkloadArguments {
+  readonly address: SocketAddress;
+  readonly backing: Backing;
+  readonly spin: number;
+  readonly decompressThreads: number;
+  readonly json: boolean;
+  readonly workload: WorkloadOptions;
+}
+
+/**
+ * Receives a workload guest, runs it until its memory is here, and checks every byte.
+ *
+ * @returns the exit code
+ * @throws {UsageError} for arguments that cannot be understood
+ * @throws {MigrationError} when the migration failed before the guest ran
+ */
+export async function workloadCommand(args: readonly string[]): Promise<number> {
+  const settings = readArguments(args);
+  const interrupted = Promise.withResolvers<never>();
+  interrupted.promise.catch(() => {}); // may come when nobody waits for it
+  using _interrupt = onInterrupt(() => interrupted.reject(new Interrupted()));
+  const reporter = settings.json ? jsonReporter() : textReporter();
+  try {
+    return await receive(settings, reporter, interrupted.promise);
+  } finally {
+    reporter.end();
+  }
+}
+
+async function receive(
+  { address, backing, spin, decompressThreads, workload }: WorkloadArguments,
+  reporter: Reporter,
+  interrupted: Promise<never>,
+): Promise<number> {
+  await using stack = new AsyncDisposableStack();
+  const guest = newGuest(workload);
+  stack.defer(() => guest.stop());
+  const destination = stack.use(new Destination({ guest, backing, spin, decompressThreads }));
+  await guest.ready;
+  const listening = await destination.listen(address);
+  reporter.event({ event: "listening", address: formatSocketAddress(listening) });
+  const progress = (): WorkloadProgress => ({
+    destination: destination.statistics(),
+    workload: guest.statistics(),
+  });
+  const timer = setInterval(
+    () => reporter.event({ event: "progress", ...progress() }),
+    PROGRESS_INTERVAL,
+  );
+  stack.defer(() => clearInterval(timer));
+  destination.waitFor("postcopy-paused").then(
+    () => reporter.event({ event: "paused", reason: destination.pauseReason?.message ?? "" }),
+    () => {}, // it never paused
+  );
+
+  const endsItself = workload.pattern === "once" || workload.untilTouched ||
+    workload.accesses !== 0;
+  await Promise.race([
+    endsItself ? Promise.all([destination.finished, guest.ended]) : destination.finished,
+    guest.ended.then(() => destination.finished), // fails when a thread breaks down
+    interrupted,
+  ]);
+  await Promise.race([guest.halt(), interrupted]);
+  clearInterval(timer);
+  const started = monotonicNanoseconds();
+  const check = await Promise.race([guest.check(), interrupted]);
+  const checkTime = monotonicNanoseconds() - started;
+  const result: WorkloadResult = {
+    ...progress(),
+    percentiles: waitPercentiles(guest),
+    check,
+    checkTime,
+    startedAt: guest.startedAt ?? 0,
+  };
+  reporter.event({ event: "result", ...result });
+  return isRight(result) ? ExitCode.DONE : ExitCode.FAILED;
+}
+
+/** Who tells the user what happens. */
+interface Reporter {
+  event(event: WorkloadEvent): void;
+  /** Ends a line that is not complete. */
+  end(): void;
+}
+
+function jsonReporter(): Reporter {
+  return { event: (event) => console.log(JSON.stringify(event)), end: () => {} };
+}
+
+function textReporter(): Reporter {
+  const line = ProgressLine.on(Deno.stderr);
+  return {
+    event: (event) => {
+      switch (event.event) {
+        case "listening":
+          return console.error(`Listening on ${event.address}`);
+        case "progress":
+          return line.update(progressText(event));
+        case "paused":
+          line.end();
+          return console.error(
+            `Paused: ${event.reason}: threads that wait for a page stay held until Ctrl-C`,
+          );
+        case "result":
+          line.clear();
+          return console.log(resultLines(event).join("\n"));
+      }
+    },
+    end: () => line.end(),
+  };
+}
+
+function newGuest(options: WorkloadOptions): WorkloadGuest {
+  try {
+    return new WorkloadGuest(options);
+  } catch (error) {
+    if (error instanceof RangeError) throw new UsageError(error.message);
+    throw error;
+  }
+}
+
+function readArguments(args: readonly string[]): WorkloadArguments {
+  const { values, positionals } = parseCommand(args, {
+    listen: { type: "string" },
+    threads: { type: "string" },
+    pattern: { type: "string" },
+    write: { type: "boolean" },
+    rate: { type: "string" },
+    cpus: { type: "string" },
+    accesses: { type: "string" },
+    "until-touched": { type: "boolean" },
+    seed: { type: "string" },
+    backing: { type: "string" },
+    spin: { type: "string" },
+    "decompress-threads": { type: "string" },
+    json: { type: "boolean" },
+  });
+  if (positionals.length > 0) throw new UsageError(`Unexpected argument: ${positionals[0]}`);
+  if (values.listen === undefined) {
+    throw new UsageError("No address given: say where to listen with --listen tcp:HOST:PORT");
+  }
+  return {
+    address: parseSocketAddress(values.listen),
+    backing: choiceArgument("backing", values.backing ?? "anonymous", BACKINGS),
+    spin: countArgument("spin", values.spin ?? "0"),
+    decompressThreads: decompressThreadsArgument(values["decompress-threads"]),
+    json: values.json ?? false,
+    workload: {
+      threads: countArgument("threads", values.threads ?? "2"),
+      pattern: choiceArgument("pattern", values.pattern ?? "random", ACCESS_PATTERNS),
+      write: values.write ?? false,
+      rate: countArgument("rate", values.rate ?? "0"),
+      cpus: (values.cpus?.split(",") ?? []).map((cpu) => countArgument("cpus", cpu)),
+      accesses: countArgument("accesses", values.accesses ?? "0"),
+      untilTouched: values["until-touched"] ?? false,
+      seed: values.seed === undefined ? undefined : countArgument("seed", values.seed),
+    },
+  };
+}

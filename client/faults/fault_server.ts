@@ -1,0 +1,382 @@
+/** Faults at the destination: from the userfaultfd to a request, from the preempt channel to the page. */
+
+import { monotonicNanoseconds } from "../../ffi/clock.ts";
+import { Errno, errnoName } from "../../ffi/errno.ts";
+import { clearEvent } from "../../ffi/eventfd.ts";
+import { PollEvents, PollSet } from "../../ffi/poll.ts";
+import { receive } from "../../ffi/socket_calls.ts";
+import { PageBitmap } from "../../migration/memory/page_bitmap.ts";
+import type { RamHandler } from "../../migration/protocol/ram.ts";
+import { RamDecoder } from "../../migration/protocol/ram_decoder.ts";
+import type { Ring } from "../../migration/threads/ring.ts";
+import { BlockMap } from "../placing/block_map.ts";
+import { ChannelPages } from "../placing/channel_pages.ts";
+import { unregisterBlocks } from "../placing/destination_memory.ts";
+import { DestinationState } from "../placing/destination_state.ts";
+import { FaultIntake } from "./fault_intake.ts";
+import type { ListeningBlocks } from "../placing/guest_memory_store.ts";
+import { MigrationError } from "../../migration/migration_error.ts";
+import { DOOR_SLOTS, type IncomingConnections, PreemptDoor } from "../connecting/preempt_door.ts";
+import { ReceiveBuffer } from "../../channel/receive_buffer.ts";
+import { landedRing, ReturnPathMessage, returnPathRing } from "../return_path/return_path_ring.ts";
+import { ReturnPathWriter } from "../return_path/return_path_writer.ts";
+import { WaitingThreads } from "./waiting_threads.ts";
+
+/** What a fault server is made from; structured-cloned into its worker. */
+export interface FaultServerInit {
+  /** Where the blocks lie, and their bitmaps. */
+  readonly blocks: ListeningBlocks;
+  /** The userfaultfd. */
+  readonly uffd: number;
+  /** The main channel's socket, whose other direction is the return path. */
+  readonly mainFd: number;
+  /** Ends this thread's waits. */
+  readonly wakeFd: number;
+  /** Shared memory of the {@linkcode DestinationState}. */
+  readonly state: SharedArrayBuffer;
+  /** Shared memory of the ring of PONGs from the background worker. */
+  readonly answers: SharedArrayBuffer;
+  /** Shared memory of the ring of PONGs and SHUT from the control plane. */
+  readonly controlAnswers: SharedArrayBuffer;
+  /** Shared memory of the ring of requested pages that came on the main channel. */
+  readonly landed: SharedArrayBuffer;
+  /** Connections of which one may be the preempt channel. */
+  readonly incoming: IncomingConnections;
+  /** Microseconds to look again and again before sleeping, while a page is awaited. */
+  readonly spin: number;
+}
+
+/** What the fault worker tells the control plane. */
+export type FaultMessage =
+  /** The socket has taken so many answers of the control plane. */
+  | { readonly kind: "answered"; readonly count: number }
+  | { readonly kind: "completed" }
+  | { readonly kind: "paused"; readonly code: string; readonly reason: string };
+
+const RECEIVE_BYTES = 256 * 1024;
+/** Index of the ring of its answers. */
+const CONTROL_PLANE = 1;
+
+// Slots of the poll.
+const UFFD = 0;
+const PREEMPT = 1;
+const WAKE = 2;
+const RETURN_PATH = 3;
+const DOOR = 4;
+
+/**
+ * Serves the faults of one destination, on one thread from the fault to the page in place: every
+ * hand-over between threads would cost a wake-up (7 us hot, 70 us on an idle core). Owns the return
+ * path from LISTEN on.
+ */
+export class FaultServer implements RamHandler, Disposable {
+  readonly #init: FaultServerInit;
+  readonly #tell: (message: FaultMessage) => void;
+  readonly #state: DestinationState;
+  readonly #map: BlockMap;
+  readonly #returnPath: ReturnPathWriter;
+  readonly #received: PageBitmap;
+  readonly #requested: PageBitmap;
+  readonly #intake: FaultIntake;
+  readonly #waiting: WaitingThreads;
+  readonly #pages: ChannelPages;
+  readonly #decoder: RamDecoder;
+  readonly #buffer = new ReceiveBuffer(RECEIVE_BYTES);
+  readonly #bytes = this.#buffer.bytes;
+  readonly #poll = new PollSet(DOOR + DOOR_SLOTS);
+  readonly #door: PreemptDoor;
+  /** From the background worker and from the control plane: a ring has one producer. */
+  readonly #answers: readonly Ring[];
+  readonly #landed: Ring;
+  #answered = 0;
+  #told = 0;
+  #filled = 0;
+  #preemptEnded = false;
+  #ended = false;
+
+  /**
+   * @param init what the control plane prepared
+   * @param tell called with what the control plane must know
+   */
+  constructor(init: FaultServerInit, tell: (message: FaultMessage) => void) {
+    this.#init = init;
+    this.#tell = tell;
+    this.#state = new DestinationState(init.state);
+    this.#map = new BlockMap(init.blocks.mapped);
+    this.#returnPath = new ReturnPathWriter(init.mainFd, this.#map.layout);
+    const { pageLimit, targetPageSize } = this.#map.layout;
+    this.#received = new PageBitmap(pageLimit, init.blocks.received);
+    this.#requested = new PageBitmap(pageLimit, init.blocks.requested);
+    const bitmaps = {
+      received: this.#received,
+      claimed: new PageBitmap(pageLimit, init.blocks.claimed),
+      requested: this.#requested,
+    };
+    this.#waiting = new WaitingThreads(this.#state);
+    this.#intake = new FaultIntake(
+      init.uffd,
+      this.#map,
+      this.#state,
+      bitmaps,
+      this.#waiting,
+      this.#returnPath,
+    );
+    this.#pages = new ChannelPages(
+      this.#map,
+      this.#state,
+      init.uffd,
+      bitmaps,
+      "preempt",
+      (page, now) => this.#waiting.placed(page, now),
+      this.#buffer,
+    );
+    this.#pages.listen();
+    this.#decoder = new RamDecoder(this, { targetPageSize });
+    this.#answers = [returnPathRing(init.answers), returnPathRing(init.controlAnswers)];
+    this.#landed = landedRing(init.landed);
+    this.#poll.watch(UFFD, init.uffd, PollEvents.IN);
+    this.#poll.watch(WAKE, init.wakeFd, PollEvents.IN);
+    this.#door = new PreemptDoor(this.#poll, DOOR, init.incoming);
+  }
+
+  /**
+   * Serves until every page is in place, or it is told to stop. When the source goes away it holds:
+   * no fault is answered any more, and no thread that waits is let go.
+   */
+  serve(): void {
+    try {
+      this.#serve();
+      // What the control plane said last, for example that loading failed, still goes out.
+      if (this.#state.stopped) {
+        this.#answer();
+      }
+    } catch (error) {
+      if (!(error instanceof Error)) throw error;
+      this.#pause((error as { code?: string }).code ?? "UNKNOWN", error.message);
+    }
+    while (!this.#state.stopped && !this.#ended) this.#hold();
+  }
+
+  block(name: string): void {
+    this.#pages.select(name);
+  }
+
+  page(offset: number, bytes: Uint8Array, at: number): void {
+    this.#pages.page(offset, bytes, at);
+    this.#pages.flush(); // somebody waits for it
+  }
+
+  zeroPage(offset: number, fill: number): void {
+    if (fill !== 0) {
+      throw new MigrationError("UNSUPPORTED", `Page filled with a byte that is not 0: ${fill}`);
+    }
+    this.#pages.zeroPage(offset);
+    this.#pages.flush();
+  }
+
+  endOfSection(): void {
+    this.#preemptEnded = true;
+  }
+
+  xbzrlePage(): void {
+    this.#refuse("XBZRLE page");
+  }
+
+  compressedPage(): void {
+    this.#refuse("compressed page");
+  }
+
+  blockList(): void {
+    this.#refuse("block list");
+  }
+
+  blockEntry(): void {
+    this.#refuse("block list entry");
+  }
+
+  mappedRegion(): void {
+    this.#refuse("mapped-ram region");
+  }
+
+  multifdFlush(): void {}
+
+  /** Frees its buffer and closes the preempt channel. */
+  close(): void {
+    this.#buffer.close();
+    this.#state.preemptFd = -1;
+    this.#door.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  #refuse(what: string): void {
+    throw new MigrationError("BAD_PEER", `Unexpected record on the preempt channel: ${what}`);
+  }
+
+  #serve(): void {
+    const poll = this.#poll;
+    while (!this.#state.stopped && !this.#state.paused) {
+      this.#answer();
+      if (this.#complete()) return;
+      poll.watch(PREEMPT, this.#preemptEnded ? -1 : this.#state.preemptFd, PollEvents.IN);
+      // The main channel is read by the background worker; here only for room on the return path,
+      // and for a source that leaves although a preempt channel never showed itself.
+      const events = (this.#returnPath.pending ? PollEvents.OUT : 0) |
+        (this.#orphaned() ? PollEvents.RDHUP : 0);
+      poll.watch(RETURN_PATH, events === 0 ? -1 : this.#init.mainFd, events);
+      this.#wait();
+      if (this.#state.preemptFd < 0) this.#state.preemptFd = this.#door.look();
+      // Pages before new faults: somebody has waited longer for them.
+      if (poll.ready(PREEMPT) !== 0) this.#receivePages();
+      if (poll.ready(UFFD) !== 0) this.#readFaults();
+      if (poll.ready(WAKE) !== 0) clearEvent(this.#init.wakeFd);
+      this.#takeLanded();
+    }
+  }
+
+  #wait(): void {
+    const { spin } = this.#init;
+    if (spin > 0) {
+      const end = monotonicNanoseconds() + spin * 1000;
+      do {
+        if (this.#poll.wait(0) !== 0) return;
+      } while (monotonicNanoseconds() < end);
+    }
+    this.#poll.wait(-1);
+  }
+
+  #readFaults(): void {
+    this.#intake.take();
+    if (!this.#state.paused) this.#returnPath.flush();
+  }
+
+  #receivePages(): void {
+    const fd = this.#state.preemptFd;
+    const address = BigInt(this.#buffer.address + this.#filled);
+    const count = receive(fd, address, RECEIVE_BYTES - this.#filled);
+    if (count === -Errno.EAGAIN || count === -Errno.EINTR) return;
+    if (count <= 0) {
+      this.#preemptEnded = true;
+      // A source that has sent everything may close this channel first.
+      if (count === 0 && this.#state.mainEnded && this.#filled === 0) return;
+      const how = count === 0 ? "it closed the connection" : errnoName(-count);
+      throw new MigrationError("CONNECTION_LOST", `Source went away: preempt channel: ${how}`);
+    }
+    this.#state.addPreemptBytes(count);
+    const end = this.#filled + count;
+    const decoded = this.#decoder.decode(this.#bytes, 0, end);
+    if (decoded < end) this.#bytes.copyWithin(0, decoded, end);
+    this.#filled = end - decoded;
+  }
+
+  /** Requested pages that the background worker has placed. */
+  #takeLanded(): void {
+    if (this.#landed.empty) return;
+    const now = monotonicNanoseconds();
+    while (!this.#landed.empty) {
+      this.#waiting.placed(this.#landed.peek(), now);
+      this.#landed.drop();
+    }
+  }
+
+  /** Passes on what the other threads answer. */
+  #answer(): void {
+    for (const ring of this.#answers) {
+      while (!ring.empty) {
+        this.#returnPath.answer(ring.peek(0), ring.peek(1));
+        ring.drop();
+        if (ring === this.#answers[CONTROL_PLANE]) this.#answered++;
+      }
+    }
+    this.#returnPath.flush();
+    if (this.#returnPath.pending || this.#told === this.#answered) return;
+    this.#told = this.#answered;
+    this.#tell({ kind: "answered", count: this.#answered });
+  }
+
+  /** True when pages are missing after the main channel's end, and nobody came to bring them. */
+  #orphaned(): boolean {
+    const state = this.#state;
+    return state.listening && state.mainEnded && state.preemptFd < 0 &&
+      state.received < this.#map.layout.pageCount;
+  }
+
+  /** True when every page is in place and the source knows it. */
+  #complete(): boolean {
+    // A stream that ends without LISTEN has brought all that it will, and nobody asks for more.
+    if (!this.#state.listening || !this.#state.mainEnded) return false;
+    const { pageCount } = this.#map.layout;
+    if (this.#state.received < pageCount) {
+      if (!this.#awaitsPages()) {
+        throw new MigrationError(
+          "PAGES_MISSING",
+          `Source ended without sending all pages, ${pageCount - this.#state.received} are missing`,
+        );
+      }
+      return false;
+    }
+    // A guest that cannot be started is not moved, though its memory is: that SHUT would say 1.
+    if (!this.#state.guestRuns) return false;
+    this.#returnPath.answer(ReturnPathMessage.SHUT, 0);
+    this.#ended = true;
+    // Nothing is missing any more: from here on the memory is like any other, to be tracked by another
+    // userfaultfd when the guest moves on, and to be mapped elsewhere.
+    unregisterBlocks(this.#init.uffd, this.#init.blocks.mapped);
+    try {
+      this.#returnPath.flush();
+    } catch {
+      this.#returnPath.clear(); // a source that left without waiting for the word; nothing is missing here
+    }
+    this.#tell({ kind: "completed" });
+    this.#flushAll();
+    return true;
+  }
+
+  #flushAll(): void {
+    const only = new PollSet(2);
+    only.watch(0, this.#init.mainFd, PollEvents.OUT);
+    only.watch(1, this.#init.wakeFd, PollEvents.IN);
+    while (this.#returnPath.pending && !this.#state.stopped) {
+      only.wait(-1);
+      if (only.ready(1) !== 0) clearEvent(this.#init.wakeFd);
+      this.#returnPath.flush();
+    }
+  }
+
+  /** True while a page that was asked for may still be on its way on the preempt channel. */
+  #awaitsPages(): boolean {
+    if (this.#preemptEnded) return false;
+    if (this.#state.preemptFd < 0) {
+      const left = (this.#poll.ready(RETURN_PATH) & (PollEvents.RDHUP | PollEvents.HUP)) !== 0;
+      if (left || !this.#door.undecided) return false;
+    }
+    const limit = this.#map.layout.pageLimit;
+    for (let page = this.#requested.next(0, limit); page >= 0;) {
+      if (!this.#received.has(page)) return true;
+      page = this.#requested.next(page + 1, limit);
+    }
+    return false;
+  }
+
+  #pause(code: string, reason: string): void {
+    if (!this.#state.paused) {
+      this.#state.pause();
+      this.#tell({ kind: "paused", code, reason });
+    }
+  }
+
+  /**
+   * Keeps threads that wait for a missing page waiting: nothing is asked for, nothing placed. In
+   * shared memory a page that is here may still have to be mapped again.
+   */
+  #hold(): void {
+    const only = new PollSet(2);
+    only.watch(0, this.#init.wakeFd, PollEvents.IN);
+    if (this.#map.hasMinorFaults) only.watch(1, this.#init.uffd, PollEvents.IN);
+    only.wait(-1);
+    if (only.ready(1) !== 0) this.#readFaults();
+    if (only.ready(0) !== 0) clearEvent(this.#init.wakeFd);
+  }
+}

@@ -1,0 +1,100 @@
+/** From a guest's device state to the guest that runs. */
+
+import { MigrationError } from "../../migration/migration_error.ts";
+import type { Guest, GuestMemory } from "../../migration/guest.ts";
+import { guestState } from "../../migration/protocol/guest_section.ts";
+import type { Socket } from "../../ffi/socket.ts";
+import { monotonicNanoseconds } from "../../ffi/clock.ts";
+import type { ArrivalTimes } from "./arrival_times.ts";
+import type { ControlAnswers } from "../return_path/control_answers.ts";
+import { loadDevices } from "./device_loading.ts";
+import type { ArrivedMachine } from "./incoming_stream.ts";
+
+/** Who arrives, and who must hear of it. */
+export interface ArrivalInit {
+  readonly guest: Guest;
+  readonly memory: GuestMemory;
+  readonly machine: ArrivedMachine;
+  /** True when all of the memory is here. */
+  readonly precopy: boolean;
+  readonly main: Socket;
+  readonly answers: ControlAnswers;
+  /** Where it is noted when what happened. */
+  readonly times: ArrivalTimes;
+  /** Whether the source is gone, or this side has given up. */
+  readonly isOver: () => boolean;
+  /** Called before the guest is started: from here on it is this side's. */
+  readonly onStart: () => void;
+}
+
+/**
+ * Loads the device state, tells the source, and starts the guest. A source that never hears that the
+ * guest is loaded lets it go on there, and both must not run: so the guest is started only once the
+ * socket has taken the word, and not when the source is known to be gone.
+ *
+ * @returns whether the guest was started; false when it was over before
+ * @throws what the guest throws
+ * @throws {MigrationError} when the source sends what has no place here, or left unheard
+ */
+export async function arrive(init: ArrivalInit): Promise<boolean> {
+  const { guest, memory, machine, precopy, isOver } = init;
+  if (!precopy && !machine.commands.some((command) => command.kind === "run")) {
+    throw new MigrationError("BAD_PEER", "Source sent a package that does not run the guest");
+  }
+  await guest.load(guestState(machine.deviceState), memory);
+  if (guest.machine !== undefined) {
+    init.times.commit = loadDevices(guest.machine, machine.deviceState);
+  }
+  init.times.loaded = monotonicNanoseconds();
+  if (isOver()) return false;
+  if (precopy) {
+    await confirmAll(init);
+    return await start(init);
+  }
+  let started = false;
+  for (const command of machine.commands) {
+    if (command.kind === "ping") {
+      init.answers.pong(command.value);
+    } else if (command.kind === "run") {
+      await confirmLoaded(init);
+      started = await start(init);
+      if (!started) return false;
+    } else {
+      throw new MigrationError("BAD_PEER", `Unexpected command in a package: ${command.kind}`);
+    }
+  }
+  return started;
+}
+
+/** Tells the source that guest and memory are here: it may close the connection at once. */
+async function confirmAll({ main, answers }: ArrivalInit): Promise<void> {
+  if (answers.heard && main.isClosedByPeer) throw sourceLeft();
+  try {
+    await answers.shut(main, 0);
+  } catch (cause) {
+    throw sourceLeft(cause);
+  }
+}
+
+/** Tells the source that the guest is loaded: it stays, to send the rest. */
+async function confirmLoaded({ main, answers }: ArrivalInit): Promise<void> {
+  await answers.taken();
+  // A socket takes what is said to somebody who has left.
+  if (main.isClosedByPeer) throw sourceLeft();
+}
+
+async function start({ guest, times, isOver, onStart }: ArrivalInit): Promise<boolean> {
+  if (isOver()) return false;
+  onStart();
+  await guest.start();
+  times.running = monotonicNanoseconds();
+  return true;
+}
+
+function sourceLeft(cause?: unknown): MigrationError {
+  return new MigrationError(
+    "CONNECTION_LOST",
+    "Source went away before it heard that the guest is loaded: the guest goes on there",
+    { cause },
+  );
+}

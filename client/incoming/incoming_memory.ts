@@ -1,0 +1,53 @@
+/** Where the memory of an incoming migration goes: into a guest that will run here, or into an image. */
+
+import type { CompressionMethod } from "../../migration/compression.ts";
+import type { BlockEntry } from "../../migration/protocol/ram.ts";
+import type { Configuration } from "../../migration/protocol/configuration.ts";
+import type { DiscardCommand } from "../../migration/protocol/discard.ts";
+
+/** What a stream says about its machine before the first page. */
+export interface IncomingMachine {
+  /** Machine type, and what else the source has configured. */
+  readonly configuration: Configuration;
+  /** How the source names the `ram` section. */
+  readonly ramSection: { readonly id: number; readonly instance: number; readonly version: number };
+  /** Bytes of a target page. */
+  readonly targetPageSize: number;
+  /** RAM blocks in the order of the stream. */
+  readonly blocks: readonly BlockEntry[];
+  /** The OR of the page sizes of all blocks, in bytes, as ADVISE says it; absent without postcopy. */
+  readonly pageSizeSummary?: number;
+}
+
+/**
+ * Takes the pages of the main channel in the order they come, on one thread. Offsets are bytes from
+ * the start of the selected block and are checked here: a bad one is a MigrationError `BAD_PEER`.
+ */
+export interface IncomingMemory {
+  /** Called once, before the first page. */
+  open(machine: IncomingMachine): void;
+  /** The pages that follow are of this block. */
+  select(name: string): void;
+  /** A page as it is, at `bytes[at..]` and at `address` in this process, during the call. */
+  page(offset: number, bytes: Uint8Array, at: number, address: number): void;
+  /** A zero page. */
+  zeroPage(offset: number): void;
+  /** A page as the difference to its content so far. */
+  xbzrlePage(offset: number, bytes: Uint8Array, at: number, length: number): void;
+  /** The end of a section, or of a piece of input: what was held back goes out. */
+  flush(): void;
+  /** Forgets pages, which the source will send again. */
+  discard(command: DiscardCommand): void;
+  /** From here on pages may be asked for: each comes once more at most, and never replaces another. */
+  listen(): void;
+}
+
+/** The same for a stream that may have compressed pages, which need not be in place at once. */
+export interface IncomingPages extends IncomingMemory {
+  /** Called before the first page: how pages are compressed, where that is not zlib. */
+  compressedBy(method: CompressionMethod): void;
+  /** A compressed page, at `bytes[at..]` during the call. */
+  compressedPage(offset: number, bytes: Uint8Array, at: number, length: number): void;
+  /** Waits until every page that came is in place: before a wait for more, and at the end. */
+  settle(): void;
+}

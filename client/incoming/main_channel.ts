@@ -1,0 +1,187 @@
+/** The main channel of a guest's destination: its stream, its memory, and who must hear of it. */
+
+import { monotonicNanoseconds } from "../../ffi/clock.ts";
+import { Errno, errnoName } from "../../ffi/errno.ts";
+import { signalEvent } from "../../ffi/eventfd.ts";
+import type { Backing } from "../../ffi/memory.ts";
+import { sendFrom } from "../../ffi/socket_calls.ts";
+import type { CompressionMethod } from "../../migration/compression.ts";
+import { MigrationError } from "../../migration/migration_error.ts";
+import { ReturnPathEncoder } from "../../migration/protocol/return_path_encoder.ts";
+import type { Configuration } from "../../migration/protocol/configuration.ts";
+import { CompressedPages } from "../decompression/decompressing_pages.ts";
+import type { Decompression } from "../decompression/decompression.ts";
+import { DestinationState } from "../placing/destination_state.ts";
+import { GuestMemoryStore, type ListeningBlocks } from "../placing/guest_memory_store.ts";
+import { type ArrivedMachine, IncomingStream, type StreamEvents } from "./incoming_stream.ts";
+import { encodePingAnswer } from "../return_path/ping_answer.ts";
+import { landedRing, ReturnPathMessage, returnPathRing } from "../return_path/return_path_ring.ts";
+import { ReceiveBuffer } from "../../channel/receive_buffer.ts";
+import { MAIN_CHANNEL_BYTES, StreamReader } from "./stream_reader.ts";
+
+/** What the background worker's reader is made from; structured-cloned into the worker. */
+export interface MainChannelInit {
+  /** The main channel's socket. */
+  readonly mainFd: number;
+  /** The userfaultfd. */
+  readonly uffd: number;
+  /** Ends this thread's waits. */
+  readonly wakeFd: number;
+  /** Ends the fault worker's waits. */
+  readonly faultWakeFd: number;
+  /** Shared memory of the {@linkcode DestinationState}. */
+  readonly state: SharedArrayBuffer;
+  /** Shared memory of the ring of PONGs to the fault worker. */
+  readonly answers: SharedArrayBuffer;
+  /** Shared memory of the ring of requested pages placed here. */
+  readonly landed: SharedArrayBuffer;
+  /** How guest memory is backed. */
+  readonly backing: Backing;
+  /** What compressed pages pass through. */
+  readonly decompression: Decompression;
+}
+
+/** What the background worker tells the control plane. */
+export type MainChannelMessage =
+  | { readonly kind: "configuration"; readonly machine: string }
+  /** The source listens to what is said to it. */
+  | { readonly kind: "return-path" }
+  /** The pages are compressed in this way: threads are wanted. */
+  | { readonly kind: "compressed"; readonly method: CompressionMethod }
+  | { readonly kind: "blocks"; readonly blocks: ListeningBlocks }
+  | { readonly kind: "listen" }
+  /** The guest stopped at the source some time before `switched`, in monotonic nanoseconds. */
+  | {
+    readonly kind: "arrived";
+    readonly machine: ArrivedMachine;
+    /** True when all of the memory is here: nothing will be asked for. */
+    readonly precopy: boolean;
+    readonly switched: number;
+  }
+  | { readonly kind: "paused"; readonly code: string; readonly reason: string };
+
+/** Reads the main channel on the background worker's thread. */
+export class MainChannel implements StreamEvents, Disposable {
+  readonly #init: MainChannelInit;
+  readonly #tell: (message: MainChannelMessage) => void;
+  readonly #state: DestinationState;
+  readonly #answers;
+  readonly #buffer: ReceiveBuffer;
+  readonly #memory: GuestMemoryStore;
+  readonly #pages: CompressedPages;
+  readonly #stream: IncomingStream;
+  readonly #reader: StreamReader;
+  #switched = 0;
+
+  /**
+   * @param init what the control plane prepared
+   * @param tell called with what the control plane must know
+   */
+  constructor(init: MainChannelInit, tell: (message: MainChannelMessage) => void) {
+    this.#init = init;
+    this.#tell = tell;
+    const state = new DestinationState(init.state);
+    this.#state = state;
+    this.#answers = returnPathRing(init.answers);
+    this.#buffer = new ReceiveBuffer(MAIN_CHANNEL_BYTES, init.decompression.memory);
+    const landed = landedRing(init.landed);
+    this.#memory = new GuestMemoryStore(init.uffd, init.backing, state, (page) => {
+      // Full only when the fault worker stands still; a latency more or less then.
+      landed.push(page);
+      signalEvent(init.faultWakeFd);
+    }, this.#buffer);
+    const begin = (method: CompressionMethod) => tell({ kind: "compressed", method });
+    this.#pages = new CompressedPages(this.#memory, this.#buffer, init.decompression, begin);
+    this.#stream = new IncomingStream(this.#pages, this);
+    const reader = {
+      fd: init.mainFd,
+      wakeFd: init.wakeFd,
+      stopped: () => state.stopped || state.paused,
+      count: (bytes: number) => state.addMainBytes(bytes),
+    };
+    this.#reader = new StreamReader(reader, this.#stream, this.#pages, this.#buffer);
+  }
+
+  /**
+   * Reads until the stream ends or it is told to stop. Once pages are asked for on demand a source
+   * that goes away only pauses: the pages that are missing stay missing and their users held.
+   *
+   * @throws {MigrationError} when the source goes away or asks for what cannot be, before LISTEN
+   * @throws {ProtocolError} when the stream is malformed, before LISTEN
+   */
+  read(): void {
+    try {
+      this.#reader.read();
+    } catch (error) {
+      if (!this.#stream.listening || !(error instanceof Error)) throw error;
+      this.#state.pause();
+      signalEvent(this.#init.faultWakeFd);
+      const code = (error as { code?: string }).code ?? "UNKNOWN";
+      this.#tell({ kind: "paused", code, reason: error.message });
+    }
+  }
+
+  configuration({ machine }: Configuration): void {
+    this.#tell({ kind: "configuration", machine });
+  }
+
+  returnPathOpened(): void {
+    this.#tell({ kind: "return-path" });
+  }
+
+  /** Until LISTEN this thread owns the return path; afterwards the fault worker does. */
+  ping(value: number): void {
+    if (this.#stream.listening) {
+      this.#answers.push(ReturnPathMessage.PONG, value);
+      signalEvent(this.#init.faultWakeFd);
+      return;
+    }
+    const encoder = new ReturnPathEncoder();
+    encodePingAnswer(encoder, value);
+    const message = encoder.take();
+    const sent = sendFrom(this.#init.mainFd, message, message.length);
+    if (sent < 0 && sent !== -Errno.EAGAIN) {
+      throw new MigrationError(
+        "CONNECTION_LOST",
+        `Source went away: return path: ${errnoName(-sent)}`,
+      );
+    }
+    if (sent !== message.length) {
+      throw new MigrationError("CONNECTION_LOST", "Source does not read the return path");
+    }
+  }
+
+  opened(): void {
+    this.#tell({ kind: "blocks", blocks: this.#memory.blocks });
+  }
+
+  listening(): void {
+    this.#state.setListening();
+    this.#tell({ kind: "listen" });
+  }
+
+  switchover(): void {
+    this.#switched = monotonicNanoseconds();
+  }
+
+  arrived(machine: ArrivedMachine, precopy: boolean): void {
+    if (precopy) this.#memory.complete();
+    // The control plane loads it while this thread goes on reading: loading may touch missing pages.
+    this.#tell({ kind: "arrived", machine, precopy, switched: this.#switched });
+  }
+
+  ended(): void {
+    this.#state.setMainEnded();
+    signalEvent(this.#init.faultWakeFd);
+  }
+
+  /** Frees its buffers. */
+  close(): void {
+    this.#pages.close();
+    this.#buffer.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}

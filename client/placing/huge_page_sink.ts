@@ -1,0 +1,257 @@
+/** Where a channel's pages of huge host pages go: gathered, and placed one host page at a time. */
+
+import { monotonicNanoseconds } from "../../ffi/clock.ts";
+import { viewMemory } from "../../ffi/memory.ts";
+import { PagePlacer, Placement } from "../../ffi/page_placer.ts";
+import { PageBitmap } from "../../migration/memory/page_bitmap.ts";
+import type { RamBlock, RamLayout } from "../../migration/memory/ram_layout.ts";
+import { MigrationError } from "../../migration/migration_error.ts";
+import { type BlockMap, pageNumber } from "./block_map.ts";
+import type { DestinationState } from "./destination_state.ts";
+import { memoryVanished, type OnLanded, type PageBitmaps } from "./page_sink.ts";
+import type { ReceiveBuffer } from "../../channel/receive_buffer.ts";
+
+/** Memory seen through one view; V8 does not make views of any length. */
+const WINDOW_BYTES = 2 ** 30;
+
+/**
+ * Places the pages of one channel in blocks of huge pages, on one thread. The kernel places a huge
+ * page as a whole or not at all, so after {@linkcode HugePageSink.listen} the target pages of one are
+ * gathered until all are there; QEMU sends them on one channel, with nothing between them (facts
+ * section 3). Before, the memory is not registered with the userfaultfd and written as pages come.
+ */
+export class HugePageSink {
+  readonly #map: BlockMap;
+  readonly #state: DestinationState;
+  readonly #placer: PagePlacer;
+  readonly #bitmaps: PageBitmaps;
+  readonly #channel: "main" | "preempt";
+  readonly #onLanded: OnLanded;
+  readonly #pageSize: number;
+  #listening = false;
+  #block: RamBlock | undefined;
+  #blockAddress = 0;
+  #blockAlias = 0;
+  #window = -1;
+  #view = new Uint8Array(0);
+  #words = new Int32Array(0);
+  // The host page being gathered.
+  readonly #buffer: ReceiveBuffer;
+  readonly #here: PageBitmap;
+  #open: RamBlock | undefined;
+  #openStart = 0;
+  #missing = 0;
+
+  /**
+   * @param map where the blocks lie
+   * @param state counters
+   * @param uffd the userfaultfd, owned elsewhere
+   * @param bitmaps which pages are where; of a host page asked for, its first page's bit counts
+   * @param channel whose pages these are
+   * @param onLanded called with the first page of a requested host page that was placed
+   * @param buffer what the channel is received into
+   */
+  constructor(
+    map: BlockMap,
+    state: DestinationState,
+    uffd: number,
+    bitmaps: PageBitmaps,
+    channel: "main" | "preempt",
+    onLanded: OnLanded,
+    buffer: ReceiveBuffer,
+  ) {
+    this.#map = map;
+    this.#state = state;
+    this.#placer = new PagePlacer(uffd);
+    this.#bitmaps = bitmaps;
+    this.#channel = channel;
+    this.#onLanded = onLanded;
+    this.#pageSize = map.layout.targetPageSize;
+    this.#buffer = buffer;
+    const most = Math.max(...map.layout.blocks.map((block) => block.pagesPerHostPage));
+    this.#here = new PageBitmap(Math.ceil(most / 32) * 32);
+  }
+
+  /** From here on a host page in place is left as it is; see {@linkcode requireWholeHostPages}. */
+  listen(): void {
+    this.#listening = true;
+  }
+
+  /** Selects the block of the pages that follow, one of huge pages, by its index. */
+  select(index: number): void {
+    this.#block = this.#map.layout.blocks[index]!;
+    this.#blockAddress = this.#map.addressOf(index);
+    this.#blockAlias = this.#map.aliasOf(index);
+    this.#window = -1;
+  }
+
+  /**
+   * Takes a page.
+   *
+   * @param offset bytes from the start of the selected block
+   * @param bytes where the content lies, during the call
+   * @param at index of its first byte
+   */
+  page(offset: number, bytes: Uint8Array, at: number): void {
+    const page = pageNumber(this.#block, offset, this.#pageSize);
+    const pageSize = this.#pageSize;
+    if (this.#listening) {
+      this.#buffer.gather(bytes, at, pageSize, this.#gather(offset));
+      if (this.#missing === 0) this.#place();
+      return;
+    }
+    this.#note(page);
+    const index = this.#seen(offset);
+    this.#buffer.gather(bytes, at, pageSize, 0);
+    this.#buffer.writeTo(0, pageSize, this.#words, index / 4);
+  }
+
+  /** Takes a zero page. */
+  zeroPage(offset: number): void {
+    const page = pageNumber(this.#block, offset, this.#pageSize);
+    if (this.#listening) {
+      this.#buffer.clear(this.#gather(offset), this.#pageSize);
+      if (this.#missing === 0) this.#place();
+      return;
+    }
+    this.#note(page);
+    const index = this.#seen(offset);
+    // Written in any case: a host page that is not there would fault after LISTEN, and one that was
+    // discarded holds what it held.
+    this.#view.fill(0, index, index + this.#pageSize);
+  }
+
+  /**
+   * Sees that no host page is being gathered, before a page that is not of it: the room is shared with
+   * those of small host pages.
+   *
+   * @param what whose page comes
+   * @throws {MigrationError} when one is
+   */
+  requireWhole(what: string): void {
+    if (this.#missing === 0) return;
+    throw new MigrationError(
+      "BAD_PEER",
+      `Non-same host page: a page of ${what} came before all of the ${
+        this.#open!.pageSize
+      } bytes of ` +
+        `${this.#open!.name} at ${this.#openStart}`,
+    );
+  }
+
+  /**
+   * Returns the bytes of a page in place, to be changed before {@linkcode HugePageSink.listen};
+   * undefined for one that never came.
+   *
+   * @throws {MigrationError} when there is no such page
+   */
+  present(offset: number): Uint8Array | undefined {
+    const page = pageNumber(this.#block, offset, this.#pageSize);
+    if (!this.#bitmaps.received.has(page)) return undefined;
+    const index = this.#seen(offset);
+    return this.#view.subarray(index, index + this.#pageSize);
+  }
+
+  /** Precopy: later content replaces earlier. */
+  #note(page: number): void {
+    if (!this.#bitmaps.received.add(page)) return;
+    this.#bitmaps.claimed.add(page);
+    this.#state.addReceived(1);
+  }
+
+  /** Brings the page into view; its index there. */
+  #seen(offset: number): number {
+    const window = Math.floor(offset / WINDOW_BYTES);
+    const start = window * WINDOW_BYTES;
+    if (window !== this.#window) {
+      const length = Math.min(WINDOW_BYTES, this.#block!.usedLength - start);
+      this.#view = viewMemory(this.#blockAddress + start, length);
+      this.#words = new Int32Array(this.#view.buffer, this.#view.byteOffset, length / 4);
+      this.#window = window;
+    }
+    return offset - start;
+  }
+
+  /** Finds a page its place in the host page being gathered, and says where. */
+  #gather(offset: number): number {
+    const block = this.#block!;
+    const inHostPage = offset % block.pageSize;
+    if (this.#missing === 0) this.#begin(block, offset - inHostPage);
+    else if (this.#open !== block || this.#openStart !== offset - inHostPage) {
+      this.requireWhole(`RAM block ${block.name} at ${offset}`);
+    }
+    if (!this.#here.add(inHostPage / this.#pageSize)) {
+      throw new MigrationError(
+        "BAD_PEER",
+        `Page came twice in one host page: RAM block ${block.name} at ${offset}`,
+      );
+    }
+    this.#missing--;
+    return inHostPage;
+  }
+
+  #begin(block: RamBlock, start: number): void {
+    this.#open = block;
+    this.#openStart = start;
+    this.#missing = block.pagesPerHostPage;
+    this.#here.clear(0, block.pagesPerHostPage);
+  }
+
+  #place(): void {
+    const { firstPage, pagesPerHostPage } = this.#open!;
+    const page = firstPage + this.#openStart / this.#pageSize;
+    const { received, claimed, requested } = this.#bitmaps;
+    // Claimed before anything is placed: the other channel may bring the same page.
+    if (!claimed.add(page)) return this.#state.addDuplicates(this.#channel, pagesPerHostPage);
+    claimed.fill(page, pagesPerHostPage);
+    if (!this.#copy()) this.#placeCached();
+    received.fill(page, pagesPerHostPage);
+    this.#state.addReceived(pagesPerHostPage);
+    if (requested.has(page)) this.#onLanded(page, monotonicNanoseconds());
+  }
+
+  /** Returns false when the host page is in the page cache already. */
+  #copy(): boolean {
+    const to = this.#blockAddress + this.#openStart;
+    const { pageSize } = this.#open!;
+    let placement: Placement;
+    const from = this.#buffer.gatherAddress;
+    do placement = this.#placer.copy(to, from, pageSize); while (placement === Placement.RETRY);
+    if (placement === Placement.GONE) throw memoryVanished();
+    return placement === Placement.PLACED;
+  }
+
+  /** Places a host page that is in the page cache, as zeros or with what it held before its discard. */
+  #placeCached(): void {
+    const { pageSize } = this.#open!;
+    const alias = new Int32Array(viewMemory(this.#blockAlias + this.#openStart, pageSize).buffer);
+    this.#buffer.writeTo(0, pageSize, alias, 0);
+    const to = this.#blockAddress + this.#openStart;
+    let placement: Placement;
+    do placement = this.#placer.continue(to, pageSize); while (placement === Placement.RETRY);
+    if (placement === Placement.GONE) throw memoryVanished();
+    if (placement === Placement.PRESENT) this.#placer.wake(to, pageSize);
+  }
+}
+
+/**
+ * Sees before LISTEN that every huge page is here whole or not at all: what is missing of one would
+ * read as zeros.
+ *
+ * @param received pages in place, which no other thread changes meanwhile
+ * @throws {MigrationError} when one is here in part
+ */
+export function requireWholeHostPages(layout: RamLayout, received: PageBitmap): void {
+  for (const { name, pageSize, firstPage, pageCount, pagesPerHostPage } of layout.blocks) {
+    if (pagesPerHostPage === 1) continue;
+    for (let page = 0; page < pageCount; page += pagesPerHostPage) {
+      const count = received.count(firstPage + page, pagesPerHostPage);
+      if (count === 0 || count === pagesPerHostPage) continue;
+      throw new MigrationError(
+        "BAD_PEER",
+        `Source sent only a part of a page of ${pageSize} and did not discard it: RAM block ` +
+          `${name}, at ${page * layout.targetPageSize}`,
+      );
+    }
+  }
+}

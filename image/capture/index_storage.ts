@@ -1,0 +1,132 @@
+/** Where an index is written: a file beside the image, or memory where that cannot be. */
+
+import { MappedMemory } from "../../ffi/memory.ts";
+import { ImageError } from "../image_error.ts";
+
+/** Bytes that are written at any place and at last mapped. */
+export interface IndexStorage extends Disposable {
+  /** Called before the first write, with the bytes that it can come to at most. */
+  reserve(limit: number): void;
+  /** Writes bytes; what lies between written ranges is zero. */
+  write(position: number, bytes: Uint8Array): void;
+  /** Reads back bytes that were written. */
+  read(position: number, into: Uint8Array): void;
+  /**
+   * Ends the writing: gives a file its name and maps it.
+   *
+   * @param length bytes in all
+   * @returns the index, which is now the caller's, and why it could not be kept as a file
+   */
+  finish(length: number): Promise<{ memory: MappedMemory; reason?: string }>;
+}
+
+/** Opens the storage for the index `path`. */
+export async function openIndexStorage(path: string): Promise<IndexStorage> {
+  const temporary = `${path}.${crypto.randomUUID()}.tmp`;
+  try {
+    const options = { read: true, write: true, createNew: true };
+    return new FileStorage(path, temporary, await Deno.open(temporary, options));
+  } catch (error) {
+    // A directory that cannot be written to is no reason not to serve the image.
+    return new MemoryStorage(reasonOf(error));
+  }
+}
+
+class FileStorage implements IndexStorage {
+  readonly #path: string;
+  readonly #temporary: string;
+  readonly #file: Deno.FsFile;
+  #open = true;
+  #named = false;
+
+  constructor(path: string, temporary: string, file: Deno.FsFile) {
+    this.#path = path;
+    this.#temporary = temporary;
+    this.#file = file;
+  }
+
+  reserve(_limit: number): void {}
+
+  write(position: number, bytes: Uint8Array): void {
+    try {
+      this.#file.seekSync(position, Deno.SeekMode.Start);
+      let written = 0;
+      while (written < bytes.length) written += this.#file.writeSync(bytes.subarray(written));
+    } catch (cause) {
+      const remedy = "make room for 8 bytes a page and more for encoded pages";
+      const problem = `Cannot write the index: ${reasonOf(cause)}`;
+      throw new ImageError("index-failed", this.#path, problem, remedy, { cause });
+    }
+  }
+
+  read(position: number, into: Uint8Array): void {
+    this.#file.seekSync(position, Deno.SeekMode.Start);
+    let filled = 0;
+    while (filled < into.length) {
+      const count = this.#file.readSync(into.subarray(filled));
+      if (count === null) throw new Error(`Index ends at byte ${position + filled}`);
+      filled += count;
+    }
+  }
+
+  async finish(length: number): Promise<{ memory: MappedMemory; reason?: string }> {
+    await this.#file.truncate(length);
+    // After a power cut a name must not lead to bytes that never reached the disk.
+    await this.#file.syncData();
+    // Mapped before it is named: from then on another process may put its own in its place.
+    const memory = MappedMemory.file(this.#temporary, length);
+    try {
+      await Deno.rename(this.#temporary, this.#path);
+      this.#named = true;
+      return { memory };
+    } catch (error) {
+      return { memory, reason: reasonOf(error) };
+    } finally {
+      this[Symbol.dispose]();
+    }
+  }
+
+  [Symbol.dispose](): void {
+    if (!this.#open) return;
+    this.#open = false;
+    this.#file.close();
+    if (!this.#named) Deno.removeSync(this.#temporary);
+  }
+}
+
+class MemoryStorage implements IndexStorage {
+  readonly reason: string;
+  #memory: MappedMemory | undefined;
+  #bytes: Uint8Array = new Uint8Array(0);
+
+  constructor(reason: string) {
+    this.reason = reason;
+  }
+
+  reserve(limit: number): void {
+    this.#memory = MappedMemory.anonymous(limit); // its pages exist only once they are written
+    this.#bytes = this.#memory.bytes();
+  }
+
+  write(position: number, bytes: Uint8Array): void {
+    this.#bytes.set(bytes, position);
+  }
+
+  read(position: number, into: Uint8Array): void {
+    into.set(this.#bytes.subarray(position, position + into.length));
+  }
+
+  finish(_length: number): Promise<{ memory: MappedMemory; reason?: string }> {
+    const memory = this.#memory!;
+    this.#memory = undefined;
+    return Promise.resolve({ memory, reason: this.reason });
+  }
+
+  [Symbol.dispose](): void {
+    this.#memory?.close();
+  }
+}
+
+function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : `${error}`;
+}

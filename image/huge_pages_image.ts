@@ -1,0 +1,100 @@
+/** An image for a destination where some of its RAM blocks lie in huge pages. */
+
+import { RamLayout } from "../migration/memory/ram_layout.ts";
+import type { BlockEntry } from "../migration/protocol/ram.ts";
+import type { Image, PageCounts } from "./image.ts";
+import { ImageError } from "./image_error.ts";
+
+/** Bytes of the huge pages that QEMU puts in the block list, on x86-64 and aarch64. */
+const HUGE_PAGE = 2 ** 21;
+
+/**
+ * Says of some blocks of an image that their host pages at the destination are of 2 MiB. QEMU compares
+ * that with its own blocks and refuses another; only a capture of a migration with postcopy says it.
+ *
+ * @param image an open image, which the result closes
+ * @param names RAM blocks of the image
+ * @returns the image as it is but for the pages of these blocks
+ * @throws {ImageError} when it has no such block, or one that ends inside of a huge page
+ */
+export function withHugePages(image: Image, names: readonly string[]): Image {
+  return names.length === 0 ? image : new HugePagesImage(image, names);
+}
+
+class HugePagesImage implements Image {
+  readonly path;
+  readonly kind;
+  readonly machine;
+  readonly configuration;
+  readonly targetPageSize;
+  readonly blocks: readonly BlockEntry[];
+  readonly layout: RamLayout;
+  readonly ramSection;
+  readonly earlySections;
+  readonly deviceState;
+  readonly deviceSections;
+  readonly earlySectionCount;
+  readonly commands;
+  readonly pages;
+  readonly counts;
+  readonly index;
+  readonly #image: Image;
+
+  constructor(image: Image, names: readonly string[]) {
+    this.#image = image;
+    this.path = image.path;
+    this.kind = image.kind;
+    this.machine = image.machine;
+    this.configuration = image.configuration;
+    this.targetPageSize = image.targetPageSize;
+    this.ramSection = image.ramSection;
+    this.earlySections = image.earlySections;
+    this.deviceState = image.deviceState;
+    this.deviceSections = image.deviceSections;
+    this.earlySectionCount = image.earlySectionCount;
+    this.commands = image.commands;
+    this.counts = image.counts;
+    this.index = image.index;
+    this.blocks = hugeBlocks(image, names);
+    // Host pages do not change the numbers of the target pages, so these are found where they were.
+    this.layout = new RamLayout(this.blocks, image.targetPageSize);
+    this.pages = image.pages;
+  }
+
+  get description(): string | undefined {
+    return this.#image.description;
+  }
+
+  countPages(): Promise<readonly PageCounts[]> {
+    return this.#image.countPages();
+  }
+
+  close(): void {
+    this.#image.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+function hugeBlocks({ blocks, path }: Image, names: readonly string[]): BlockEntry[] {
+  for (const name of names) {
+    const block = blocks.find((block) => block.name === name);
+    if (block === undefined) {
+      const known = blocks.map((block) => block.name).join(", ");
+      throw new ImageError("unsupported", path, `No RAM block named: ${name}`, `it has ${known}`);
+    }
+    if (block.usedLength % HUGE_PAGE !== 0) {
+      throw new ImageError(
+        "unsupported",
+        path,
+        `RAM block ${name} cannot lie in pages of 2 MiB, its length is: ${block.usedLength}`,
+        "name only the blocks that are on huge pages at the destination",
+      );
+    }
+  }
+  return blocks.map((block) =>
+    names.includes(block.name) ? { ...block, pageSize: HUGE_PAGE } : block
+  );
+}

@@ -1,0 +1,78 @@
+/** Opening an image of any format. */
+
+import { MappedMemory } from "../ffi/memory.ts";
+import { openCapture } from "./capture/captured_image.ts";
+import type { ScanOptions } from "./stream/stream_scan.ts";
+import { requireUnchanged, stampImage } from "./file_stamp.ts";
+import { CONFIGURATION_LIMIT, foreignFormat, isMappedRam, isStream } from "./file_kind.ts";
+import type { Image } from "./image.ts";
+import { ImageError, TRUNCATED_REMEDY } from "./image_error.ts";
+import { openMappedRam } from "./mapped_ram/mapped_ram_image.ts";
+import { describeBadJson, descriptionPath, isRawDescription } from "./raw/raw_description.ts";
+import { openRaw } from "./raw/raw_image.ts";
+
+/** How to open an image. The first opening of a captured stream reads all of it. */
+export type OpenImageOptions = ScanOptions;
+
+/**
+ * Opens an image: a stream that QEMU wrote into a file, a file in QEMU's mapped-ram format, or a raw
+ * memory file with a description beside it (`FILE.json`). The file is mapped, not read into memory, and
+ * never written to.
+ *
+ * Of a captured stream an index is made at the first opening and kept beside it
+ * (`FILE.postcopy-index`); as long as the image does not change, later openings take milliseconds.
+ *
+ * @param path the image's name
+ * @throws {ImageError} when it cannot be served: what is wrong, where, and what to do
+ *
+ * @example
+ * ```ts ignore
+ * import { openImage } from "./open_image.ts";
+ *
+ * using image = await openImage("vm.img");
+ * console.log(image.machine, image.blocks);
+ * ```
+ */
+export async function openImage(path: string, options: OpenImageOptions = {}): Promise<Image> {
+  const stamp = await stampImage(path);
+  if (stamp.size === 0) {
+    throw new ImageError("truncated", path, "Image of 0 bytes", TRUNCATED_REMEDY);
+  }
+  const memory = MappedMemory.file(path, stamp.size);
+  try {
+    // Only now is it sure that the mapping is of a file with that size.
+    await requireUnchanged(path, stamp);
+    const description = await readDescription(path);
+    if (description !== undefined && isRawDescription(description)) {
+      return await openRaw(path, memory, description);
+    }
+    const head = memory.bytes(0, Math.min(16, memory.length)).slice();
+    if (isStream(head)) {
+      const start = memory.bytes(0, Math.min(CONFIGURATION_LIMIT, memory.length));
+      const open = isMappedRam(start) ? openMappedRam : openCapture;
+      return await open(path, memory, stamp, options);
+    }
+    const problem = description === undefined ? undefined : describeBadJson(description);
+    if (problem !== undefined) {
+      throw new ImageError(
+        "bad-description",
+        path,
+        `Description that is no JSON (${problem}): ${descriptionPath(path)}`,
+        "correct that file",
+      );
+    }
+    throw foreignFormat(path, head);
+  } catch (error) {
+    memory.close();
+    throw error;
+  }
+}
+
+async function readDescription(path: string): Promise<string | undefined> {
+  try {
+    return await Deno.readTextFile(descriptionPath(path));
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return undefined;
+    throw error;
+  }
+}

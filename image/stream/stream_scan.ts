@@ -1,0 +1,198 @@
+/** Reading a file that QEMU wrote once, from its mapping, to find what is where. */
+
+import type { MappedMemory } from "../../ffi/memory.ts";
+import {
+  deviceSections,
+  parseVmDescription,
+  ProtocolError,
+  splitDeviceState,
+  StreamDecoder,
+  type VmDescription,
+} from "../../migration/protocol/mod.ts";
+import type { CaptureContents, FileRange } from "./stream_contents.ts";
+import { findRamStart } from "./early_sections.ts";
+import type { DeviceSection } from "../image.ts";
+import { DAMAGED_REMEDY, ImageError, TRUNCATED_REMEDY } from "../image_error.ts";
+import type { ImageHandler } from "./image_handler.ts";
+
+/** Bytes decoded between two looks at the event loop; below 2^30 indices stay small integers. */
+const WINDOW_BYTES = 64 * 1024 * 1024;
+/** Device sections before the memory are small; the memory is not searched for the memory's start. */
+const EARLY_SECTIONS_LIMIT = 64 * 1024 * 1024;
+
+/** How to read a capture. */
+export interface ScanOptions {
+  /** Ends it early: it rejects with the signal's reason. */
+  readonly signal?: AbortSignal | undefined;
+  /** Called now and then with the bytes read and the bytes in all. */
+  readonly onProgress?: ((done: number, total: number) => void) | undefined;
+}
+
+/**
+ * Reads a file that QEMU wrote, up to its device state. What becomes of the pages is the handler's
+ * affair.
+ *
+ * @param path the image's name, for errors
+ * @param image all of it
+ * @param openHandler makes what takes in the elements; it is made anew when device sections come
+ * first, before it met a block
+ * @throws {ImageError} when the image cannot be served
+ */
+export async function scanCapture(
+  path: string,
+  image: MappedMemory,
+  openHandler: () => ImageHandler,
+  options: ScanOptions = {},
+): Promise<CaptureContents> {
+  const scan = new CaptureScan(path, image, openHandler);
+  while (!scan.done) {
+    options.signal?.throwIfAborted();
+    scan.step();
+    options.onProgress?.(scan.position, image.length);
+    await new Promise<void>((resolve) => setTimeout(resolve, 0));
+  }
+  return scan.contents();
+}
+
+class CaptureScan {
+  readonly #path: string;
+  readonly #image: MappedMemory;
+  readonly #openHandler: () => ImageHandler;
+  #handler: ImageHandler;
+  #decoder: StreamDecoder;
+  #early: FileRange = { offset: 0, length: 0 };
+  /** Offset in the file of the first byte that is not decoded. */
+  position = 0;
+
+  constructor(path: string, image: MappedMemory, openHandler: () => ImageHandler) {
+    this.#path = path;
+    this.#image = image;
+    this.#openHandler = openHandler;
+    this.#handler = openHandler();
+    this.#decoder = new StreamDecoder(this.#handler);
+  }
+
+  /** Device state was reached, which is not decoded further, or the end. */
+  get done(): boolean {
+    return this.#handler.opaqueStart >= 0 || this.position === this.#image.length;
+  }
+
+  /** Decodes the next window. */
+  step(): void {
+    // The decoder passes over a mapped block's pages without reading them, however many there are.
+    const from = Math.max(this.position, this.#handler.regionEnd);
+    const end = Math.min(from + WINDOW_BYTES, this.#image.length);
+    const window = this.#image.bytes(this.position, end - this.position);
+    this.position += this.#decode(window, this.position);
+    const { opaqueStart, ramSection } = this.#handler;
+    if (opaqueStart >= 0 && ramSection === undefined) this.#skipEarlySections(opaqueStart);
+  }
+
+  contents(): CaptureContents {
+    const { opaqueStart, streamEnded, ramEnded, ramSection, blocks, commands } = this.#handler;
+    if (ramSection === undefined || !ramEnded || (opaqueStart < 0 && !streamEnded)) {
+      throw this.#truncated(this.position);
+    }
+    const configuration = this.#handler.streamConfiguration;
+    if (configuration === undefined) {
+      throw new ImageError(
+        "unsupported",
+        this.#path,
+        "Capture without a configuration, which names the machine type",
+        "capture a machine type whose stream has one: all since QEMU 2.4",
+      );
+    }
+    const early = this.#image.bytes(this.#early.offset, this.#early.length);
+    const start = opaqueStart < 0 ? this.#image.length : opaqueStart;
+    const tail = this.#image.bytes(start, this.#image.length - start);
+    const { devices, description } = opaqueStart < 0
+      ? { devices: tail, description: undefined }
+      : this.#at(start, () => splitDeviceState(tail));
+    const described = description === undefined ? undefined : describe(description);
+    const before = this.#at(this.#early.offset, () => sections(early, described));
+    const behind = this.#at(start, () => sections(devices, described));
+    return {
+      configuration,
+      blocks,
+      ramSection,
+      commands,
+      earlySections: this.#early,
+      deviceState: { offset: start, length: devices.length },
+      deviceSections: [...before, ...behind],
+      earlySectionCount: before.length,
+    };
+  }
+
+  /** Decodes `bytes`, the first of which lies at `origin` in the file; returns how many it took. */
+  #decode(bytes: Uint8Array, origin: number): number {
+    this.#handler.origin = origin;
+    return this.#at(0, () => {
+      const decoded = this.#decoder.decode(bytes, 0, bytes.length);
+      const atEnd = origin + bytes.length === this.#image.length;
+      if (atEnd && this.#handler.opaqueStart < 0) this.#decoder.finish(bytes.length - decoded);
+      return decoded;
+    });
+  }
+
+  /**
+   * Devices that are set up before memory (virtio-mem since QEMU 8.0) come as sections without a
+   * length, in front of the memory section. A new decoder is given what comes before and behind them.
+   */
+  #skipEarlySections(offset: number): void {
+    const limit = Math.min(EARLY_SECTIONS_LIMIT, this.#image.length - offset);
+    const length = findRamStart(this.#image.bytes(offset, limit));
+    if (length < 0) {
+      throw new ImageError(
+        "unsupported",
+        this.#path,
+        `Capture with device sections before its memory, which does not start within ${limit} bytes,`,
+        "see that the file is whole; capture without the devices that need this (virtio-mem)",
+        { offset },
+      );
+    }
+    this.#early = { offset, length };
+    this.#handler = this.#openHandler();
+    this.#decoder = new StreamDecoder(this.#handler);
+    this.#decode(this.#image.bytes(0, offset), 0);
+    this.#decoder.skip(length);
+    this.position = offset + length;
+  }
+
+  /** Runs what counts its errors from a place in the file. */
+  #at<T>(origin: number, decode: () => T): T {
+    try {
+      return decode();
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error;
+      const offset = origin + error.offset;
+      if (error.code === "truncated") throw this.#truncated(offset, error);
+      const problem = `Malformed capture: expected ${error.expected}, found ${error.found},`;
+      const options = { offset, cause: error };
+      throw new ImageError("malformed", this.#path, problem, DAMAGED_REMEDY, options);
+    }
+  }
+
+  #truncated(offset: number, cause?: ProtocolError): ImageError {
+    const missing = cause === undefined
+      ? ""
+      : `: expected ${cause.expected}, found ${cause.found},`;
+    const options = { offset, cause };
+    const problem = `Truncated capture${missing}`;
+    return new ImageError("truncated", this.#path, problem, TRUNCATED_REMEDY, options);
+  }
+}
+
+/** A description only says what is found without it too, so one that cannot be read is no error. */
+function describe(json: string): VmDescription | undefined {
+  try {
+    return parseVmDescription(json);
+  } catch (error) {
+    if (error instanceof ProtocolError) return undefined;
+    throw error;
+  }
+}
+
+function sections(bytes: Uint8Array, description: VmDescription | undefined): DeviceSection[] {
+  return deviceSections(bytes, description)
+    .map(({ name, instance, version, size }) => ({ name, instance, version, size }));
+}

@@ -1,0 +1,73 @@
+// deno-lint-ignore-file no-console -- a command
+/** `inspect IMAGE`. */
+
+import { countArgument, parseCommand, UsageError } from "../../migration/command/arguments.ts";
+import { ExitCode, imageArgument } from "./command_line.ts";
+import { type Image, openImage } from "../../image/image.ts";
+import { formatImageReport, inspectImage } from "../../image/inspect/inspect.ts";
+import { type DeviceChoice, inspectFields } from "../../image/inspect/inspect_fields.ts";
+import { fieldsReportJson } from "../../image/inspect/inspect_fields_json.ts";
+import { formatFieldsReport } from "../../image/inspect/inspect_fields_text.ts";
+
+/** What `--help` says of the command. */
+export const INSPECT_HELP = `\
+  deno run -A server/main.ts inspect IMAGE [options]
+      Prints the machine, RAM blocks, page counts and device sections of IMAGE.
+      --fields                         print all fields of all devices instead, with their values, by
+                                       the description in IMAGE; as bytes where it has none that fits
+      --device NAME                    print those of this device, for example cpu
+      --instance N                     of those with one name, print this one; default all of them
+      --all                            shorten no array and no bytes
+      --json                           print JSON; of fields, the tree with offsets and sizes`;
+
+const OPTIONS = {
+  fields: { type: "boolean" },
+  device: { type: "string" },
+  instance: { type: "string" },
+  all: { type: "boolean" },
+  json: { type: "boolean" },
+} as const;
+
+/**
+ * Prints what is in an image.
+ *
+ * @returns the exit code
+ * @throws {UsageError} for arguments that cannot be understood
+ * @throws {ImageError} for an image that cannot be used
+ */
+export async function inspectCommand(args: readonly string[]): Promise<number> {
+  const { values, positionals } = parseCommand(args, OPTIONS);
+  const { device, instance, json = false, all = false } = values;
+  const path = imageArgument(positionals);
+  const ofFields = values.fields === true || device !== undefined;
+  if (instance !== undefined && device === undefined) {
+    throw new UsageError(`No --device NAME with --instance: ${instance}`);
+  }
+  if (all && !ofFields) throw new UsageError("No --fields or --device NAME with --all");
+  const number = instance === undefined ? undefined : countArgument("instance", instance);
+  const choice = device === undefined ? undefined : { name: device, instance: number };
+  using image = await openImage(path);
+  if (ofFields) {
+    printFields(image, choice, { json, all });
+  } else {
+    const report = await inspectImage(image);
+    console.log(json ? JSON.stringify(report, undefined, 2) : formatImageReport(report));
+  }
+  return ExitCode.DONE;
+}
+
+function printFields(
+  image: Image,
+  choice: DeviceChoice | undefined,
+  { json, all }: { readonly json: boolean; readonly all: boolean },
+): void {
+  const report = inspectFields(image, choice);
+  if (choice !== undefined && report.devices.length === 0) {
+    const known = image.deviceSections.map(({ name, instance }) => `${name} (${instance})`);
+    const wanted = choice.instance === undefined
+      ? choice.name
+      : `${choice.name}, instance ${choice.instance}`;
+    throw new UsageError(`No such device in ${image.path}: ${wanted}: use ${known.join(", ")}`);
+  }
+  console.log(json ? fieldsReportJson(report) : formatFieldsReport(report, { all }));
+}

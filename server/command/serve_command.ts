@@ -1,0 +1,180 @@
+// deno-lint-ignore-file no-console -- a command
+/** `serve IMAGE --to ADDRESS`. */
+
+import {
+  formatSocketAddress,
+  parseSocketAddress,
+  type SocketAddress,
+} from "../../ffi/socket_address.ts";
+import {
+  bytesArgument,
+  choiceArgument,
+  countArgument,
+  parseCommand,
+  secondsArgument,
+  UsageError,
+} from "../../migration/command/arguments.ts";
+import { onInterrupt } from "../../migration/command/interrupt.ts";
+import { ProgressLine } from "../../migration/report/progress_line.ts";
+import {
+  formatBytes,
+  formatCount,
+  formatDuration,
+  formatRate,
+  formatShare,
+} from "../../migration/report/units.ts";
+import { lossOf } from "../outgoing/advice.ts";
+import { COMPRESS_OPTIONS, compressArgument, compressionNote } from "./compress_arguments.ts";
+import { ExitCode, imageArgument, Interrupted } from "./command_line.ts";
+import { withHugePages } from "../../image/huge_pages_image.ts";
+import { type Image, openImage } from "../../image/image.ts";
+import { MODES } from "../sending/mode.ts";
+import { sentPagesText } from "./sent_pages_text.ts";
+import { Source, type SourceOptions } from "../source.ts";
+import type { SourceStatistics } from "../outgoing/statistics.ts";
+
+/** Milliseconds between two progress lines. */
+const PROGRESS_INTERVAL = 100;
+
+/** What was asked for. */
+interface ServeArguments {
+  readonly path: string;
+  /** Names of the blocks that are on huge pages at the destination. */
+  readonly hugePages: readonly string[];
+  readonly json: boolean;
+  readonly options: SourceOptions;
+}
+
+/**
+ * Serves an image until the destination has all of it.
+ *
+ * @returns the exit code
+ * @throws {UsageError} for arguments that cannot be understood
+ * @throws {ImageError} for an image that cannot be used
+ * @throws {MigrationError} when the migration failed
+ */
+export async function serveCommand(args: readonly string[]): Promise<number> {
+  const abort = new AbortController();
+  const { path, hugePages, json, options } = readArguments(args, abort.signal);
+  const note = compressionNote(options.compress);
+  if (note !== undefined) console.error(note);
+  using _interrupt = onInterrupt(() => abort.abort(new Interrupted()));
+  const line = ProgressLine.on(Deno.stderr);
+  using opened = await openImage(path, {
+    signal: abort.signal,
+    onProgress: (done, total) => line.update(`Indexing ${path}: ${formatShare(done, total)}`),
+  });
+  line.clear();
+  using image = withHugePages(opened, hugePages);
+  announce(image, options.to);
+  return await serve(image, options, json, line);
+}
+
+function readArguments(args: readonly string[], signal: AbortSignal): ServeArguments {
+  const { values, positionals } = parseCommand(args, {
+    to: { type: "string" },
+    mode: { type: "string" },
+    "max-postcopy-bandwidth": { type: "string" },
+    "stall-timeout": { type: "string" },
+    spin: { type: "string" },
+    "huge-pages": { type: "string" },
+    ...COMPRESS_OPTIONS,
+    json: { type: "boolean" },
+  });
+  const path = imageArgument(positionals);
+  if (values.to === undefined) {
+    throw new UsageError("No destination given: say where it listens with --to tcp:HOST:PORT");
+  }
+  const compress = compressArgument(values);
+  const bandwidth = values["max-postcopy-bandwidth"] ?? "0";
+  const stall = values["stall-timeout"] ?? "30";
+  return {
+    path,
+    hugePages: values["huge-pages"]?.split(",") ?? [],
+    json: values.json ?? false,
+    options: {
+      to: parseSocketAddress(values.to),
+      mode: choiceArgument("mode", values.mode ?? "preempt-full", MODES),
+      maxPostcopyBandwidth: bytesArgument("max-postcopy-bandwidth", bandwidth),
+      stallTimeout: secondsArgument("stall-timeout", stall),
+      spin: countArgument("spin", values.spin ?? "0"),
+      ...compress === undefined ? {} : { compress },
+      signal,
+    },
+  };
+}
+
+function announce(image: Image, to: SocketAddress): void {
+  const { pageCount, targetPageSize } = image.layout;
+  const size = formatBytes(pageCount * targetPageSize);
+  console.error(`Serving ${image.path} (${image.machine}, ${size}) to ${formatSocketAddress(to)}`);
+  if (image.index?.state === "temporary") {
+    console.error(`Index is not kept beside the image: ${image.index.reason ?? "unknown reason"}`);
+  }
+  const missing = image.counts?.reduce((sum, { missing }) => sum + missing, 0) ?? 0;
+  if (missing > 0) {
+    console.error(
+      `${
+        formatCount(missing)
+      } pages never occur in the image: they are sent as zeros, as QEMU loads them`,
+    );
+  }
+}
+
+async function serve(
+  image: Image,
+  options: SourceOptions,
+  json: boolean,
+  line: ProgressLine,
+): Promise<number> {
+  await using source = new Source(image, options);
+  const progress = setInterval(
+    () => line.update(progressText(source.statistics())),
+    PROGRESS_INTERVAL,
+  );
+  try {
+    await source.run();
+    line.clear();
+    const statistics = source.statistics();
+    console.log(json ? JSON.stringify(statistics) : summaryText(statistics));
+    return ExitCode.DONE;
+  } catch (error) {
+    line.clear();
+    const statistics = source.statistics();
+    // QEMU's name for the reason.
+    if (json) {
+      console.log(JSON.stringify({ ...statistics, "error-desc": (error as Error).message }));
+    }
+    if (error instanceof Interrupted && statistics["time-to-run"] !== undefined) {
+      console.error(`postcopy: ${lossOf(statistics.ram.remaining / statistics.ram["page-size"])}`);
+    }
+    throw error;
+  } finally {
+    clearInterval(progress);
+  }
+}
+
+function progressText(statistics: SourceStatistics): string {
+  const { ram } = statistics;
+  return [
+    statistics.status,
+    `${formatCount(ram.remaining / ram["page-size"])} pages left`,
+    `${formatCount(ram["postcopy-requests"])} requested`,
+    ...statistics["requests-served"] === 0
+      ? []
+      : [`${formatDuration(statistics["request-service-time"])} a request`],
+    formatRate(ram.mbps * 1e6 / 8),
+  ].join(", ");
+}
+
+function summaryText(statistics: SourceStatistics): string {
+  const { ram } = statistics;
+  const run = statistics["time-to-run"];
+  return [
+    `Completed in ${formatDuration(statistics["total-time"] * 1e6)}`,
+    ...run === undefined ? [] : [`running after ${formatDuration(run * 1e6)}`],
+    sentPagesText(statistics),
+    `${formatCount(ram["postcopy-requests"])} requested`,
+    formatRate(ram.mbps * 1e6 / 8),
+  ].join(", ");
+}

@@ -1,0 +1,256 @@
+// deno-lint-ignore-file no-console -- a command
+/** `workload --to ADDRESS`: a guest that runs here and is migrated live. */
+
+import {
+  bytesArgument,
+  choiceArgument,
+  countArgument,
+  parseCommand,
+  UsageError,
+} from "../../migration/command/arguments.ts";
+import { onInterrupt } from "../../migration/command/interrupt.ts";
+import { ProgressLine } from "../../migration/report/progress_line.ts";
+import { liveBlockSizes } from "../../workload/blocks.ts";
+import { LiveWorkload, type LiveWorkloadOptions } from "../../workload/live_workload.ts";
+import { ACCESS_PATTERNS, COMPRESSIBLE } from "../../workload/options.ts";
+import { compressionNote } from "./compress_arguments.ts";
+import { ExitCode } from "./command_line.ts";
+import { LIVE_OPTIONS, liveArguments } from "./live_arguments.ts";
+import { liveProgressText } from "./live_report.ts";
+import { LiveRegion } from "../live/live_region.ts";
+import { LiveSource, type LiveSourceOptions } from "../live/live_source.ts";
+import {
+  isUnharmed,
+  type LiveWorkloadEvent,
+  type LiveWorkloadResult,
+  resultLines,
+  startedText,
+} from "./workload_report.ts";
+
+/** Host pages by their name on the command line. */
+const PAGE_SIZES = { "4K": 4096, "2M": 2 * 1024 * 1024 } as const;
+/** Milliseconds for which a guest that was not moved goes on before it is checked. */
+const GOES_ON = 100;
+
+interface WorkloadArguments {
+  readonly size: number;
+  readonly pageSize: number;
+  /** Milliseconds for which the guest runs before it is migrated. */
+  readonly warmUp: number;
+  readonly json: boolean;
+  readonly workload: LiveWorkloadOptions;
+  readonly migration: LiveSourceOptions;
+}
+
+/**
+ * Runs a workload guest and migrates it while it runs. One that is not moved goes on here, and every
+ * byte of it is checked.
+ *
+ * @returns the exit code
+ * @throws {UsageError} for arguments that cannot be understood
+ * @throws {MigrationError} when the migration failed
+ */
+export async function workloadCommand(args: readonly string[]): Promise<number> {
+  const settings = readArguments(args);
+  const reporter = settings.json ? jsonReporter() : textReporter();
+  try {
+    return await run(settings, reporter);
+  } finally {
+    reporter.end();
+  }
+}
+
+async function run(settings: WorkloadArguments, reporter: Reporter): Promise<number> {
+  const note = compressionNote(settings.migration.compress);
+  if (note !== undefined) reporter.note(note);
+  using region = withUsage(() => newRegion(settings));
+  await using guest = withUsage(() => new LiveWorkload(region.blocks, settings.workload));
+  await using source = withUsage(() => new LiveSource(region, guest, settings.migration));
+  const cancelled = Promise.withResolvers<void>();
+  let interrupts = 0;
+  using _interrupt = onInterrupt(() => {
+    interrupts++;
+    if (source.cancel()) return cancelled.resolve();
+    if (interrupts > 1) return void source.close();
+    reporter.note(
+      "Too late to cancel: the guest runs at the destination: again to abandon it there",
+    );
+  });
+  using _postcopy = onPostcopy(() => {
+    try {
+      source.startPostcopy();
+    } catch (error) {
+      reporter.note((error as Error).message);
+    }
+  });
+
+  await guest.start();
+  reporter.event({
+    event: "started",
+    pages: guest.statistics().pages,
+    fillTime: guest.fillTime,
+  });
+  await delay(settings.warmUp, cancelled.promise);
+  let failure: unknown;
+  try {
+    await migrate(source, reporter);
+  } catch (error) {
+    failure = error;
+  }
+  const result = await outcome(source, guest, failure);
+  reporter.event({ event: "result", ...result });
+  if (!isUnharmed(result)) return ExitCode.FAILED;
+  if (failure !== undefined && interrupts === 0) throw failure;
+  if (failure === undefined) return ExitCode.DONE;
+  reporter.note((failure as Error).message);
+  return ExitCode.INTERRUPTED;
+}
+
+/** Migrates, and tells how far it is until the end. */
+async function migrate(source: LiveSource, reporter: Reporter): Promise<void> {
+  const done = source.run();
+  done.catch(() => {}); // awaited at the end of the progress
+  for await (const statistics of source) reporter.event({ event: "progress", ...statistics });
+  await done;
+}
+
+/** Ends the guest, and checks it if it is the one that went on. */
+async function outcome(
+  source: LiveSource,
+  guest: LiveWorkload,
+  failure: unknown,
+): Promise<LiveWorkloadResult> {
+  const goesOn = guest.running;
+  if (goesOn) await delay(GOES_ON, guest.ended);
+  await guest.halt();
+  const { stoppedAt } = source;
+  return {
+    statistics: source.statistics(),
+    workload: guest.statistics(),
+    ...stoppedAt === undefined ? {} : { stoppedAt },
+    ...failure === undefined
+      ? {}
+      : { "error-desc": failure instanceof Error ? failure.message : String(failure) },
+    ...goesOn ? { check: await guest.check() } : {},
+  };
+}
+
+/** Who tells the user what happens. */
+interface Reporter {
+  event(event: LiveWorkloadEvent): void;
+  /** Something that the user should know besides. */
+  note(text: string): void;
+  /** Ends a line that is not complete. */
+  end(): void;
+}
+
+function jsonReporter(): Reporter {
+  return {
+    event: (event) => console.log(JSON.stringify(event)),
+    note: (text) => console.error(`postcopy: ${text}`),
+    end: () => {},
+  };
+}
+
+function textReporter(): Reporter {
+  const line = ProgressLine.on(Deno.stderr);
+  return {
+    event: (event) => {
+      switch (event.event) {
+        case "started":
+          return console.error(startedText(event));
+        case "progress":
+          return line.update(liveProgressText(event));
+        case "result":
+          line.clear();
+          for (const text of resultLines(event)) console.log(text);
+          return;
+      }
+    },
+    note: (text) => {
+      line.end();
+      console.error(`postcopy: ${text}`);
+    },
+    end: () => line.end(),
+  };
+}
+
+/**
+ * Calls back when the user asks for postcopy, until it is disposed of. The signal is not SIGUSR1, on
+ * which Deno opens its debugger's port, whoever else listens for it (Deno 2.9.6).
+ */
+function onPostcopy(listener: () => void): Disposable {
+  Deno.addSignalListener("SIGUSR2", listener);
+  return { [Symbol.dispose]: () => Deno.removeSignalListener("SIGUSR2", listener) };
+}
+
+/** Waits for a time, or less when `until` settles. */
+async function delay(milliseconds: number, until: Promise<void>): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const timer = setTimeout(resolve, milliseconds);
+  await Promise.race([promise, until.catch(() => {})]);
+  clearTimeout(timer);
+}
+
+function newRegion({ size, pageSize }: WorkloadArguments): LiveRegion {
+  return new LiveRegion({
+    blocks: liveBlockSizes(size, pageSize),
+    machine: "postcopy-workload",
+    pageSize,
+  });
+}
+
+/** Makes something from what the user said: what is out of its range is wrong usage. */
+function withUsage<T>(make: () => T): T {
+  try {
+    return make();
+  } catch (error) {
+    if (error instanceof RangeError) throw new UsageError(error.message);
+    throw error;
+  }
+}
+
+function readArguments(args: readonly string[]): WorkloadArguments {
+  const { values, positionals } = parseCommand(args, {
+    ...LIVE_OPTIONS,
+    size: { type: "string" },
+    "page-size": { type: "string" },
+    threads: { type: "string" },
+    pattern: { type: "string" },
+    rate: { type: "string" },
+    cpus: { type: "string" },
+    seed: { type: "string" },
+    "zero-every": { type: "string" },
+    compressible: { type: "string" },
+    "warm-up": { type: "string" },
+    json: { type: "boolean" },
+  });
+  if (positionals.length > 0) throw new UsageError(`Unexpected argument: ${positionals[0]}`);
+  const names = Object.keys(PAGE_SIZES) as (keyof typeof PAGE_SIZES)[];
+  return {
+    size: bytesArgument("size", values.size ?? "512M"),
+    pageSize: PAGE_SIZES[choiceArgument("page-size", values["page-size"] ?? "4K", names)],
+    warmUp: warmUpArgument(values["warm-up"] ?? "1"),
+    json: values.json ?? false,
+    workload: {
+      threads: countArgument("threads", values.threads ?? "8"),
+      pattern: choiceArgument("pattern", values.pattern ?? "random", ACCESS_PATTERNS),
+      rate: countArgument("rate", values.rate ?? "0"),
+      cpus: (values.cpus?.split(",") ?? []).map((cpu) => countArgument("cpus", cpu)),
+      seed: countArgument("seed", values.seed ?? "1"),
+      zeroEvery: countArgument("zero-every", values["zero-every"] ?? "4"),
+      repeats: Number(choiceArgument("compressible", values.compressible ?? "1", COMPRESSIBLE)),
+      samples: 0, // how long an access waits matters at the destination alone
+    },
+    migration: liveArguments(values),
+  };
+}
+
+/** Reads seconds, which may be none, and returns milliseconds. */
+function warmUpArgument(text: string): number {
+  const seconds = Number(text);
+  if (text.trim() === "" || !(seconds >= 0 && seconds <= 86_400)) {
+    throw new UsageError(`No number of seconds from 0 to 86400 after --warm-up: ${text}`);
+  }
+  return seconds * 1000;
+}

@@ -1,0 +1,141 @@
+/** What the source says on the main channel around the pages: the opening, the switchover, the end. */
+
+import type { DiscardCommand } from "../../migration/protocol/discard.ts";
+import { discardCommands } from "../../migration/protocol/discard.ts";
+import { EXTENSION_COOKIE } from "../../migration/protocol/extensions.ts";
+import { joinPackage } from "../../migration/protocol/package.ts";
+import type { BlockEntry } from "../../migration/protocol/ram.ts";
+import type { Configuration } from "../../migration/protocol/configuration.ts";
+import { StreamEncoder } from "../../migration/protocol/stream_encoder.ts";
+import type { RamSection } from "../../image/image.ts";
+
+/**
+ * Values of the PINGs, as QEMU's source numbers them, but for the first, which asks what the
+ * destination understands beyond QEMU's protocol, and the last, which is our own. The destination
+ * answers each with a PONG: the first when the return path is open, the one in the package when the
+ * device state is loaded.
+ */
+export const PING = {
+  RETURN_PATH: EXTENSION_COOKIE,
+  DISCARDED: 2,
+  LOADED: 3,
+  RUNNING: 4,
+  PREPARED: 5,
+} as const;
+
+/** What a stream says about its machine: an image, or a live region. */
+export interface OutgoingMachine {
+  /** Machine type, and what else the destination compares. */
+  readonly configuration: Configuration;
+  /** Bytes of a target page. */
+  readonly targetPageSize: number;
+  /** RAM blocks in the order of the stream. */
+  readonly blocks: readonly BlockEntry[];
+  /** The memory's section. */
+  readonly ramSection: RamSection;
+  /** SECTION_FULLs that come before it, verbatim; mostly empty. */
+  readonly earlySections: Uint8Array<ArrayBuffer>;
+}
+
+/** Encodes the beginning of the stream: its header, the machine, and the question who listens. */
+export function encodeGreeting(configuration: Configuration): Uint8Array {
+  const stream = new StreamEncoder();
+  stream.header();
+  stream.configuration(configuration);
+  stream.command({ kind: "open-return-path" });
+  stream.command({ kind: "ping", value: PING.RETURN_PATH });
+  return stream.take();
+}
+
+/**
+ * Encodes what follows the greeting, up to the block list: all that a destination needs to prepare.
+ *
+ * @param machine what migrates
+ * @param extensions what the stream does beyond QEMU's protocol, all of which the destination listed
+ * @param postcopy whether the destination is to prepare for postcopy
+ */
+export function encodeOpening(
+  machine: OutgoingMachine,
+  extensions: readonly string[],
+  postcopy = true,
+): Uint8Array {
+  const { targetPageSize } = machine;
+  const stream = new StreamEncoder(targetPageSize);
+  if (extensions.length > 0) stream.command({ kind: "extensions", names: extensions });
+  // QEMU compares the summary with the OR of its own blocks' page sizes, exactly.
+  let pageSizeSummary = 0;
+  for (const block of machine.blocks) pageSizeSummary |= block.pageSize ?? targetPageSize;
+  if (postcopy) stream.command({ kind: "advise", ram: { pageSizeSummary, targetPageSize } });
+  stream.deviceState(machine.earlySections, 0, machine.earlySections.length);
+  const { id, instance, version } = machine.ramSection;
+  stream.sectionStart(id, "ram", instance, version);
+  stream.blockList(machine.blocks.reduce((total, block) => total + block.usedLength, 0));
+  for (const { name, usedLength, pageSize } of machine.blocks) {
+    stream.blockEntry(
+      pageSize === undefined ? { name, usedLength } : { name, usedLength, pageSize },
+    );
+  }
+  stream.endOfSection();
+  stream.sectionFooter(id);
+  return stream.take();
+}
+
+/**
+ * Discards every block whole, although nothing was sent: without a single discard a QEMU destination
+ * refuses to run (facts section 4.2), and nothing precopied is left out this way.
+ */
+export function wholeDiscards(blocks: readonly BlockEntry[]): DiscardCommand[] {
+  return blocks.flatMap(({ name, usedLength }) =>
+    discardCommands(name, [{ start: 0, length: usedLength }])
+  );
+}
+
+/**
+ * Encodes discards and, behind them, a PING.
+ *
+ * @param ping one of {@linkcode PING}: answered when the pages are forgotten
+ */
+export function encodeDiscards(
+  discards: readonly DiscardCommand[],
+  ping: number,
+): Uint8Array<ArrayBuffer> {
+  const stream = new StreamEncoder();
+  for (const command of discards) stream.command(command);
+  stream.command({ kind: "ping", value: ping });
+  return stream.take();
+}
+
+/**
+ * Encodes the switchover to postcopy: from here on the guest runs at the destination.
+ *
+ * @param deviceState SECTION_FULLs
+ */
+export function encodeSwitchover(deviceState: Uint8Array): Uint8Array {
+  const stream = new StreamEncoder();
+  const contents = joinPackage({
+    before: [{ kind: "listen" }],
+    devices: deviceState,
+    after: [{ kind: "ping", value: PING.LOADED }, { kind: "run" }],
+  });
+  stream.packaged(contents.length);
+  stream.packagedData(contents, 0, contents.length);
+  stream.command({ kind: "ping", value: PING.RUNNING });
+  return stream.take();
+}
+
+/**
+ * Encodes the end of a migration whose memory is all at the destination: the device state, and the
+ * description by which the destination finds its end.
+ *
+ * @param deviceState SECTION_FULLs
+ * @param description JSON
+ */
+export function encodePrecopyEnd(deviceState: Uint8Array, description: string): Uint8Array {
+  const stream = new StreamEncoder();
+  const json = new TextEncoder().encode(description);
+  stream.deviceState(deviceState, 0, deviceState.length);
+  stream.endOfStream();
+  stream.vmDescription(json.length);
+  stream.vmDescriptionData(json, 0, json.length);
+  return stream.take();
+}

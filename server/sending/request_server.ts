@@ -1,0 +1,390 @@
+/** The return path: hears the destination and sends each requested page at once. */
+
+import { monotonicNanoseconds, threadCpuNanoseconds } from "../../ffi/clock.ts";
+import { Errno, errnoName } from "../../ffi/errno.ts";
+import { clearEvent, signalEvent } from "../../ffi/eventfd.ts";
+import { PollEvents, PollSet } from "../../ffi/poll.ts";
+import {
+  receiveInto,
+  setQuickAck,
+  shutdownSending,
+  unacknowledged,
+} from "../../ffi/socket_calls.ts";
+import { PageBitmap } from "../../migration/memory/page_bitmap.ts";
+import { RamLayout } from "../../migration/memory/ram_layout.ts";
+import type { ReturnPathHandler } from "../../migration/protocol/return_path.ts";
+import { ReturnPathDecoder } from "../../migration/protocol/return_path_decoder.ts";
+import { Ring } from "../../migration/threads/ring.ts";
+import { Channel } from "../../channel/sending_end.ts";
+import { HostPageClaims } from "./host_page_claims.ts";
+import { PING } from "./control_stream.ts";
+import { PageLocator } from "../../pages/page_locator.ts";
+import { MigrationError } from "../../migration/migration_error.ts";
+import { PageRecords } from "./page_records.ts";
+import { REQUEST_RING_CAPACITY } from "./request_ring.ts";
+import type { SenderInit } from "./sender_init.ts";
+import { SourceState } from "./source_state.ts";
+
+/** What a request server is made from. */
+export interface RequestServerInit extends SenderInit {
+  /** Ends the background worker's waits when a flag of the state changes. */
+  readonly backgroundWakeFd: number;
+  /** Microseconds to look again and again after a request before sleeping. */
+  readonly spin: number;
+  /** Whether a guest goes on here unless the destination says that it is loaded there. */
+  readonly decides: boolean;
+}
+
+/** What the request server tells the control plane. */
+export type ReturnPathMessage =
+  | {
+    readonly kind: "pong";
+    /** Of the PING that the destination answers. */
+    readonly value: number;
+  }
+  /** What the destination understands beyond QEMU's protocol. */
+  | { readonly kind: "extensions"; readonly names: readonly string[] };
+
+/** Most target pages in one request: one host page, at most 1 GiB. */
+const LARGEST_REQUEST_PAGES = 262_144;
+const RECEIVE_BYTES = 65_536;
+/** Receipts between two readings of the thread's clock, a system call that requests need not wait for. */
+const CLOCK_INTERVAL = 64;
+/** The PINGs that are sent. */
+const PINGS: readonly number[] = Object.values(PING);
+/** Most milliseconds for a destination that was hung up on to say what became of the guest. */
+const LAST_WORD = 5_000;
+/** Pages of one answer: a 2 MiB host page goes out in eight. */
+const ANSWER_PAGES = 64;
+
+/**
+ * Reads the return path of one migration. In the mode preempt-full it claims each requested page and
+ * sends it itself on the preempt channel: no queue, no lock, no rate limit between the request and
+ * the page.
+ */
+export class RequestServer implements ReturnPathHandler, Disposable {
+  readonly #init: RequestServerInit;
+  readonly #tell: (message: ReturnPathMessage) => void;
+  readonly #state: SourceState;
+  readonly #dirty: PageBitmap;
+  readonly #layout: RamLayout;
+  readonly #requests: Ring;
+  readonly #records: PageRecords;
+  readonly #claims: HostPageClaims;
+  readonly #decoder: ReturnPathDecoder;
+  readonly #buffer = new Uint8Array(RECEIVE_BYTES);
+  readonly #poll = new PollSet(2);
+  #preempt: Channel | undefined;
+  #filled = 0;
+  #hungUp = false;
+  #receivedAt = 0;
+  #receipts = 0;
+  #shut = false;
+  #pongs = 0;
+
+  /**
+   * @param init what the control plane prepared
+   * @param tell called with what the control plane must know
+   */
+  constructor(init: RequestServerInit, tell: (message: ReturnPathMessage) => void) {
+    this.#init = init;
+    this.#tell = tell;
+    this.#state = new SourceState(init.state);
+    this.#layout = new RamLayout(init.blocks, init.targetPageSize);
+    this.#dirty = new PageBitmap(this.#layout.pageLimit, init.dirty);
+    this.#requests = new Ring(REQUEST_RING_CAPACITY, 1, init.requests);
+    this.#records = new PageRecords(this.#layout, new PageLocator(init.pages), ANSWER_PAGES);
+    this.#claims = new HostPageClaims(this.#layout, this.#dirty);
+    this.#decoder = new ReturnPathDecoder(this);
+    this.#poll.watch(0, init.mainFd, PollEvents.IN);
+    this.#poll.watch(1, init.wakeFd, PollEvents.IN);
+  }
+
+  /**
+   * Serves until the destination says SHUT or the control plane says stop.
+   *
+   * @throws {MigrationError} when the destination is gone, failed or asks for what is not there
+   * @throws {ProtocolError} when it sends what is no message
+   */
+  serve(): void {
+    try {
+      this.#serve();
+    } finally {
+      this.#noteCpuTime();
+      const decided = this.#state.guestLoaded || this.#state.peerClosed;
+      if (this.#init.decides && this.#state.switched && !decided) this.#hearOut();
+    }
+  }
+
+  #serve(): void {
+    let endSent = false;
+    let unacknowledgedBefore = Infinity;
+    while (!this.#state.stopped && !this.#shut) {
+      if (this.#state.backgroundEnded && !endSent) {
+        endSent = true;
+        if (!this.#endPreempt()) return;
+      }
+      // A destination that has everything says SHUT; before that it may be silent for as long as it likes.
+      const ready = this.#spin() || this.#poll.wait(endSent ? this.#init.stallTimeout : -1);
+      if (ready === 0 && endSent) {
+        // The end may lie behind much else in the socket: as long as that moves, nobody is stalled.
+        const left = unacknowledged(this.#init.mainFd);
+        if (left === 0 || left >= unacknowledgedBefore) throw stalled(this.#init.stallTimeout);
+        unacknowledgedBefore = left;
+      }
+      if (this.#poll.ready(1) !== 0) clearEvent(this.#init.wakeFd);
+      if (this.#poll.ready(0) !== 0) this.#receive();
+    }
+  }
+
+  /**
+   * The migration fails while the destination may be starting the guest: hangs up, and reads what the
+   * destination had said, to its end. One that was not heard to have loaded the guest and closes the
+   * connection has not started it and will not.
+   */
+  #hearOut(): void {
+    shutdownSending(this.#init.mainFd);
+    this.#hungUp = true;
+    const only = new PollSet(1);
+    only.watch(0, this.#init.mainFd, PollEvents.IN);
+    const patience = Math.min(LAST_WORD, this.#init.stallTimeout);
+    const end = monotonicNanoseconds() + patience * 1e6;
+    while (!this.#state.guestLoaded && !this.#state.peerClosed) {
+      const left = Math.ceil((end - monotonicNanoseconds()) / 1e6);
+      if (left <= 0 || only.wait(left) === 0) return;
+      try {
+        this.#receive();
+      } catch {
+        // Its failures are no news any more; what it sends behind one cannot be understood.
+        if (!this.#state.peerClosed) this.#filled = 0;
+      }
+    }
+  }
+
+  /** Implements {@linkcode ReturnPathHandler}. */
+  requestPages(block: string, start: number, length: number): void {
+    if (this.#hungUp) return;
+    const known = this.#layout.find(block);
+    const pageBytes = this.#layout.targetPageSize;
+    const pages = length / pageBytes;
+    if (
+      known === undefined || start % known.pageSize !== 0 || length % known.pageSize !== 0 ||
+      length < 1 || pages > LARGEST_REQUEST_PAGES || start + length > known.usedLength
+    ) {
+      const size = known?.pageSize ?? pageBytes;
+      throw new MigrationError(
+        "BAD_PEER",
+        `Destination asked for pages that are not there: block ${block} with pages of ${size}, ` +
+          `${length} bytes at ${start}`,
+      );
+    }
+    if (!this.#state.switched) {
+      throw new MigrationError(
+        "BAD_PEER",
+        `Destination asked for a page before the guest was handed over: block ${block}, at ${start}`,
+      );
+    }
+    const first = known.firstPage + start / pageBytes;
+    this.#state.returnPath.addRequests(length / known.pageSize);
+    if (this.#init.mode === "preempt-full") this.#answer(first, pages);
+    else this.#enqueue(first, pages, known.pagesPerHostPage);
+    this.#state.setLocality(first + pages - 1);
+  }
+
+  /** Implements {@linkcode ReturnPathHandler}. */
+  pong(value: number): void {
+    if (value === PING.LOADED) {
+      if (!this.#state.switched) return; // answers what was not asked yet
+      this.#state.setGuestLoaded();
+      signalEvent(this.#init.backgroundWakeFd);
+    }
+    // Each PING is answered once. What else comes stays here: a flood of it would fill the owner's queue.
+    const index = PINGS.indexOf(value);
+    if (index < 0 || (this.#pongs & (1 << index)) !== 0) return;
+    this.#pongs |= 1 << index;
+    this.#tell({ kind: "pong", value });
+  }
+
+  /** Implements {@linkcode ReturnPathHandler}; said once, before the first PONG. */
+  extensions(names: readonly string[]): void {
+    if (this.#pongs === 0) this.#tell({ kind: "extensions", names });
+  }
+
+  /** Implements {@linkcode ReturnPathHandler}. */
+  shut(value: number): void {
+    if (value !== 0) {
+      if (!this.#state.guestLoaded) this.#state.setPeerClosed(); // and will not start the guest
+      throw new MigrationError(
+        "PEER_FAILED",
+        `Destination reports a failure: SHUT ${value}: its own log says why`,
+      );
+    }
+    if (!this.#state.backgroundEnded) {
+      throw new MigrationError(
+        "PEER_FAILED",
+        "Destination ended the migration before all pages were sent",
+      );
+    }
+    this.#state.setGuestLoaded();
+    this.#shut = true;
+  }
+
+  /** Implements {@linkcode ReturnPathHandler}. */
+  receivedBitmap(block: string, _size: number): void {
+    throw new MigrationError(
+      "BAD_PEER",
+      `Destination sent a receive bitmap that nobody asked for: block ${block}`,
+    );
+  }
+
+  /** Implements {@linkcode ReturnPathHandler}; never reached: `receivedBitmap` throws. */
+  receivedBitmapData(_bytes: Uint8Array, _at: number, _length: number): void {}
+
+  /** Implements {@linkcode ReturnPathHandler}; never reached: `receivedBitmap` throws. */
+  receivedBitmapEnd(): void {}
+
+  /** Implements {@linkcode ReturnPathHandler}. */
+  resumeAck(value: number): void {
+    throw new MigrationError("BAD_PEER", `Destination resumes what was not paused: ${value}`);
+  }
+
+  /** Implements {@linkcode ReturnPathHandler}: an approval that nobody waits for. */
+  switchoverAck(): void {}
+
+  /** Frees its buffers. */
+  close(): void {
+    this.#records.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  /** Looks without sleeping while the next request is likely: an idle core takes 70 us to wake. */
+  #spin(): number {
+    const end = this.#receivedAt + this.#init.spin * 1000;
+    while (monotonicNanoseconds() < end) {
+      const ready = this.#poll.wait(0);
+      if (ready !== 0) return ready;
+    }
+    return 0;
+  }
+
+  #receive(): void {
+    const fd = this.#init.mainFd;
+    const buffer = this.#buffer;
+    const count = this.#filled === 0
+      ? receiveInto(fd, buffer, buffer.length)
+      : receiveInto(fd, buffer.subarray(this.#filled), buffer.length - this.#filled);
+    setQuickAck(fd);
+    if (count === -Errno.EAGAIN || count === -Errno.EINTR) return;
+    if (count <= 0) {
+      this.#state.setPeerClosed();
+      const how = count === 0 ? "it closed the connection" : errnoName(-count);
+      throw new MigrationError("CONNECTION_LOST", `Destination went away: return path: ${how}`);
+    }
+    this.#receivedAt = monotonicNanoseconds();
+    const end = this.#filled + count;
+    // While this thread serves, the background worker starts no new batch.
+    this.#state.beginUrgent();
+    try {
+      const decoded = this.#decoder.decode(buffer, 0, end);
+      buffer.copyWithin(0, decoded, end);
+      this.#filled = end - decoded;
+    } finally {
+      this.#state.endUrgent();
+    }
+    if (++this.#receipts % CLOCK_INTERVAL === 0) this.#noteCpuTime();
+  }
+
+  #noteCpuTime(): void {
+    this.#state.setCpuTime("return-path", threadCpuNanoseconds());
+  }
+
+  /** Claims the pages and sends those that were not sent yet; the others are on their way already. */
+  #answer(first: number, pages: number): void {
+    this.#preempt ??= this.#openPreempt();
+    const records = this.#records;
+    const claims = this.#claims;
+    const counters = this.#state.urgent;
+    const end = first + pages;
+    let page = first;
+    while (true) {
+      records.begin();
+      while (!records.full) {
+        if (!claims.begun) {
+          if (page === end) break;
+          const claimed = claims.claim(page);
+          if (!claimed) this.#hasten(page);
+          page = claims.behind;
+          if (!claimed) continue;
+        }
+        records.add(claims.take());
+      }
+      if (records.pages + records.zeroPages === 0) break;
+      records.end();
+      if (!this.#preempt.send(records.gather)) return;
+      counters.addPages(records.pages, records.zeroPages);
+      counters.addBytes(records.byteLength);
+      if (!claims.begun) this.#state.service.record(monotonicNanoseconds() - this.#receivedAt);
+    }
+  }
+
+  /**
+   * A huge page that is claimed may be only begun on the main channel: the background worker is told
+   * that somebody waits for its rest. When the ring is full it has been told enough.
+   */
+  #hasten(page: number): void {
+    if (!this.#layout.hasHugePages) return;
+    this.#requests.push(page);
+    signalEvent(this.#init.requestFd);
+  }
+
+  #enqueue(first: number, pages: number, pagesPerHostPage: number): void {
+    for (let page = first; page < first + pages; page += pagesPerHostPage) {
+      // On its way; and nobody empties the ring at the end.
+      if (!this.#dirty.has(page)) {
+        this.#hasten(page);
+        continue;
+      }
+      while (!this.#requests.push(page)) {
+        // The ring holds more than any guest can ask for at once; only a hostile peer fills it.
+        signalEvent(this.#init.requestFd);
+        if (this.#state.stopped) return;
+        this.#poll.wait(1);
+      }
+    }
+    signalEvent(this.#init.requestFd);
+  }
+
+  #openPreempt(): Channel {
+    if (this.#state.preemptFd < 0) {
+      throw new MigrationError(
+        "BAD_PEER",
+        "Destination asked for a page before the preempt channel was open",
+      );
+    }
+    const { wakeFd, stallTimeout } = this.#init;
+    const stopped = () => this.#state.stopped;
+    return new Channel(this.#state.preemptFd, "preempt", wakeFd, stopped, stallTimeout);
+  }
+
+  /** QEMU 7.2's thread for the channel waits for an EOS record; every page claimed here was sent before it. */
+  #endPreempt(): boolean {
+    if (this.#init.mode !== "preempt-full" || !this.#init.preemptEndOfSection) return true;
+    if (this.#state.preemptFd < 0) return true; // precopy alone: it was never opened
+    this.#preempt ??= this.#openPreempt();
+    this.#records.begin();
+    this.#records.endRecords();
+    this.#records.end();
+    return this.#preempt.send(this.#records.gather);
+  }
+}
+
+function stalled(milliseconds: number): MigrationError {
+  return new MigrationError(
+    "STALLED",
+    `Destination has not confirmed the end for ${milliseconds / 1000} s, all pages are sent: ` +
+      "see whether it still runs",
+  );
+}

@@ -1,0 +1,36 @@
+/** What both sending threads of a migration are made from. */
+
+import type { RamBlockSize } from "../../migration/memory/ram_layout.ts";
+import type { CompressionInit } from "./compressing_pages.ts";
+import type { PageSource } from "../../pages/page_locator.ts";
+import type { Mode } from "./mode.ts";
+
+/** Plain data, structured-cloned into a worker. */
+export interface SenderInit {
+  /** The RAM blocks, in the order of the stream. */
+  readonly blocks: readonly RamBlockSize[];
+  /** Bytes of a target page. */
+  readonly targetPageSize: number;
+  /** Where the pages lie. */
+  readonly pages: PageSource;
+  /** Shared memory of the dirty bitmap. */
+  readonly dirty: SharedArrayBuffer;
+  /** Shared memory of the {@linkcode SourceState}. */
+  readonly state: SharedArrayBuffer;
+  /** Shared memory of the ring of pages that wait for the background worker (vanilla, preempt). */
+  readonly requests: SharedArrayBuffer;
+  /** Signalled when a page was put into that ring. */
+  readonly requestFd: number;
+  /** Which of the modes. */
+  readonly mode: Mode;
+  /** The main channel's socket, whose other direction is the return path. */
+  readonly mainFd: number;
+  /** Ends this thread's waits when a flag of the state changes. */
+  readonly wakeFd: number;
+  /** Whether the preempt channel ends with an EOS record. */
+  readonly preemptEndOfSection: boolean;
+  /** The compression threads; absent when pages are sent as they are. */
+  readonly compression?: CompressionInit;
+  /** Milliseconds without progress after which the destination counts as stalled. */
+  readonly stallTimeout: number;
+}
