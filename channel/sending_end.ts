@@ -1,78 +1,129 @@
-/** A channel's sending end in a worker: it waits for room, and a stop always gets through. */
+/** A channel's sending end. */
 
 import { Errno, errnoName } from "../ffi/errno.ts";
-import { clearEvent } from "../ffi/eventfd.ts";
 import type { Gather } from "../ffi/gather.ts";
 import { PollEvents, PollSet } from "../ffi/poll.ts";
+import { type WaitOptions, waitReady } from "../ffi/wait_ready.ts";
 import { MigrationError } from "../migration/migration_error.ts";
+import { Connection, type ConnectionInit } from "./connection.ts";
+import { type ChannelRole, connectionLost } from "./role.ts";
 
-/** A socket that a worker sends on, with the eventfd that ends its waits. */
-export class Channel {
-  /** The socket, owned by the control plane. */
-  readonly fd: number;
-  readonly #name: string;
-  readonly #stallTimeout: number;
-  readonly #wakeFd: number;
-  readonly #stopped: () => boolean;
-  readonly #poll = new PollSet(2);
+/**
+ * Sends what it is given: gathered pages or an array. Only {@linkcode SendingEnd.sendAll} waits, off the
+ * calling thread; a worker that may stand still for a full socket sends through a `BlockingSender`.
+ */
+export class SendingEnd {
+  /** For messages. */
+  readonly role: ChannelRole;
+  #connection: Connection;
+  #total = 0;
 
   /**
-   * @param fd a connected socket
-   * @param name the channel's name, for messages
-   * @param wakeFd eventfd that is signalled when `stopped` changes
-   * @param stopped whether to give up
-   * @param stallTimeout milliseconds without room after which the peer counts as stalled
+   * @param init the connection
+   * @param role for messages
    */
-  constructor(
-    fd: number,
-    name: string,
-    wakeFd: number,
-    stopped: () => boolean,
-    stallTimeout: number,
-  ) {
-    this.fd = fd;
-    this.#name = name;
-    this.#wakeFd = wakeFd;
-    this.#stopped = stopped;
-    this.#stallTimeout = stallTimeout;
-    this.#poll.watch(0, fd, PollEvents.OUT);
-    this.#poll.watch(1, wakeFd, PollEvents.IN);
+  constructor(init: ConnectionInit, role: ChannelRole) {
+    this.role = role;
+    this.#connection = new Connection(init.fd);
+  }
+
+  /** Goes on with another connection. */
+  replace(init: ConnectionInit): void {
+    this.#connection = new Connection(init.fd);
+  }
+
+  /** What to poll for room. */
+  get fd(): number {
+    return this.#connection.fd;
+  }
+
+  /** Bytes of arrays given to whatever connection so far; who gathers counts what it gathers. */
+  get total(): number {
+    return this.#total;
+  }
+
+  /** Bytes that were sent and that the other end's kernel has not acknowledged. */
+  get unacknowledged(): number {
+    return this.#connection.unacknowledged;
+  }
+
+  /** Bytes of a full segment on the way. */
+  get segmentBytes(): number {
+    return this.#connection.segmentBytes;
+  }
+
+  /** True when the other end has closed the connection, or it broke, as far as is known here by now. */
+  get peerLeft(): boolean {
+    const set = new PollSet(1);
+    set.watch(0, this.fd, PollEvents.RDHUP);
+    return set.wait(0) > 0;
   }
 
   /**
-   * Sends all that was gathered.
+   * Sends the pieces that there is room for.
    *
-   * @returns false when it was told to stop first
-   * @throws {MigrationError} when the peer is gone or takes nothing
+   * @returns true when all are sent; else the next call goes on where this one stopped
+   * @throws {MigrationError} when the other end is gone
    */
-  send(gather: Gather): boolean {
-    while (true) {
-      const code = gather.send(this.fd);
-      if (code === 0) return true;
-      if (code !== Errno.EAGAIN) {
-        throw new MigrationError(
-          "CONNECTION_LOST",
-          `Destination went away: ${this.#name} channel: ${errnoName(code)}`,
-        );
-      }
-      if (!this.#awaitRoom()) return false;
+  trySend(gather: Gather): boolean {
+    const code = -this.#connection.send(gather);
+    if (code === 0) return true;
+    if (code === Errno.EAGAIN) return false;
+    throw this.#lost(code);
+  }
+
+  /**
+   * Sends from the start of an array what there is room for.
+   *
+   * @returns bytes taken; 0 when there is no room
+   * @throws {MigrationError} when the other end is gone
+   */
+  offer(bytes: Uint8Array, length: number): number {
+    const count = this.#connection.sendFrom(bytes, length);
+    if (count >= 0) {
+      this.#total += count;
+      return count;
+    }
+    if (count === -Errno.EAGAIN) return 0;
+    throw this.#lost(-count);
+  }
+
+  /**
+   * Sends a short message, for which there is room with any peer that reads.
+   *
+   * @throws {MigrationError} when the other end is gone, or does not read
+   */
+  sendMessage(message: Uint8Array): void {
+    if (this.offer(message, message.length) < message.length) throw doesNotRead(this.role);
+  }
+
+  /**
+   * Sends all of an array, for the control plane: waits for room on a thread of Deno's pool.
+   *
+   * @throws {MigrationError} when the other end is gone
+   * @throws {DOMException} `TimeoutError` when it takes nothing for so long
+   */
+  async sendAll(bytes: Uint8Array, wait: WaitOptions = {}): Promise<void> {
+    let sent = 0;
+    while (sent < bytes.length) {
+      const count = this.offer(bytes.subarray(sent), bytes.length - sent);
+      sent += count;
+      if (count > 0) continue;
+      await waitReady(this.fd, PollEvents.OUT, `room on the ${this.role.name}`, wait);
     }
   }
 
-  #awaitRoom(): boolean {
-    while (!this.#stopped()) {
-      const ready = this.#poll.wait(this.#stallTimeout);
-      if (ready === 0 && !this.#stopped()) {
-        throw new MigrationError(
-          "STALLED",
-          `Destination has taken nothing on the ${this.#name} channel for ${
-            this.#stallTimeout / 1000
-          } s: see whether it still runs; --stall-timeout sets how long to wait`,
-        );
-      }
-      if (this.#poll.ready(1) !== 0) clearEvent(this.#wakeFd);
-      if (this.#poll.ready(0) !== 0) return !this.#stopped();
-    }
-    return false;
+  /** Ends this direction; what the other end says can still be received. */
+  end(): void {
+    this.#connection.endSending();
   }
+
+  #lost(code: number): MigrationError {
+    return connectionLost(this.role, errnoName(code));
+  }
+}
+
+/** The error for a peer that leaves a channel unread. */
+export function doesNotRead({ peer, name }: ChannelRole): MigrationError {
+  return new MigrationError("CONNECTION_LOST", `${peer} does not read the ${name}`);
 }

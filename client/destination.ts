@@ -4,7 +4,6 @@ import { monotonicNanoseconds } from "../ffi/clock.ts";
 import { Eventfd } from "../ffi/eventfd.ts";
 import type { Backing } from "../ffi/memory.ts";
 import { Listener } from "../ffi/listener.ts";
-import type { Socket } from "../ffi/socket.ts";
 import type { SocketAddress } from "../ffi/socket_address.ts";
 import { UffdFeature, Userfaultfd } from "../ffi/userfaultfd.ts";
 import { waitingFaults } from "../ffi/waiting_faults.ts";
@@ -14,7 +13,7 @@ import { DecompressionThreads } from "./decompression/decompression_threads.ts";
 import { DestinationState } from "./placing/destination_state.ts";
 import type { FaultMessage, FaultServerInit } from "./faults/fault_server.ts";
 import type { Guest } from "../migration/guest.ts";
-import { IncomingChannels } from "./connecting/incoming_channels.ts";
+import { IncomingChannels, type IncomingMain } from "./connecting/incoming_channels.ts";
 import type { ListeningBlocks } from "./placing/guest_memory_store.ts";
 import type { MainChannelInit, MainChannelMessage } from "./incoming/main_channel.ts";
 import {
@@ -25,7 +24,9 @@ import {
 import { arrive } from "./incoming/arrival.ts";
 import { ArrivalTimes } from "./incoming/arrival_times.ts";
 import { ControlAnswers } from "./return_path/control_answers.ts";
-import { linger } from "./connecting/linger.ts";
+import { linger } from "../channel/linger.ts";
+import { FROM_SOURCE } from "../channel/role.ts";
+import { SendingEnd } from "../channel/sending_end.ts";
 import { landedRing, returnPathRing } from "./return_path/return_path_ring.ts";
 import {
   type DestinationStatistics,
@@ -89,7 +90,8 @@ export class Destination implements AsyncDisposable {
   readonly #finished = Promise.withResolvers<void>();
   readonly #waiters: { readonly status: DestinationStatus; readonly resolve: () => void }[] = [];
   #channels: IncomingChannels | undefined;
-  #main: Socket | undefined;
+  #main: IncomingMain | undefined;
+  #returnPath: SendingEnd | undefined;
   #blocks: ListeningBlocks | undefined;
   #machine: string | undefined;
   #status: DestinationStatus = "setup";
@@ -129,7 +131,8 @@ export class Destination implements AsyncDisposable {
     this.#finished.promise.catch(() => {}); // whoever cares awaits `finished`
     const reading = this.#background.ended.catch((error) => this.#fail(error));
     reading.then(() => this.#decompression.stop());
-    this.#fault.ended.catch((error) => this.#fail(error));
+    const serving = this.#fault.ended.catch((error) => this.#fail(error));
+    serving.then(() => this.#channels?.takeBack());
   }
 
   /** Where the migration stands. */
@@ -220,14 +223,17 @@ export class Destination implements AsyncDisposable {
 
   async #receive(channels: IncomingChannels): Promise<void> {
     try {
-      this.#main = this.#sockets.use(await channels.main);
+      this.#main = await channels.main;
     } catch (error) {
       return this.#fail(error);
     }
+    const { socket, connection } = this.#main;
+    this.#sockets.use(socket);
+    this.#returnPath = new SendingEnd(connection, FROM_SOURCE.RETURN_PATH);
     this.#times.connected = monotonicNanoseconds();
     this.#setStatus("active");
     this.#background.run({
-      mainFd: this.#main.fd,
+      main: connection,
       uffd: this.#uffd.fd,
       wakeFd: this.#backgroundWake.fd,
       faultWakeFd: this.#faultWake.fd,
@@ -274,7 +280,7 @@ export class Destination implements AsyncDisposable {
     this.#fault.run({
       blocks: this.#blocks!,
       uffd: this.#uffd.fd,
-      mainFd: this.#main!.fd,
+      main: this.#main!.connection,
       wakeFd: this.#faultWake.fd,
       state: this.#state.buffer,
       answers: this.#answers.buffer,
@@ -296,7 +302,7 @@ export class Destination implements AsyncDisposable {
       memory: { blocks: this.#blocks!.mapped.blocks },
       machine,
       precopy,
-      main: this.#main!,
+      returnPath: this.#returnPath!,
       answers: this.#controlAnswers,
       times: this.#times,
       isOver: () => this.#status !== "device" || this.#state.paused,
@@ -325,7 +331,7 @@ export class Destination implements AsyncDisposable {
     this.#pauseReason ??= error;
     this.#setStatus("postcopy-paused");
     // The source learns of it now, and the thread that still reads it too.
-    this.#main?.shutdown();
+    this.#main?.socket.shutdown();
   }
 
   #failGuest(cause: unknown): void {
@@ -335,7 +341,7 @@ export class Destination implements AsyncDisposable {
       const message = `Guest cannot run here: ${why}`;
       this.#fail(new MigrationError("GUEST_FAILED", message, { cause }), false);
     }
-    this.#controlAnswers.shut(this.#main!, 1).catch(() => {}); // it is gone
+    this.#controlAnswers.shut(this.#returnPath!, 1).catch(() => {}); // it is gone
   }
 
   /** @param hangUp whether to end the connection at once; false when a word to the source is under way */
@@ -347,7 +353,7 @@ export class Destination implements AsyncDisposable {
     this.#finished.reject(reviveMigrationError(error));
     this.#channels?.refuse();
     // The source learns of it now, not when the owner gets round to closing.
-    if (hangUp) this.#main?.shutdown();
+    if (hangUp) this.#main?.socket.shutdown();
   }
 
   #setStatus(status: DestinationStatus): void {
@@ -385,7 +391,7 @@ export class Destination implements AsyncDisposable {
     this.#faultWake.signal();
     await Promise.all([this.#background.join(), this.#fault.join()]);
     await this.#decompression.close();
-    if (complete) await linger(this.#main!);
+    if (complete) await linger({ fd: this.#main!.socket.fd });
     await this.#channels?.close();
     this.#sockets.dispose();
     const held = !complete && waitingFaults(this.#uffd.fd) > 0;

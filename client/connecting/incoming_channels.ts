@@ -1,30 +1,45 @@
 /** Telling the connections of a migration apart: the main channel, and whatever else connects. */
 
+import type { ConnectionInit } from "../../channel/connection.ts";
+import { FirstBytes } from "../../channel/first_bytes.ts";
 import type { Listener } from "../../ffi/listener.ts";
+import { PollEvents } from "../../ffi/poll.ts";
 import type { Socket } from "../../ffi/socket.ts";
-import { shutdownSocket } from "../../ffi/socket_calls.ts";
-import { STREAM_MAGIC } from "../../migration/protocol/constants.ts";
+import { waitReady } from "../../ffi/wait_ready.ts";
 import type { IncomingConnections } from "./preempt_door.ts";
 
-/** The first four bytes of a page's record are at most this: its offset is below 2^53. */
-const MOST_OF_PAGE = 0x1f_ffff;
 /** Connections that say nothing, kept because one may be the preempt channel of QEMU 7.2. */
 const MOST_SILENT = 16;
 
+/** A connection that is not known yet. */
+interface Caller {
+  readonly socket: Socket;
+  readonly first: FirstBytes;
+}
+
+/** The main channel: what its threads need, and its socket, to be closed when they have ended. */
+export interface IncomingMain {
+  readonly socket: Socket;
+  readonly connection: ConnectionInit;
+}
+
 /**
- * Accepts the connections of one migration. The main channel is the one that begins with QEMU's
- * magic; the preempt channel has no magic and says nothing before it is needed, and QEMU 7.2 opens
- * it before the main channel has spoken. So whoever is silent is kept, and handed over to the
- * {@linkcode PreemptDoor} once pages can be asked for. Whoever says something else is sent away:
- * health checks, port scanners, a second source.
+ * Accepts the connections of one migration, for as long as its destination is there. The main channel is
+ * the one that begins with QEMU's magic; the preempt channel has no magic and says nothing before it is
+ * needed, and QEMU 7.2 opens it before the main channel has spoken. So whoever is silent is kept, and
+ * handed over to the {@linkcode PreemptDoor} once pages can be asked for. Whoever says something else is
+ * sent away: health checks, port scanners, a second source.
  */
 export class IncomingChannels implements AsyncDisposable {
   readonly #listener: Listener;
-  readonly #abort = new AbortController();
-  readonly #main = Promise.withResolvers<Socket>();
-  readonly #silent: Socket[] = [];
+  readonly #main = Promise.withResolvers<IncomingMain>();
+  readonly #silent: Caller[] = [];
   readonly #waits = new Set<Promise<void>>();
+  /** Ends the listening on this thread. */
+  #abort = new AbortController();
   #hasMain = false;
+  #refusing = false;
+  #closed = false;
 
   /** @param listener where the source connects; stays the caller's */
   constructor(listener: Listener) {
@@ -34,30 +49,44 @@ export class IncomingChannels implements AsyncDisposable {
   }
 
   /** The main channel; the caller closes it. Rejects when closed first. */
-  get main(): Promise<Socket> {
+  get main(): Promise<IncomingMain> {
     return this.#main.promise;
   }
 
   /** Accepts no more: from here on the fault worker does. What is returned stays open until `close`. */
   handOver(): IncomingConnections {
     this.#abort.abort(new Error("Connections are accepted by the fault worker"));
-    return { listenerFd: this.#listener.fd, silentFds: this.#silent.map((socket) => socket.fd) };
+    return {
+      listenerFd: this.#listener.fd,
+      silent: this.#silent.map(({ first }) => first.connection),
+    };
   }
 
-  /** Refuses all further connections. Those made so far stay open: another thread may know them. */
+  /** The worker that connections were handed over to has ended: whoever comes is sent away from here. */
+  takeBack(): void {
+    if (this.#closed) return;
+    this.#refusing = true;
+    this.#abort.abort();
+    this.#abort = new AbortController();
+    this.#keep(this.#accept());
+  }
+
+  /** Sends away whoever comes from here on. Those made so far stay open: another thread may know them. */
   refuse(): void {
-    this.#abort.abort(new Error("No more connections are accepted"));
-    if (this.#listener.fd >= 0) shutdownSocket(this.#listener.fd);
+    this.#refusing = true;
+    this.#main.reject(new Error("No more connections are accepted"));
   }
 
   /**
-   * Refuses further connections and closes what was not given out, once nobody waits on a descriptor
+   * Accepts no further connections and closes what was not given out, once nobody waits on a descriptor
    * any more. Closing again does nothing.
    */
   async close(): Promise<void> {
+    this.#closed = true;
     this.refuse();
+    this.#abort.abort(new Error("No more connections are accepted"));
     await Promise.all(this.#waits);
-    for (const socket of this.#silent.splice(0)) socket.close();
+    for (const { socket } of this.#silent.splice(0)) socket.close();
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -80,32 +109,42 @@ export class IncomingChannels implements AsyncDisposable {
         signal.throwIfAborted();
         const socket = this.#listener.take();
         if (socket === undefined) continue;
-        if (this.#silent.length === MOST_SILENT) this.#silent.shift()!.close();
-        this.#silent.push(socket);
-        this.#keep(this.#identify(socket));
+        if (this.#refusing) socket.close();
+        else this.#admit(socket, signal);
       }
     } catch (error) {
       this.#main.reject(error);
     }
   }
 
-  async #identify(socket: Socket): Promise<void> {
-    let magic = new Uint8Array(0);
-    try {
-      magic = (await socket.peek(4, { signal: this.#abort.signal })).slice();
-    } catch {
-      // Closed below, as one that said nothing.
+  #admit(socket: Socket, signal: AbortSignal): void {
+    if (this.#silent.length === MOST_SILENT) this.#silent.shift()!.socket.close();
+    const caller = { socket, first: new FirstBytes({ fd: socket.fd }) };
+    this.#silent.push(caller);
+    this.#keep(this.#identify(caller, signal));
+  }
+
+  async #identify(caller: Caller, signal: AbortSignal): Promise<void> {
+    const { socket, first } = caller;
+    while (true) {
+      let waited = true;
+      try {
+        await waitReady(first.fd, PollEvents.IN, "a connection's first bytes", { signal });
+      } catch {
+        waited = false;
+      }
+      // In one turn with this look: the fault worker listens to it once it is handed over.
+      if (signal.aborted) return;
+      const index = this.#silent.indexOf(caller);
+      if (index < 0) return; // closed meanwhile
+      const speaker = waited ? first.listen() : "stranger";
+      if (speaker === "silent") continue;
+      // A page, and nobody has been told yet to take them: it goes to the door with what it has said.
+      if (speaker === "preempt" && this.#hasMain) return;
+      this.#silent.splice(index, 1);
+      if (speaker !== "main" || this.#hasMain || this.#refusing) return socket.close();
+      this.#hasMain = true;
+      return this.#main.resolve({ socket, connection: first.connection });
     }
-    if (this.#abort.signal.aborted) return; // handed over: the fault worker listens to it now
-    const index = this.#silent.indexOf(socket);
-    if (index < 0) return; // closed meanwhile
-    const first = magic.length === 4 ? new DataView(magic.buffer).getUint32(0) : -1;
-    // A page, and nobody has been told yet to take them: the door looks closer.
-    if (this.#hasMain && first >= 0 && first <= MOST_OF_PAGE) return;
-    this.#silent.splice(index, 1);
-    const isMain = first === STREAM_MAGIC;
-    if (!isMain || this.#hasMain) return socket.close();
-    this.#hasMain = true;
-    this.#main.resolve(socket);
   }
 }

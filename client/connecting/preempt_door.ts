@@ -1,36 +1,27 @@
 /** Finding the preempt channel among the connections of a migration. */
 
+import type { ConnectionInit } from "../../channel/connection.ts";
+import { FirstBytes } from "../../channel/first_bytes.ts";
 import { Errno } from "../../ffi/errno.ts";
 import { PollEvents, type PollSet } from "../../ffi/poll.ts";
-import {
-  acceptFrom,
-  closeSocket,
-  peekInto,
-  setLowWater,
-  shutdownSocket,
-} from "../../ffi/socket_calls.ts";
-import { readU32 } from "../../migration/protocol/byte_order.ts";
-import { RECORD } from "../../migration/protocol/constants.ts";
+import { acceptFrom, closeSocket, shutdownSocket } from "../../ffi/socket_calls.ts";
 
 /** Slots of a poll that a door takes. */
 export const DOOR_SLOTS = 17;
-
-const HEAD_BYTES = 8;
-const FLAGS = 0xfff;
 
 /** What the fault worker gets of the connections made so far. */
 export interface IncomingConnections {
   /** Where further connections come. */
   readonly listenerFd: number;
-  /** Connections that have said nothing yet; closed by their owner. */
-  readonly silentFds: readonly number[];
+  /** Connections that have not said enough to be known; closed by their owner. */
+  readonly silent: readonly ConnectionInit[];
 }
 
 /**
  * Accepts connections on the fault worker's thread until one of them turns out to be the preempt
  * channel. That has no greeting and says nothing before a page was asked for, so a connection is
- * taken for it when its first bytes are a page record. All others are closed: port scanners, health
- * checks, a second source.
+ * taken for it when its first bytes are a page record. All others are closed, also afterwards: port
+ * scanners, health checks, a second source.
  *
  * This is not left to the main thread, which may itself wait for a page that only the preempt
  * channel brings.
@@ -39,10 +30,13 @@ export class PreemptDoor implements Disposable {
   readonly #poll: PollSet;
   readonly #slot: number;
   readonly #listenerFd: number;
-  readonly #fds = new Int32Array(DOOR_SLOTS - 1).fill(-1);
+  /** Connections that may be the preempt channel, the one that has been silent for longest first. */
+  readonly #silent: FirstBytes[] = [];
   readonly #accepted = new Set<number>();
-  readonly #head = new Uint8Array(HEAD_BYTES);
   #open = true;
+  /** Whether somebody may have said enough already: no poll tells of what was received before. */
+  #unheard = true;
+  #accepting = true;
 
   /**
    * @param poll what the thread waits on
@@ -53,36 +47,37 @@ export class PreemptDoor implements Disposable {
     this.#poll = poll;
     this.#slot = slot;
     this.#listenerFd = incoming.listenerFd;
-    poll.watch(slot, incoming.listenerFd, PollEvents.IN);
-    for (const fd of incoming.silentFds) this.#admit(fd);
+    for (const connection of incoming.silent) this.#admit(connection);
+    this.#watch();
   }
 
   /** True while some connection may yet turn out to be the preempt channel. */
   get undecided(): boolean {
-    return this.#open && this.#fds.some((fd) => fd >= 0);
+    return this.#silent.length > 0;
   }
 
   /**
-   * Looks at what the last poll found.
+   * Looks at what the last poll found; to be called before the first poll too, for what was said before.
    *
-   * @returns the preempt channel's descriptor, once; else -1
+   * @returns the preempt channel, once; what came by it already is in its head
    */
-  look(): number {
-    if (!this.#open) return -1;
-    if (this.#poll.ready(this.#slot) !== 0) this.#accept();
-    for (let index = 0; index < this.#fds.length; index++) {
-      const fd = this.#fds[index]!;
-      if (fd < 0 || this.#poll.ready(this.#slot + 1 + index) === 0) continue;
-      if (!this.#speaksPages(fd)) {
-        this.#drop(index);
-        continue;
-      }
-      this.#fds[index] = -1;
-      setLowWater(fd, 1);
-      this.#shut();
-      return fd;
+  look(): ConnectionInit | undefined {
+    const knocks = this.#poll.ready(this.#slot) !== 0;
+    const found = this.#open ? this.#hear() : undefined;
+    if (found !== undefined) {
+      this.refuse();
+      return found;
     }
-    return -1;
+    // Not before everybody was heard: a slot is somebody else's then.
+    if (knocks) this.#accept();
+    return undefined;
+  }
+
+  /** From here on everybody is sent away: the channel is found, or no longer of use. */
+  refuse(): void {
+    this.#open = false;
+    for (const { fd } of this.#silent.splice(0)) this.#sendAway(fd);
+    this.#watch();
   }
 
   /** Closes what was accepted here, the preempt channel included. */
@@ -95,57 +90,56 @@ export class PreemptDoor implements Disposable {
     this.close();
   }
 
+  /** Lets everybody speak who has something to say. */
+  #hear(): ConnectionInit | undefined {
+    let changed = false;
+    for (let index = this.#silent.length - 1; index >= 0; index--) {
+      if (!this.#unheard && this.#poll.ready(this.#slot + 1 + index) === 0) continue;
+      const each = this.#silent[index]!;
+      const speaker = each.listen();
+      if (speaker === "silent") continue;
+      this.#silent.splice(index, 1);
+      if (speaker === "preempt") return each.connection;
+      this.#sendAway(each.fd);
+      changed = true;
+    }
+    this.#unheard = false;
+    if (changed) this.#watch();
+    return undefined;
+  }
+
   /** Accepts all that wait, however few the slots are: the source is among them. */
   #accept(): void {
-    let fd = acceptFrom(this.#listenerFd);
-    while (fd >= 0) {
+    while (true) {
+      const fd = acceptFrom(this.#listenerFd);
+      if (fd === -Errno.EINTR || fd === -Errno.ECONNABORTED) continue;
+      if (fd < 0) {
+        // No descriptors left, say: the poll would report it again and again until one is free.
+        this.#accepting = fd === -Errno.EAGAIN;
+        break;
+      }
       this.#accepted.add(fd);
-      this.#admit(fd);
-      fd = acceptFrom(this.#listenerFd);
+      if (this.#open) this.#admit({ fd });
+      else this.#sendAway(fd);
     }
-    // Not listening any more, or no descriptors left: the poll would report it again and again.
-    if (fd !== -Errno.EAGAIN) this.#poll.watch(this.#slot, -1, 0);
+    this.#watch();
   }
 
-  #admit(fd: number): void {
-    let index = this.#fds.indexOf(-1);
-    if (index < 0) {
-      index = 0; // the one that has been silent for longest
-      this.#drop(index);
-      this.#fds.copyWithin(0, 1);
-      index = this.#fds.length - 1;
-      this.#fds[index] = -1;
-    }
-    this.#fds[index] = fd;
-    setLowWater(fd, HEAD_BYTES);
-    for (let each = 0; each < this.#fds.length; each++) {
-      this.#poll.watch(this.#slot + 1 + each, this.#fds[each]!, PollEvents.IN);
+  #admit(connection: ConnectionInit): void {
+    if (this.#silent.length === DOOR_SLOTS - 1) this.#sendAway(this.#silent.shift()!.fd);
+    this.#silent.push(new FirstBytes(connection));
+  }
+
+  #watch(): void {
+    this.#poll.watch(this.#slot, this.#accepting ? this.#listenerFd : -1, PollEvents.IN);
+    for (let index = 0; index < DOOR_SLOTS - 1; index++) {
+      this.#poll.watch(this.#slot + 1 + index, this.#silent[index]?.fd ?? -1, PollEvents.IN);
     }
   }
 
-  /** A page's record begins with its offset and flags; the first of a channel names its block too. */
-  #speaksPages(fd: number): boolean {
-    if (peekInto(fd, this.#head, HEAD_BYTES) !== HEAD_BYTES) return false;
-    const flags = readU32(this.#head, 4) & FLAGS;
-    return flags === RECORD.PAGE || flags === RECORD.ZERO || flags === RECORD.END_OF_SECTION;
-  }
-
-  #drop(index: number): void {
-    const fd = this.#fds[index]!;
-    this.#fds[index] = -1;
-    this.#poll.watch(this.#slot + 1 + index, -1, 0);
+  #sendAway(fd: number): void {
     if (this.#accepted.delete(fd)) closeSocket(fd);
     else shutdownSocket(fd);
-  }
-
-  /** The channel is found: everybody else is sent away, now and later. */
-  #shut(): void {
-    this.#open = false;
-    this.#poll.watch(this.#slot, -1, 0);
-    shutdownSocket(this.#listenerFd);
-    for (let index = 0; index < this.#fds.length; index++) {
-      if (this.#fds[index]! >= 0) this.#drop(index);
-      else this.#poll.watch(this.#slot + 1 + index, -1, 0);
-    }
+    this.#accepting = true;
   }
 }

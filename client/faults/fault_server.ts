@@ -1,13 +1,9 @@
 /** Faults at the destination: from the userfaultfd to a request, from the preempt channel to the page. */
 
 import { monotonicNanoseconds } from "../../ffi/clock.ts";
-import { Errno, errnoName } from "../../ffi/errno.ts";
 import { clearEvent } from "../../ffi/eventfd.ts";
 import { PollEvents, PollSet } from "../../ffi/poll.ts";
-import { receive } from "../../ffi/socket_calls.ts";
 import { PageBitmap } from "../../migration/memory/page_bitmap.ts";
-import type { RamHandler } from "../../migration/protocol/ram.ts";
-import { RamDecoder } from "../../migration/protocol/ram_decoder.ts";
 import type { Ring } from "../../migration/threads/ring.ts";
 import { BlockMap } from "../placing/block_map.ts";
 import { ChannelPages } from "../placing/channel_pages.ts";
@@ -17,7 +13,11 @@ import { FaultIntake } from "./fault_intake.ts";
 import type { ListeningBlocks } from "../placing/guest_memory_store.ts";
 import { MigrationError } from "../../migration/migration_error.ts";
 import { DOOR_SLOTS, type IncomingConnections, PreemptDoor } from "../connecting/preempt_door.ts";
+import type { ConnectionInit } from "../../channel/connection.ts";
 import { ReceiveBuffer } from "../../channel/receive_buffer.ts";
+import { FROM_SOURCE } from "../../channel/role.ts";
+import { SendingEnd } from "../../channel/sending_end.ts";
+import { type PreemptPages, PreemptRecords } from "../incoming/preempt_records.ts";
 import { landedRing, ReturnPathMessage, returnPathRing } from "../return_path/return_path_ring.ts";
 import { ReturnPathWriter } from "../return_path/return_path_writer.ts";
 import { WaitingThreads } from "./waiting_threads.ts";
@@ -28,8 +28,8 @@ export interface FaultServerInit {
   readonly blocks: ListeningBlocks;
   /** The userfaultfd. */
   readonly uffd: number;
-  /** The main channel's socket, whose other direction is the return path. */
-  readonly mainFd: number;
+  /** The main channel, whose other direction is the return path. */
+  readonly main: ConnectionInit;
   /** Ends this thread's waits. */
   readonly wakeFd: number;
   /** Shared memory of the {@linkcode DestinationState}. */
@@ -69,7 +69,7 @@ const DOOR = 4;
  * hand-over between threads would cost a wake-up (7 us hot, 70 us on an idle core). Owns the return
  * path from LISTEN on.
  */
-export class FaultServer implements RamHandler, Disposable {
+export class FaultServer implements PreemptPages, Disposable {
   readonly #init: FaultServerInit;
   readonly #tell: (message: FaultMessage) => void;
   readonly #state: DestinationState;
@@ -80,18 +80,15 @@ export class FaultServer implements RamHandler, Disposable {
   readonly #intake: FaultIntake;
   readonly #waiting: WaitingThreads;
   readonly #pages: ChannelPages;
-  readonly #decoder: RamDecoder;
   readonly #buffer = new ReceiveBuffer(RECEIVE_BYTES);
-  readonly #bytes = this.#buffer.bytes;
   readonly #poll = new PollSet(DOOR + DOOR_SLOTS);
   readonly #door: PreemptDoor;
+  #preempt: PreemptRecords | undefined;
   /** From the background worker and from the control plane: a ring has one producer. */
   readonly #answers: readonly Ring[];
   readonly #landed: Ring;
   #answered = 0;
   #told = 0;
-  #filled = 0;
-  #preemptEnded = false;
   #ended = false;
 
   /**
@@ -103,8 +100,9 @@ export class FaultServer implements RamHandler, Disposable {
     this.#tell = tell;
     this.#state = new DestinationState(init.state);
     this.#map = new BlockMap(init.blocks.mapped);
-    this.#returnPath = new ReturnPathWriter(init.mainFd, this.#map.layout);
-    const { pageLimit, targetPageSize } = this.#map.layout;
+    const returnPath = new SendingEnd(init.main, FROM_SOURCE.RETURN_PATH);
+    this.#returnPath = new ReturnPathWriter(returnPath, this.#map.layout);
+    const { pageLimit } = this.#map.layout;
     this.#received = new PageBitmap(pageLimit, init.blocks.received);
     this.#requested = new PageBitmap(pageLimit, init.blocks.requested);
     const bitmaps = {
@@ -131,7 +129,6 @@ export class FaultServer implements RamHandler, Disposable {
       this.#buffer,
     );
     this.#pages.listen();
-    this.#decoder = new RamDecoder(this, { targetPageSize });
     this.#answers = [returnPathRing(init.answers), returnPathRing(init.controlAnswers)];
     this.#landed = landedRing(init.landed);
     this.#poll.watch(UFFD, init.uffd, PollEvents.IN);
@@ -154,10 +151,11 @@ export class FaultServer implements RamHandler, Disposable {
       if (!(error instanceof Error)) throw error;
       this.#pause((error as { code?: string }).code ?? "UNKNOWN", error.message);
     }
+    this.#door.refuse();
     while (!this.#state.stopped && !this.#ended) this.#hold();
   }
 
-  block(name: string): void {
+  select(name: string): void {
     this.#pages.select(name);
   }
 
@@ -166,44 +164,14 @@ export class FaultServer implements RamHandler, Disposable {
     this.#pages.flush(); // somebody waits for it
   }
 
-  zeroPage(offset: number, fill: number): void {
-    if (fill !== 0) {
-      throw new MigrationError("UNSUPPORTED", `Page filled with a byte that is not 0: ${fill}`);
-    }
+  zeroPage(offset: number): void {
     this.#pages.zeroPage(offset);
     this.#pages.flush();
   }
 
-  endOfSection(): void {
-    this.#preemptEnded = true;
-  }
-
-  xbzrlePage(): void {
-    this.#refuse("XBZRLE page");
-  }
-
-  compressedPage(): void {
-    this.#refuse("compressed page");
-  }
-
-  blockList(): void {
-    this.#refuse("block list");
-  }
-
-  blockEntry(): void {
-    this.#refuse("block list entry");
-  }
-
-  mappedRegion(): void {
-    this.#refuse("mapped-ram region");
-  }
-
-  multifdFlush(): void {}
-
   /** Frees its buffer and closes the preempt channel. */
   close(): void {
     this.#buffer.close();
-    this.#state.preemptFd = -1;
     this.#door.close();
   }
 
@@ -211,25 +179,23 @@ export class FaultServer implements RamHandler, Disposable {
     this.close();
   }
 
-  #refuse(what: string): void {
-    throw new MigrationError("BAD_PEER", `Unexpected record on the preempt channel: ${what}`);
-  }
-
   #serve(): void {
     const poll = this.#poll;
+    this.#lookForPreempt();
     while (!this.#state.stopped && !this.#state.paused) {
       this.#answer();
       if (this.#complete()) return;
-      poll.watch(PREEMPT, this.#preemptEnded ? -1 : this.#state.preemptFd, PollEvents.IN);
+      const preempt = this.#preempt;
+      poll.watch(PREEMPT, preempt === undefined || preempt.ended ? -1 : preempt.fd, PollEvents.IN);
       // The main channel is read by the background worker; here only for room on the return path,
       // and for a source that leaves although a preempt channel never showed itself.
       const events = (this.#returnPath.pending ? PollEvents.OUT : 0) |
         (this.#orphaned() ? PollEvents.RDHUP : 0);
-      poll.watch(RETURN_PATH, events === 0 ? -1 : this.#init.mainFd, events);
+      poll.watch(RETURN_PATH, events === 0 ? -1 : this.#init.main.fd, events);
       this.#wait();
-      if (this.#state.preemptFd < 0) this.#state.preemptFd = this.#door.look();
       // Pages before new faults: somebody has waited longer for them.
-      if (poll.ready(PREEMPT) !== 0) this.#receivePages();
+      if (poll.ready(PREEMPT) !== 0) this.#receivePages(preempt!);
+      this.#lookForPreempt();
       if (poll.ready(UFFD) !== 0) this.#readFaults();
       if (poll.ready(WAKE) !== 0) clearEvent(this.#init.wakeFd);
       this.#takeLanded();
@@ -252,23 +218,24 @@ export class FaultServer implements RamHandler, Disposable {
     if (!this.#state.paused) this.#returnPath.flush();
   }
 
-  #receivePages(): void {
-    const fd = this.#state.preemptFd;
-    const address = BigInt(this.#buffer.address + this.#filled);
-    const count = receive(fd, address, RECEIVE_BYTES - this.#filled);
-    if (count === -Errno.EAGAIN || count === -Errno.EINTR) return;
-    if (count <= 0) {
-      this.#preemptEnded = true;
-      // A source that has sent everything may close this channel first.
-      if (count === 0 && this.#state.mainEnded && this.#filled === 0) return;
-      const how = count === 0 ? "it closed the connection" : errnoName(-count);
-      throw new MigrationError("CONNECTION_LOST", `Source went away: preempt channel: ${how}`);
+  #lookForPreempt(): void {
+    const connection = this.#door.look();
+    if (connection === undefined) return;
+    const { targetPageSize } = this.#map.layout;
+    this.#preempt = new PreemptRecords(connection, this.#buffer, this, targetPageSize);
+    this.#receivePages(this.#preempt); // what came while it was found out who it is
+  }
+
+  #receivePages(preempt: PreemptRecords): void {
+    const count = preempt.receive();
+    if (count > 0) {
+      this.#state.addPreemptBytes(count);
+      preempt.decode();
+      return;
     }
-    this.#state.addPreemptBytes(count);
-    const end = this.#filled + count;
-    const decoded = this.#decoder.decode(this.#bytes, 0, end);
-    if (decoded < end) this.#bytes.copyWithin(0, decoded, end);
-    this.#filled = end - decoded;
+    if (!preempt.disconnected) return;
+    // A source that has sent everything may close this channel first.
+    if (!preempt.closedWhole || !this.#state.mainEnded) throw preempt.lost();
   }
 
   /** Requested pages that the background worker has placed. */
@@ -299,7 +266,7 @@ export class FaultServer implements RamHandler, Disposable {
   /** True when pages are missing after the main channel's end, and nobody came to bring them. */
   #orphaned(): boolean {
     const state = this.#state;
-    return state.listening && state.mainEnded && state.preemptFd < 0 &&
+    return state.listening && state.mainEnded && this.#preempt === undefined &&
       state.received < this.#map.layout.pageCount;
   }
 
@@ -336,7 +303,7 @@ export class FaultServer implements RamHandler, Disposable {
 
   #flushAll(): void {
     const only = new PollSet(2);
-    only.watch(0, this.#init.mainFd, PollEvents.OUT);
+    only.watch(0, this.#init.main.fd, PollEvents.OUT);
     only.watch(1, this.#init.wakeFd, PollEvents.IN);
     while (this.#returnPath.pending && !this.#state.stopped) {
       only.wait(-1);
@@ -347,8 +314,8 @@ export class FaultServer implements RamHandler, Disposable {
 
   /** True while a page that was asked for may still be on its way on the preempt channel. */
   #awaitsPages(): boolean {
-    if (this.#preemptEnded) return false;
-    if (this.#state.preemptFd < 0) {
+    if (this.#preempt?.ended) return false;
+    if (this.#preempt === undefined) {
       const left = (this.#poll.ready(RETURN_PATH) & (PollEvents.RDHUP | PollEvents.HUP)) !== 0;
       if (left || !this.#door.undecided) return false;
     }
@@ -372,11 +339,13 @@ export class FaultServer implements RamHandler, Disposable {
    * shared memory a page that is here may still have to be mapped again.
    */
   #hold(): void {
-    const only = new PollSet(2);
-    only.watch(0, this.#init.wakeFd, PollEvents.IN);
-    if (this.#map.hasMinorFaults) only.watch(1, this.#init.uffd, PollEvents.IN);
-    only.wait(-1);
-    if (only.ready(1) !== 0) this.#readFaults();
-    if (only.ready(0) !== 0) clearEvent(this.#init.wakeFd);
+    const poll = this.#poll;
+    poll.watch(UFFD, this.#map.hasMinorFaults ? this.#init.uffd : -1, PollEvents.IN);
+    poll.watch(PREEMPT, -1, 0);
+    poll.watch(RETURN_PATH, -1, 0);
+    poll.wait(-1);
+    this.#door.look();
+    if (poll.ready(UFFD) !== 0) this.#readFaults();
+    if (poll.ready(WAKE) !== 0) clearEvent(this.#init.wakeFd);
   }
 }

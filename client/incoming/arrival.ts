@@ -3,7 +3,7 @@
 import { MigrationError } from "../../migration/migration_error.ts";
 import type { Guest, GuestMemory } from "../../migration/guest.ts";
 import { guestState } from "../../migration/protocol/guest_section.ts";
-import type { Socket } from "../../ffi/socket.ts";
+import type { SendingEnd } from "../../channel/sending_end.ts";
 import { monotonicNanoseconds } from "../../ffi/clock.ts";
 import type { ArrivalTimes } from "./arrival_times.ts";
 import type { ControlAnswers } from "../return_path/control_answers.ts";
@@ -17,7 +17,7 @@ export interface ArrivalInit {
   readonly machine: ArrivedMachine;
   /** True when all of the memory is here. */
   readonly precopy: boolean;
-  readonly main: Socket;
+  readonly returnPath: SendingEnd;
   readonly answers: ControlAnswers;
   /** Where it is noted when what happened. */
   readonly times: ArrivalTimes;
@@ -67,20 +67,20 @@ export async function arrive(init: ArrivalInit): Promise<boolean> {
 }
 
 /** Tells the source that guest and memory are here: it may close the connection at once. */
-async function confirmAll({ main, answers }: ArrivalInit): Promise<void> {
-  if (answers.heard && main.isClosedByPeer) throw sourceLeft();
+async function confirmAll({ returnPath, answers }: ArrivalInit): Promise<void> {
+  if (answers.heard && returnPath.peerLeft) throw sourceLeft();
   try {
-    await answers.shut(main, 0);
+    await answers.shut(returnPath, 0);
   } catch (cause) {
     throw sourceLeft(cause);
   }
 }
 
 /** Tells the source that the guest is loaded: it stays, to send the rest. */
-async function confirmLoaded({ main, answers }: ArrivalInit): Promise<void> {
+async function confirmLoaded({ returnPath, answers }: ArrivalInit): Promise<void> {
   await answers.taken();
   // A socket takes what is said to somebody who has left.
-  if (main.isClosedByPeer) throw sourceLeft();
+  if (returnPath.peerLeft) throw sourceLeft();
 }
 
 async function start({ guest, times, isOver, onStart }: ArrivalInit): Promise<boolean> {

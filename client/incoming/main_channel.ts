@@ -1,12 +1,9 @@
 /** The main channel of a guest's destination: its stream, its memory, and who must hear of it. */
 
 import { monotonicNanoseconds } from "../../ffi/clock.ts";
-import { Errno, errnoName } from "../../ffi/errno.ts";
 import { signalEvent } from "../../ffi/eventfd.ts";
 import type { Backing } from "../../ffi/memory.ts";
-import { sendFrom } from "../../ffi/socket_calls.ts";
 import type { CompressionMethod } from "../../migration/compression.ts";
-import { MigrationError } from "../../migration/migration_error.ts";
 import { ReturnPathEncoder } from "../../migration/protocol/return_path_encoder.ts";
 import type { Configuration } from "../../migration/protocol/configuration.ts";
 import { CompressedPages } from "../decompression/decompressing_pages.ts";
@@ -16,13 +13,16 @@ import { GuestMemoryStore, type ListeningBlocks } from "../placing/guest_memory_
 import { type ArrivedMachine, IncomingStream, type StreamEvents } from "./incoming_stream.ts";
 import { encodePingAnswer } from "../return_path/ping_answer.ts";
 import { landedRing, ReturnPathMessage, returnPathRing } from "../return_path/return_path_ring.ts";
+import type { ConnectionInit } from "../../channel/connection.ts";
 import { ReceiveBuffer } from "../../channel/receive_buffer.ts";
+import { FROM_SOURCE } from "../../channel/role.ts";
+import { SendingEnd } from "../../channel/sending_end.ts";
 import { MAIN_CHANNEL_BYTES, StreamReader } from "./stream_reader.ts";
 
 /** What the background worker's reader is made from; structured-cloned into the worker. */
 export interface MainChannelInit {
-  /** The main channel's socket. */
-  readonly mainFd: number;
+  /** The main channel, whose other direction is the return path. */
+  readonly main: ConnectionInit;
   /** The userfaultfd. */
   readonly uffd: number;
   /** Ends this thread's waits. */
@@ -71,6 +71,7 @@ export class MainChannel implements StreamEvents, Disposable {
   readonly #pages: CompressedPages;
   readonly #stream: IncomingStream;
   readonly #reader: StreamReader;
+  readonly #returnPath: SendingEnd;
   #switched = 0;
 
   /**
@@ -83,6 +84,7 @@ export class MainChannel implements StreamEvents, Disposable {
     const state = new DestinationState(init.state);
     this.#state = state;
     this.#answers = returnPathRing(init.answers);
+    this.#returnPath = new SendingEnd(init.main, FROM_SOURCE.RETURN_PATH);
     this.#buffer = new ReceiveBuffer(MAIN_CHANNEL_BYTES, init.decompression.memory);
     const landed = landedRing(init.landed);
     this.#memory = new GuestMemoryStore(init.uffd, init.backing, state, (page) => {
@@ -94,7 +96,7 @@ export class MainChannel implements StreamEvents, Disposable {
     this.#pages = new CompressedPages(this.#memory, this.#buffer, init.decompression, begin);
     this.#stream = new IncomingStream(this.#pages, this);
     const reader = {
-      fd: init.mainFd,
+      main: init.main,
       wakeFd: init.wakeFd,
       stopped: () => state.stopped || state.paused,
       count: (bytes: number) => state.addMainBytes(bytes),
@@ -138,17 +140,7 @@ export class MainChannel implements StreamEvents, Disposable {
     }
     const encoder = new ReturnPathEncoder();
     encodePingAnswer(encoder, value);
-    const message = encoder.take();
-    const sent = sendFrom(this.#init.mainFd, message, message.length);
-    if (sent < 0 && sent !== -Errno.EAGAIN) {
-      throw new MigrationError(
-        "CONNECTION_LOST",
-        `Source went away: return path: ${errnoName(-sent)}`,
-      );
-    }
-    if (sent !== message.length) {
-      throw new MigrationError("CONNECTION_LOST", "Source does not read the return path");
-    }
+    this.#returnPath.sendMessage(encoder.take());
   }
 
   opened(): void {

@@ -1,10 +1,10 @@
 /** Reading a main channel's socket on a worker's thread. */
 
-import { Errno, errnoName } from "../../ffi/errno.ts";
 import { clearEvent } from "../../ffi/eventfd.ts";
 import { PollEvents, PollSet } from "../../ffi/poll.ts";
-import { receive } from "../../ffi/socket_calls.ts";
-import { MigrationError } from "../../migration/migration_error.ts";
+import type { ConnectionInit } from "../../channel/connection.ts";
+import { ReceivingEnd } from "../../channel/receiving_end.ts";
+import { FROM_SOURCE } from "../../channel/role.ts";
 import { StreamDecoder } from "../../migration/protocol/stream_decoder.ts";
 import type { IncomingPages } from "./incoming_memory.ts";
 import type { IncomingStream } from "./incoming_stream.ts";
@@ -15,8 +15,8 @@ export const MAIN_CHANNEL_BYTES: number = 512 * 1024;
 
 /** What a reader reads from, and for whom. */
 export interface StreamReaderInit {
-  /** The main channel's socket. */
-  readonly fd: number;
+  /** The main channel. */
+  readonly main: ConnectionInit;
   /** Ends the waits. */
   readonly wakeFd: number;
   /** Whether to give up; `wakeFd` is signalled when that changes. */
@@ -31,11 +31,8 @@ export class StreamReader {
   readonly #stream: IncomingStream;
   readonly #pages: IncomingPages;
   readonly #decoder: StreamDecoder;
-  readonly #bytes: Uint8Array;
-  readonly #capacity: number;
-  readonly #address: bigint;
+  readonly #end: ReceivingEnd;
   readonly #poll = new PollSet(2);
-  #filled = 0;
 
   /**
    * @param init the socket
@@ -53,11 +50,9 @@ export class StreamReader {
     this.#stream = stream;
     this.#pages = pages;
     this.#decoder = new StreamDecoder(stream);
-    this.#bytes = buffer.bytes;
-    this.#capacity = buffer.capacity;
-    this.#address = BigInt(buffer.address);
+    this.#end = new ReceivingEnd(init.main, FROM_SOURCE.MAIN, buffer);
     stream.readFrom(buffer.address);
-    this.#poll.watch(0, init.fd, PollEvents.IN);
+    this.#poll.watch(0, this.#end.fd, PollEvents.IN);
     this.#poll.watch(1, init.wakeFd, PollEvents.IN);
   }
 
@@ -81,25 +76,19 @@ export class StreamReader {
    * @returns false when it has nothing
    */
   receive(): boolean {
-    const { fd } = this.#init;
-    const filled = this.#filled;
-    const count = receive(fd, this.#address + BigInt(filled), this.#capacity - filled);
+    const end = this.#end;
+    const count = end.receive();
     if (count > 0) {
       this.#init.count(count);
-      const end = filled + count;
-      const decoded = this.#decoder.decode(this.#bytes, 0, end);
+      end.decode(this.#decoder);
       this.#pages.flush();
-      if (decoded < end) this.#bytes.copyWithin(0, decoded, end);
-      this.#filled = end - decoded;
       return true;
     }
-    if (count === -Errno.EINTR) return true;
-    if (count === -Errno.EAGAIN) {
+    if (!end.ended) {
       this.#pages.settle(); // whoever waits may wait long
       return false;
     }
-    if (count === 0 && this.#stream.closed()) return true;
-    const how = count === 0 ? "it closed the connection" : errnoName(-count);
-    throw new MigrationError("CONNECTION_LOST", `Source went away: main channel: ${how}`);
+    if (end.closed && this.#stream.closed()) return true;
+    throw end.lost();
   }
 }

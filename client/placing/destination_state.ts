@@ -100,15 +100,6 @@ export class DestinationState {
     return Atomics.load(this.#flags, GUEST_RUNS) === 1;
   }
 
-  /** The preempt channel's descriptor; -1 while there is none. */
-  get preemptFd(): number {
-    return Atomics.load(this.#flags, PREEMPT_FD);
-  }
-
-  set preemptFd(fd: number) {
-    Atomics.store(this.#flags, PREEMPT_FD, fd);
-  }
-
   /** Counts pages that are in place. */
   addReceived(pages: number): void {
     Atomics.add(this.#flags, RECEIVED, pages);

@@ -1,10 +1,8 @@
 /** A migration on its way into an image: both channels, the answers, and when the file is complete. */
 
-import { Errno, errnoName } from "../../ffi/errno.ts";
 import { clearEvent } from "../../ffi/eventfd.ts";
 import { OutputFile, publishFile, syncDirectory } from "../../ffi/file.ts";
 import { PollEvents, PollSet } from "../../ffi/poll.ts";
-import { peekInto, sendFrom } from "../../ffi/socket_calls.ts";
 import type { CompressionMethod } from "../../migration/compression.ts";
 import { MigrationError } from "../../migration/migration_error.ts";
 import type { Configuration } from "../../migration/protocol/configuration.ts";
@@ -18,17 +16,20 @@ import {
 } from "../incoming/incoming_stream.ts";
 import { encodePingAnswer } from "../return_path/ping_answer.ts";
 import { DOOR_SLOTS, PreemptDoor } from "../connecting/preempt_door.ts";
+import type { ConnectionInit } from "../../channel/connection.ts";
 import { ReceiveBuffer } from "../../channel/receive_buffer.ts";
+import { connectionLost, FROM_SOURCE } from "../../channel/role.ts";
+import { SendingEnd } from "../../channel/sending_end.ts";
 import { MAIN_CHANNEL_BYTES, StreamReader } from "../incoming/stream_reader.ts";
 import { ImageMemory } from "./image_memory.ts";
 import { imageTail } from "../../image/mapped_ram/image_tail.ts";
-import { PreemptPages } from "./preempt_pages.ts";
+import { ImagePreemptPages } from "./preempt_pages.ts";
 import { Counter, Holder, ReceiveState } from "./receive_state.ts";
 
 /** What the worker is made from; structured-cloned into it. */
 export interface ImageChannelInit {
-  /** The main channel's socket. */
-  readonly mainFd: number;
+  /** The main channel, whose other direction is the return path. */
+  readonly main: ConnectionInit;
   /** Ends the worker's waits. */
   readonly wakeFd: number;
   /** Shared memory of the {@linkcode ReceiveState}. */
@@ -91,10 +92,11 @@ export class ImageChannel implements StreamEvents, Disposable {
   readonly #pages: CompressedPages;
   readonly #stream: IncomingStream;
   readonly #reader: StreamReader;
+  readonly #returnPath: SendingEnd;
   readonly #poll = new PollSet(DOOR_SLOT + DOOR_SLOTS);
   readonly #encoder = new ReturnPathEncoder();
   #door: PreemptDoor | undefined;
-  #preempt: PreemptPages | undefined;
+  #preempt: ImagePreemptPages | undefined;
   #hasReturnPath = false;
   #withheld = false;
   #sealedPages = -1;
@@ -115,13 +117,14 @@ export class ImageChannel implements StreamEvents, Disposable {
     this.#pages = new CompressedPages(this.#memory, this.#buffer, init.decompression, begin);
     this.#stream = new IncomingStream(this.#pages, this);
     const reader = {
-      fd: init.mainFd,
+      main: init.main,
       wakeFd: init.wakeFd,
       stopped: () => state.stopped,
       count: (bytes: number) => state.add(Counter.MAIN_BYTES, bytes),
     };
     this.#reader = new StreamReader(reader, this.#stream, this.#pages, this.#buffer);
-    this.#poll.watch(MAIN_SLOT, init.mainFd, PollEvents.IN);
+    this.#returnPath = new SendingEnd(init.main, FROM_SOURCE.RETURN_PATH);
+    this.#poll.watch(MAIN_SLOT, init.main.fd, PollEvents.IN);
     this.#poll.watch(WAKE_SLOT, init.wakeFd, PollEvents.IN);
   }
 
@@ -216,15 +219,22 @@ export class ImageChannel implements StreamEvents, Disposable {
   /** Looks after the preempt channel, and waits until something has come on either. */
   #look(milliseconds: number): void {
     const connections = this.#door === undefined ? this.#state.connections : undefined;
-    if (connections !== undefined) this.#door = new PreemptDoor(this.#poll, DOOR_SLOT, connections);
+    if (connections !== undefined) {
+      this.#door = new PreemptDoor(this.#poll, DOOR_SLOT, connections);
+      this.#lookForPreempt(this.#door);
+    }
     this.#poll.wait(milliseconds);
     if (this.#poll.ready(WAKE_SLOT) !== 0) clearEvent(this.#init.wakeFd);
-    const fd = this.#door?.look() ?? -1;
-    if (fd >= 0) {
-      this.#preempt = new PreemptPages(fd, this.#memory, this.#state);
-      this.#poll.watch(PREEMPT_SLOT, fd, PollEvents.IN);
-    }
+    if (this.#door !== undefined) this.#lookForPreempt(this.#door);
     if (this.#preempt?.receive() === false) this.#poll.watch(PREEMPT_SLOT, -1, 0);
+  }
+
+  #lookForPreempt(door: PreemptDoor): void {
+    const connection = door.look();
+    if (connection === undefined) return;
+    this.#preempt = new ImagePreemptPages(connection, this.#memory, this.#state);
+    this.#preempt.receive(); // what came while it was found out who it is
+    this.#poll.watch(PREEMPT_SLOT, this.#preempt.fd, PollEvents.IN);
   }
 
   #complete(): void {
@@ -233,7 +243,9 @@ export class ImageChannel implements StreamEvents, Disposable {
     const mayGoOn = this.#state.holder === Holder.SOURCE;
     this.#awaitStragglers();
     this.#seal();
-    if (mayGoOn && this.#sourceLeft()) throw connectionLost("it did not wait for the end");
+    if (mayGoOn && this.#returnPath.peerLeft) {
+      throw connectionLost(FROM_SOURCE.RETURN_PATH, "it did not wait for the end");
+    }
     publishFile(partialPath, path, overwrite);
     this.#state.holder = Holder.IMAGE;
     syncDirectory(directory);
@@ -281,11 +293,6 @@ export class ImageChannel implements StreamEvents, Disposable {
     return !this.#state.stopped;
   }
 
-  #sourceLeft(): boolean {
-    const seen = peekInto(this.#init.mainFd, new Uint8Array(1), 1);
-    return seen === 0 || (seen < 0 && seen !== -Errno.EAGAIN && seen !== -Errno.EINTR);
-  }
-
   /** Says how it ended; false when the source is gone. Without a return path nothing may be said. */
   #shut(status: number): boolean {
     if (!this.#hasReturnPath) return true;
@@ -303,13 +310,6 @@ export class ImageChannel implements StreamEvents, Disposable {
     if (!this.#hasReturnPath) {
       throw new MigrationError("BAD_PEER", "Source wants an answer without a return path");
     }
-    const sent = sendFrom(this.#init.mainFd, message, message.length);
-    if (sent === message.length) return;
-    const how = sent < 0 && sent !== -Errno.EAGAIN ? errnoName(-sent) : "it does not read";
-    throw connectionLost(`return path: ${how}`);
+    this.#returnPath.sendMessage(message);
   }
-}
-
-function connectionLost(how: string): MigrationError {
-  return new MigrationError("CONNECTION_LOST", `Source went away: ${how}`);
 }

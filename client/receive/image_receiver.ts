@@ -3,13 +3,12 @@
 import { monotonicNanoseconds } from "../../ffi/clock.ts";
 import { Eventfd } from "../../ffi/eventfd.ts";
 import { Listener } from "../../ffi/listener.ts";
-import type { Socket } from "../../ffi/socket.ts";
 import type { SocketAddress } from "../../ffi/socket_address.ts";
 import { MigrationError, reviveMigrationError } from "../../migration/migration_error.ts";
 import { WorkerThread } from "../../migration/threads/worker_thread.ts";
 import { DecompressionThreads } from "../decompression/decompression_threads.ts";
-import { IncomingChannels } from "../connecting/incoming_channels.ts";
-import { linger } from "../connecting/linger.ts";
+import { IncomingChannels, type IncomingMain } from "../connecting/incoming_channels.ts";
+import { linger } from "../../channel/linger.ts";
 import type { DestinationStatus } from "../statistics.ts";
 import type { ImageChannelInit, ImageChannelMessage } from "./image_channel.ts";
 import { PartialFile } from "../../image/partial_file.ts";
@@ -60,7 +59,7 @@ export class ImageReceiver implements AsyncDisposable {
   readonly #finished = Promise.withResolvers<void>();
   readonly #signal: AbortSignal | undefined;
   #channels: IncomingChannels | undefined;
-  #main: Socket | undefined;
+  #main: IncomingMain | undefined;
   #status: DestinationStatus = "setup";
   #machine: string | undefined;
   #hasReturnPath = false;
@@ -87,7 +86,10 @@ export class ImageReceiver implements AsyncDisposable {
     );
     this.#finished.promise.catch(() => {}); // whoever cares awaits `finished`
     const reading = this.#worker.ended.then(() => this.#end(), (error) => this.#fail(error));
-    reading.then(() => this.#decompression.stop());
+    reading.then(() => {
+      this.#decompression.stop();
+      this.#channels?.takeBack();
+    });
     this.#signal = options.signal;
     this.#signal?.addEventListener("abort", this.#onAbort);
     if (this.#signal?.aborted) this.#onAbort();
@@ -168,15 +170,17 @@ export class ImageReceiver implements AsyncDisposable {
 
   async #receive(channels: IncomingChannels): Promise<void> {
     try {
-      this.#main = this.#stack.use(await channels.main);
+      this.#main = await channels.main;
     } catch (error) {
       return this.#fail(error);
     }
+    const { socket, connection } = this.#main;
+    this.#stack.use(socket);
     if (this.#ended !== 0) return;
     this.#connected = monotonicNanoseconds();
     this.#status = "active";
     this.#worker.run({
-      mainFd: this.#main.fd,
+      main: connection,
       wakeFd: this.#wake.fd,
       state: this.#state.buffer,
       fileFd: this.#file.fd,
@@ -255,8 +259,8 @@ export class ImageReceiver implements AsyncDisposable {
     await this.#decompression.close();
     this.#end();
     // Whoever cancels does not wait for the source to be done with what it sends.
-    if (this.#state.stopped) this.#main?.shutdown();
-    else if (this.#hasReturnPath) await linger(this.#main!);
+    if (this.#state.stopped) this.#main?.socket.shutdown();
+    else if (this.#hasReturnPath) await linger({ fd: this.#main!.socket.fd });
     await this.#channels?.close();
     this.#stack.dispose();
   }

@@ -1,43 +1,41 @@
 /** Pages on the preempt channel: none is ever asked for, but a source may send some there. */
 
-import { Errno } from "../../ffi/errno.ts";
+import type { ConnectionInit } from "../../channel/connection.ts";
 import { MappedMemory } from "../../ffi/memory.ts";
-import { receive } from "../../ffi/socket_calls.ts";
-import { MigrationError } from "../../migration/migration_error.ts";
 import { MAX_ELEMENT_BYTES } from "../../migration/protocol/constants.ts";
-import { IgnoreStream } from "../../migration/protocol/stream.ts";
-import { RamDecoder } from "../../migration/protocol/ram_decoder.ts";
+import { type PreemptPages, PreemptRecords } from "../incoming/preempt_records.ts";
 import type { ImageMemory } from "./image_memory.ts";
 import { Counter, type ReceiveState } from "./receive_state.ts";
 
-/** Reads the preempt channel without waiting, on the worker's thread. */
-export class PreemptPages extends IgnoreStream implements Disposable {
-  readonly #fd: number;
+/** Puts the pages of a preempt channel into the image, on the worker's thread. */
+export class ImagePreemptPages implements PreemptPages, Disposable {
   readonly #memory: ImageMemory;
   readonly #state: ReceiveState;
-  readonly #decoder: RamDecoder;
+  readonly #records: PreemptRecords;
   readonly #buffer = MappedMemory.anonymous(MAX_ELEMENT_BYTES);
-  readonly #bytes = this.#buffer.bytes();
-  #filled = 0;
   #selected = -1;
-  #open = true;
 
   /**
-   * @param fd the channel's socket, closed by its owner
+   * @param connection the channel, closed by its owner
    * @param memory where its pages go; the block list has come
    * @param state gets the figures
    */
-  constructor(fd: number, memory: ImageMemory, state: ReceiveState) {
-    super();
-    this.#fd = fd;
+  constructor(connection: ConnectionInit, memory: ImageMemory, state: ReceiveState) {
     this.#memory = memory;
     this.#state = state;
-    this.#decoder = new RamDecoder(this, { targetPageSize: state.get(Counter.PAGE_SIZE) });
+    const { address } = this.#buffer;
+    const input = { bytes: this.#buffer.bytes(), capacity: MAX_ELEMENT_BYTES, address };
+    this.#records = new PreemptRecords(connection, input, this, state.get(Counter.PAGE_SIZE));
+  }
+
+  /** What to poll for. */
+  get fd(): number {
+    return this.#records.fd;
   }
 
   /** False once the source has closed it. */
   get open(): boolean {
-    return this.#open;
+    return !this.#records.disconnected;
   }
 
   /**
@@ -48,28 +46,21 @@ export class PreemptPages extends IgnoreStream implements Disposable {
    * @throws {ProtocolError} when it is no page
    */
   receive(): boolean {
-    while (this.#open) {
-      const room = MAX_ELEMENT_BYTES - this.#filled;
-      const count = receive(this.#fd, BigInt(this.#buffer.address + this.#filled), room);
-      if (count > 0) this.#take(count);
-      else if (count === -Errno.EAGAIN) break;
-      else if (count !== -Errno.EINTR) this.#open = false;
+    for (let count = this.#records.receive(); count > 0; count = this.#records.receive()) {
+      this.#take(count);
     }
-    return this.#open;
+    return this.open;
   }
 
-  override block(name: string): void {
+  select(name: string): void {
     this.#memory.select(name);
   }
 
-  override page(offset: number, bytes: Uint8Array, at: number): void {
+  page(offset: number, bytes: Uint8Array, at: number): void {
     this.#memory.page(offset, bytes, at, this.#buffer.address + at);
   }
 
-  override zeroPage(offset: number, fill: number): void {
-    if (fill !== 0) {
-      throw new MigrationError("UNSUPPORTED", `Page filled with a byte that is not 0: ${fill}`);
-    }
+  zeroPage(offset: number): void {
     this.#memory.zeroPage(offset);
   }
 
@@ -84,16 +75,13 @@ export class PreemptPages extends IgnoreStream implements Disposable {
 
   #take(count: number): void {
     this.#state.add(Counter.PREEMPT_BYTES, count);
-    const end = this.#filled + count;
     const memory = this.#memory;
     // "The same block as before" is meant for each channel by itself.
     const main = memory.selected;
     memory.selected = this.#selected;
-    const decoded = this.#decoder.decode(this.#bytes, 0, end);
+    this.#records.decode();
     memory.flush();
     this.#selected = memory.selected;
     memory.selected = main;
-    if (decoded < end) this.#bytes.copyWithin(0, decoded, end);
-    this.#filled = end - decoded;
   }
 }

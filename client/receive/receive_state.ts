@@ -16,7 +16,7 @@ export const Holder = {
 /** See {@linkcode Holder}. */
 export type Holder = typeof Holder[keyof typeof Holder];
 
-const FLAGS = 64;
+const FLAGS = 128;
 const STOP = 0;
 const HOLDER = 1;
 const SEALED = 2;
@@ -24,7 +24,9 @@ const SEALED = 2;
 const HANDED_OVER = 3;
 const LISTENER_FD = 4;
 const SILENT_COUNT = 5;
-const SILENT_FDS = 6;
+const SILENT = 6;
+// Words of each: descriptor, number of bytes that it has said, these bytes (less than eight, see FirstBytes).
+const SILENT_WORDS = 4;
 
 /** Figures of an image that is being received; the worker alone writes them. */
 export const Counter = {
@@ -97,21 +99,28 @@ export class ReceiveState {
   }
 
   /** Gives the worker the connections made so far; its eventfd must be signalled too. */
-  handOver({ listenerFd, silentFds }: IncomingConnections): void {
+  handOver({ listenerFd, silent }: IncomingConnections): void {
     this.#flags[LISTENER_FD] = listenerFd;
-    this.#flags[SILENT_COUNT] = silentFds.length;
-    this.#flags.set(silentFds, SILENT_FDS);
+    this.#flags[SILENT_COUNT] = silent.length;
+    silent.forEach(({ fd, head = new Uint8Array() }, index) => {
+      const word = SILENT + index * SILENT_WORDS;
+      this.#flags[word] = fd;
+      this.#flags[word + 1] = head.length;
+      new Uint8Array(this.buffer).set(head, (word + 2) * 4);
+    });
     Atomics.store(this.#flags, HANDED_OVER, 1); // publishes the words above
   }
 
   /** The connections that were handed over, if they were. */
   get connections(): IncomingConnections | undefined {
     if (Atomics.load(this.#flags, HANDED_OVER) === 0) return undefined;
-    const count = this.#flags[SILENT_COUNT]!;
-    return {
-      listenerFd: this.#flags[LISTENER_FD]!,
-      silentFds: [...this.#flags.subarray(SILENT_FDS, SILENT_FDS + count)],
-    };
+    const silent = Array.from({ length: this.#flags[SILENT_COUNT]! }, (_, index) => {
+      const word = SILENT + index * SILENT_WORDS;
+      const start = (word + 2) * 4;
+      const head = new Uint8Array(this.buffer).slice(start, start + this.#flags[word + 1]!);
+      return { fd: this.#flags[word]!, head };
+    });
+    return { listenerFd: this.#flags[LISTENER_FD]!, silent };
   }
 
   /** Worker: changes a figure. */

@@ -1,7 +1,7 @@
 /** What a destination's control plane says on the return path. */
 
 import type { Eventfd } from "../../ffi/eventfd.ts";
-import type { Socket } from "../../ffi/socket.ts";
+import type { SendingEnd } from "../../channel/sending_end.ts";
 import { ReturnPathEncoder } from "../../migration/protocol/return_path_encoder.ts";
 import { ReturnPathMessage, returnPathRing } from "./return_path_ring.ts";
 
@@ -52,7 +52,7 @@ export class ControlAnswers {
   }
 
   /** Says how it ended: 0 for well. Resolves when the socket has taken that, or the source is gone. */
-  async shut(main: Socket, value: number): Promise<void> {
+  async shut(returnPath: SendingEnd, value: number): Promise<void> {
     if (this.#handedOver) {
       this.#answer(ReturnPathMessage.SHUT, value);
       return await this.taken();
@@ -60,7 +60,7 @@ export class ControlAnswers {
     if (!this.#heard) return;
     const encoder = new ReturnPathEncoder();
     encoder.shut(value);
-    await main.sendAll(encoder.take(), { timeout: PATIENCE });
+    await returnPath.sendAll(encoder.take(), { timeout: PATIENCE });
   }
 
   /** Waits until the socket has taken all answers, or the source is gone. */

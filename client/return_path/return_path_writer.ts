@@ -1,9 +1,7 @@
 /** What the fault worker says on the return path. */
 
-import { Errno, errnoName } from "../../ffi/errno.ts";
-import { sendFrom } from "../../ffi/socket_calls.ts";
+import { doesNotRead, type SendingEnd } from "../../channel/sending_end.ts";
 import type { RamLayout } from "../../migration/memory/ram_layout.ts";
-import { MigrationError } from "../../migration/migration_error.ts";
 import { encodeName } from "../../migration/protocol/names.ts";
 import { MAX_PAGE_REQUEST_BYTES, writePageRequest } from "../../migration/protocol/page_request.ts";
 import { ReturnPathEncoder } from "../../migration/protocol/return_path_encoder.ts";
@@ -14,24 +12,24 @@ const OUTGOING_BYTES = 256 * 1024;
 
 /** Gathers messages and gives them to the socket as it takes them. Requests allocate nothing. */
 export class ReturnPathWriter {
-  readonly #fd: number;
+  readonly #end: SendingEnd;
   readonly #names: readonly Uint8Array[];
   readonly #outgoing = new Uint8Array(OUTGOING_BYTES);
-  #end = 0;
+  #filled = 0;
   #lastBlock = -1;
 
   /**
-   * @param fd the main channel's socket
+   * @param end the return path
    * @param layout the blocks, whose indices requests name
    */
-  constructor(fd: number, layout: RamLayout) {
-    this.#fd = fd;
+  constructor(end: SendingEnd, layout: RamLayout) {
+    this.#end = end;
     this.#names = layout.blocks.map((block) => encodeName(block.name));
   }
 
   /** True when something waits for room in the socket. */
   get pending(): boolean {
-    return this.#end > 0;
+    return this.#filled > 0;
   }
 
   /**
@@ -46,7 +44,7 @@ export class ReturnPathWriter {
     this.#checkRoom();
     const name = index === this.#lastBlock ? undefined : this.#names[index]!;
     this.#lastBlock = index;
-    this.#end = writePageRequest(this.#outgoing, this.#end, start, length, name);
+    this.#filled = writePageRequest(this.#outgoing, this.#filled, start, length, name);
   }
 
   /**
@@ -61,8 +59,8 @@ export class ReturnPathWriter {
     if (kind === ReturnPathMessage.PONG) encoder.pong(value >>> 0);
     else encoder.shut(value);
     const message = encoder.take();
-    this.#outgoing.set(message, this.#end);
-    this.#end += message.length;
+    this.#outgoing.set(message, this.#filled);
+    this.#filled += message.length;
   }
 
   /**
@@ -71,27 +69,20 @@ export class ReturnPathWriter {
    * @throws {MigrationError} when the source is gone
    */
   flush(): void {
-    if (this.#end === 0) return;
-    const sent = sendFrom(this.#fd, this.#outgoing, this.#end);
-    if (sent >= 0) {
-      if (sent < this.#end) this.#outgoing.copyWithin(0, sent, this.#end);
-      this.#end -= sent;
-    } else if (sent !== -Errno.EAGAIN && sent !== -Errno.EINTR) {
-      throw new MigrationError(
-        "CONNECTION_LOST",
-        `Source went away: return path: ${errnoName(-sent)}`,
-      );
-    }
+    if (this.#filled === 0) return;
+    const sent = this.#end.offer(this.#outgoing, this.#filled);
+    if (sent < this.#filled) this.#outgoing.copyWithin(0, sent, this.#filled);
+    this.#filled -= sent;
   }
 
   /** Forgets what was not sent. */
   clear(): void {
-    this.#end = 0;
+    this.#filled = 0;
   }
 
   #checkRoom(): void {
-    if (this.#end + MAX_PAGE_REQUEST_BYTES > OUTGOING_BYTES) {
-      throw new MigrationError("CONNECTION_LOST", "Source does not read the return path");
+    if (this.#filled + MAX_PAGE_REQUEST_BYTES > OUTGOING_BYTES) {
+      throw doesNotRead(this.#end.role);
     }
   }
 }

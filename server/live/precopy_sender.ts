@@ -5,13 +5,14 @@ import { clearEvent } from "../../ffi/eventfd.ts";
 import { Gather } from "../../ffi/gather.ts";
 import { addressOf } from "../../ffi/memory.ts";
 import { PollEvents, PollSet } from "../../ffi/poll.ts";
-import { unacknowledged } from "../../ffi/socket_calls.ts";
 import { PageBitmap } from "../../migration/memory/page_bitmap.ts";
 import { RamLayout } from "../../migration/memory/ram_layout.ts";
 import { ELEMENT } from "../../migration/protocol/constants.ts";
 import { type DiscardCommand, discardCommands } from "../../migration/protocol/discard.ts";
 import { BandwidthMeter } from "./bandwidth_meter.ts";
-import { Channel } from "../../channel/sending_end.ts";
+import { BlockingSender } from "../../channel/blocking_sender.ts";
+import { TO_DESTINATION } from "../../channel/role.ts";
+import { SendingEnd } from "../../channel/sending_end.ts";
 import { encodeDiscards, PING } from "../sending/control_stream.ts";
 import { Convergence, type PostcopyPolicy, switchesToPostcopy } from "./convergence.ts";
 import { discardStale, roundToHostPages } from "./dirty_runs.ts";
@@ -68,7 +69,7 @@ export class PrecopySender implements Disposable {
   readonly #dirty: PageBitmap;
   readonly #sent: PageBitmap;
   readonly #tracker: DirtyTracker;
-  readonly #channel: Channel;
+  readonly #main: BlockingSender;
   readonly #records: PageRecords;
   readonly #saver: PageSaver;
   readonly #limit: RateLimit;
@@ -104,7 +105,8 @@ export class PrecopySender implements Disposable {
     const { targetPageSize, wakeFd, stallTimeout } = init;
     this.#tracker = new DirtyTracker({ blocks: init.tracked, targetPageSize });
     const stopped = () => this.#state.stopped;
-    this.#channel = new Channel(init.mainFd, "main", wakeFd, stopped, stallTimeout);
+    const main = new SendingEnd(init.main, TO_DESTINATION.MAIN);
+    this.#main = new BlockingSender(main, { wakeFd, stopped, stallTimeout });
     this.#records = new PageRecords(this.#layout, new PageLocator(init.pages), BATCH_PAGES);
     this.#saver = saver(this.#records, this.#state);
     this.#limit = new RateLimit(init.maxBandwidth);
@@ -228,7 +230,7 @@ export class PrecopySender implements Disposable {
     if (records.length === 0) return false;
     records.closeSection(this.#init.sectionId);
     records.end();
-    if (!this.#channel.send(records.gather)) return false;
+    if (!this.#main.send(records.gather)) return false;
     this.#saver.sent();
     const { background } = this.#state;
     const bytes = records.byteLength;
@@ -250,7 +252,7 @@ export class PrecopySender implements Disposable {
 
   #measure(now: number, last = false): void {
     if (!last && !this.#meter.due(now)) return;
-    const taken = this.#state.background.bytes - unacknowledged(this.#init.mainFd);
+    const taken = this.#state.background.bytes - this.#main.end.unacknowledged;
     this.#meter.sample(now, taken, last);
     this.#live.bandwidth = this.#meter.bytesPerSecond;
   }
@@ -263,8 +265,7 @@ export class PrecopySender implements Disposable {
     const pageBytes = compressed
       ? this.#roundBytes / this.#roundPages
       : this.#init.targetPageSize + RECORD_BYTES;
-    const bytes = remaining * pageBytes +
-      unacknowledged(this.#init.mainFd);
+    const bytes = remaining * pageBytes + this.#main.end.unacknowledged;
     const { bandwidth } = this.#live;
     // With nothing taken yet it is for ever: infinite, not unknown.
     this.#live.expectedDowntime = bytes === 0 ? 0 : bytes / bandwidth * 1000;
@@ -307,7 +308,7 @@ export class PrecopySender implements Disposable {
     const bytes = encodeDiscards(discards, ping);
     const gather = new Gather(1);
     gather.add(addressOf(bytes), bytes.length);
-    const sent = this.#channel.send(gather);
+    const sent = this.#main.send(gather);
     this.#state.background.addBytes(bytes.length); // and keeps them until here
     if (this.#live.guestStopped) this.#live.addDowntimeBytes(bytes.length);
     else if (discards.length > 0) this.#live.addPrecopyBytes(bytes.length);
@@ -324,7 +325,7 @@ export class PrecopySender implements Disposable {
     records.openSection(ELEMENT.SECTION_END, this.#init.sectionId);
     records.closeSection(this.#init.sectionId);
     records.end();
-    return this.#channel.send(records.gather);
+    return this.#main.send(records.gather);
   }
 
   #awaitGuestStopped(): boolean {

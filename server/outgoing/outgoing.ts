@@ -2,10 +2,10 @@
 
 import { monotonicNanoseconds } from "../../ffi/clock.ts";
 import { Eventfd } from "../../ffi/eventfd.ts";
-import { SyscallError } from "../../ffi/errno.ts";
 import { Socket, type WaitOptions } from "../../ffi/socket.ts";
 import type { SocketAddress } from "../../ffi/socket_address.ts";
-import { unacknowledged } from "../../ffi/socket_calls.ts";
+import { stalled, TO_DESTINATION } from "../../channel/role.ts";
+import { SendingEnd } from "../../channel/sending_end.ts";
 import { PageBitmap } from "../../migration/memory/page_bitmap.ts";
 import type { RamLayout } from "../../migration/memory/ram_layout.ts";
 import { MigrationError, reviveMigrationError } from "../../migration/migration_error.ts";
@@ -90,7 +90,7 @@ export class Outgoing implements AsyncDisposable {
     new URL("../sending/background_worker.ts", import.meta.url),
   );
   readonly #abort = new AbortController();
-  #main: Socket | undefined;
+  #main: SendingEnd | undefined;
   readonly #others: { readonly thread: { join(): Promise<void> }; readonly wake: Eventfd }[] = [];
   #preempt: PreemptConnection | undefined;
   #closed: Promise<void> | undefined;
@@ -169,7 +169,7 @@ export class Outgoing implements AsyncDisposable {
     await untilAborted(Promise.all(ready), this.signal);
     this.#compression?.ended.catch((error) => this.fail(error));
     const main = this.#stack.use(await Socket.connect(this.#to, wait));
-    this.#main = main;
+    this.#main = new SendingEnd({ fd: main.fd }, TO_DESTINATION.MAIN);
     this.times.connected = monotonicNanoseconds();
     this.#answers.onLoaded = () => this.times.loaded = monotonicNanoseconds();
     if (this.mode !== "vanilla") main.setUnsentLimit(UNSENT_LIMIT);
@@ -217,7 +217,7 @@ export class Outgoing implements AsyncDisposable {
     let before = Infinity;
     while (!await this.#answers.pong(ping, this.stallTimeout, this.signal)) {
       // The PING may lie behind much else in the socket: as long as that moves, nobody is stalled.
-      const left = unacknowledged(this.#main!.fd);
+      const left = this.#main!.unacknowledged;
       if (left === 0 || left >= before) {
         throw new MigrationError(
           "STALLED",
@@ -236,24 +236,11 @@ export class Outgoing implements AsyncDisposable {
     try {
       await this.#main!.sendAll(bytes, this.#wait());
     } catch (cause) {
-      if (cause instanceof SyscallError) {
-        await this.hearOut();
-        this.signal.throwIfAborted();
-        throw new MigrationError(
-          "CONNECTION_LOST",
-          `Destination went away: main channel: ${cause.code}`,
-          { cause },
-        );
-      }
-      if (isTimeout(cause)) {
-        throw new MigrationError(
-          "STALLED",
-          `Destination has taken nothing on the main channel for ${
-            this.stallTimeout / 1000
-          } s: see whether it still runs`,
-          { cause },
-        );
-      }
+      this.signal.throwIfAborted();
+      if (isTimeout(cause)) throw stalled(TO_DESTINATION.MAIN, this.stallTimeout);
+      // What a destination said before it went away comes first.
+      await this.hearOut();
+      this.signal.throwIfAborted();
       throw cause;
     }
   }
@@ -319,7 +306,7 @@ export class Outgoing implements AsyncDisposable {
       state: this.state.buffer,
       requests: this.#requests.buffer,
       mode: this.mode,
-      mainFd: this.#main!.fd,
+      main: { fd: this.#main!.fd },
       requestFd: this.#requestEvent.fd,
       preemptEndOfSection: this.#rules.endOfSection,
       ...this.#compression === undefined ? {} : { compression: this.#compression.init },

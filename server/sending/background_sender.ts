@@ -3,13 +3,15 @@
 import { monotonicNanoseconds, threadCpuNanoseconds } from "../../ffi/clock.ts";
 import { clearEvent } from "../../ffi/eventfd.ts";
 import { PollEvents, PollSet } from "../../ffi/poll.ts";
-import { segmentBytes, unacknowledged } from "../../ffi/socket_calls.ts";
 import { MigrationError } from "../../migration/migration_error.ts";
 import { PageBitmap } from "../../migration/memory/page_bitmap.ts";
 import { RamLayout } from "../../migration/memory/ram_layout.ts";
 import { ELEMENT } from "../../migration/protocol/constants.ts";
 import { Ring } from "../../migration/threads/ring.ts";
-import { Channel } from "../../channel/sending_end.ts";
+import { BlockingSender } from "../../channel/blocking_sender.ts";
+import type { ConnectionInit } from "../../channel/connection.ts";
+import { type ChannelRole, TO_DESTINATION } from "../../channel/role.ts";
+import { SendingEnd } from "../../channel/sending_end.ts";
 import { HostPageClaims } from "./host_page_claims.ts";
 import { PageLocator } from "../../pages/page_locator.ts";
 import { PageRecords } from "./page_records.ts";
@@ -52,13 +54,13 @@ export class BackgroundSender implements Disposable {
   readonly #state: SourceState;
   readonly #dirty: PageBitmap;
   readonly #requests: Ring;
-  readonly #main: Channel;
+  readonly #main: BlockingSender;
   readonly #mainRecords: PageRecords;
   readonly #mainSaver: PageSaver;
   readonly #mainClaims: HostPageClaims;
   readonly #preemptRecords: PageRecords;
   readonly #preemptClaims: HostPageClaims;
-  #preempt: Channel | undefined;
+  #preempt: BlockingSender | undefined;
   readonly #limit: RateLimit;
   readonly #poll = new PollSet(2);
   #cursor = 0;
@@ -78,7 +80,7 @@ export class BackgroundSender implements Disposable {
     const layout = new RamLayout(init.blocks, init.targetPageSize);
     this.#dirty = new PageBitmap(layout.pageLimit, init.dirty);
     this.#requests = new Ring(REQUEST_RING_CAPACITY, 1, init.requests);
-    this.#main = this.#channel(init.mainFd, "main");
+    this.#main = this.#sender(init.main, TO_DESTINATION.MAIN);
     const locator = new PageLocator(init.pages);
     this.#mainRecords = new PageRecords(layout, locator, LARGEST_BATCH);
     this.#mainSaver = pageSaver(init, this.#mainRecords, this.#state);
@@ -87,7 +89,7 @@ export class BackgroundSender implements Disposable {
     this.#preemptRecords = new PageRecords(layout, locator, SMALLEST_BATCH);
     this.#preemptClaims = new HostPageClaims(layout, this.#dirty);
     this.#limit = new RateLimit(init.maxBandwidth);
-    const segments = segmentBytes(init.mainFd) * SEGMENTS_ON_THE_WIRE;
+    const segments = this.#main.end.segmentBytes * SEGMENTS_ON_THE_WIRE;
     this.#wireLimit = Math.max(ON_THE_WIRE, segments);
     // On a link, more than one nap says that the link takes that long, and not the acknowledgement.
     // Segments of 64 KiB are loopback's: who does not keep up there is short of CPU, which urgent
@@ -167,13 +169,14 @@ export class BackgroundSender implements Disposable {
     this.close();
   }
 
-  #channel(fd: number, name: string): Channel {
+  #sender(connection: ConnectionInit, role: ChannelRole): BlockingSender {
     const { wakeFd, stallTimeout } = this.#init;
-    return new Channel(fd, name, wakeFd, () => this.#state.stopped, stallTimeout);
+    const stopped = () => this.#state.stopped;
+    return new BlockingSender(new SendingEnd(connection, role), { wakeFd, stopped, stallTimeout });
   }
 
-  #preemptChannel(): Channel {
-    this.#preempt ??= this.#channel(this.#state.preemptFd, "preempt");
+  #preemptChannel(): BlockingSender {
+    this.#preempt ??= this.#sender({ fd: this.#state.preemptFd }, TO_DESTINATION.PREEMPT);
     return this.#preempt;
   }
 
@@ -234,7 +237,7 @@ export class BackgroundSender implements Disposable {
   /** Lets the link's queue run empty, for the pages that are asked for meanwhile. */
   #yieldWire(now: number): void {
     const end = now + LONGEST_YIELD;
-    for (let naps = 0; unacknowledged(this.#init.mainFd) > this.#wireLimit; naps++) {
+    for (let naps = 0; this.#main.end.unacknowledged > this.#wireLimit; naps++) {
       if (naps === this.#patience) this.#batch = BATCH_ON_THE_WIRE;
       if (this.#state.stopped || this.#nap(WIRE_INTERVAL)) return;
       if (monotonicNanoseconds() > end) return;

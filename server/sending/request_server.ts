@@ -1,21 +1,17 @@
 /** The return path: hears the destination and sends each requested page at once. */
 
 import { monotonicNanoseconds, threadCpuNanoseconds } from "../../ffi/clock.ts";
-import { Errno, errnoName } from "../../ffi/errno.ts";
 import { clearEvent, signalEvent } from "../../ffi/eventfd.ts";
 import { PollEvents, PollSet } from "../../ffi/poll.ts";
-import {
-  receiveInto,
-  setQuickAck,
-  shutdownSending,
-  unacknowledged,
-} from "../../ffi/socket_calls.ts";
 import { PageBitmap } from "../../migration/memory/page_bitmap.ts";
 import { RamLayout } from "../../migration/memory/ram_layout.ts";
 import type { ReturnPathHandler } from "../../migration/protocol/return_path.ts";
 import { ReturnPathDecoder } from "../../migration/protocol/return_path_decoder.ts";
 import { Ring } from "../../migration/threads/ring.ts";
-import { Channel } from "../../channel/sending_end.ts";
+import { BlockingSender } from "../../channel/blocking_sender.ts";
+import { ReceivingEnd } from "../../channel/receiving_end.ts";
+import { TO_DESTINATION } from "../../channel/role.ts";
+import { SendingEnd } from "../../channel/sending_end.ts";
 import { HostPageClaims } from "./host_page_claims.ts";
 import { PING } from "./control_stream.ts";
 import { PageLocator } from "../../pages/page_locator.ts";
@@ -72,10 +68,10 @@ export class RequestServer implements ReturnPathHandler, Disposable {
   readonly #records: PageRecords;
   readonly #claims: HostPageClaims;
   readonly #decoder: ReturnPathDecoder;
-  readonly #buffer = new Uint8Array(RECEIVE_BYTES);
+  readonly #returnPath: ReceivingEnd;
+  readonly #main: SendingEnd;
   readonly #poll = new PollSet(2);
-  #preempt: Channel | undefined;
-  #filled = 0;
+  #preempt: BlockingSender | undefined;
   #hungUp = false;
   #receivedAt = 0;
   #receipts = 0;
@@ -96,7 +92,12 @@ export class RequestServer implements ReturnPathHandler, Disposable {
     this.#records = new PageRecords(this.#layout, new PageLocator(init.pages), ANSWER_PAGES);
     this.#claims = new HostPageClaims(this.#layout, this.#dirty);
     this.#decoder = new ReturnPathDecoder(this);
-    this.#poll.watch(0, init.mainFd, PollEvents.IN);
+    const input = { bytes: new Uint8Array(RECEIVE_BYTES), capacity: RECEIVE_BYTES };
+    // Acknowledged at once: a peer without TCP_NODELAY (stock QEMU) holds back its next request till then.
+    const options = { acknowledge: true };
+    this.#returnPath = new ReceivingEnd(init.main, TO_DESTINATION.RETURN_PATH, input, options);
+    this.#main = new SendingEnd(init.main, TO_DESTINATION.MAIN);
+    this.#poll.watch(0, this.#returnPath.fd, PollEvents.IN);
     this.#poll.watch(1, init.wakeFd, PollEvents.IN);
   }
 
@@ -128,8 +129,8 @@ export class RequestServer implements ReturnPathHandler, Disposable {
       const ready = this.#spin() || this.#poll.wait(endSent ? this.#init.stallTimeout : -1);
       if (ready === 0 && endSent) {
         // The end may lie behind much else in the socket: as long as that moves, nobody is stalled.
-        const left = unacknowledged(this.#init.mainFd);
-        if (left === 0 || left >= unacknowledgedBefore) throw stalled(this.#init.stallTimeout);
+        const left = this.#main.unacknowledged;
+        if (left === 0 || left >= unacknowledgedBefore) throw unconfirmed(this.#init.stallTimeout);
         unacknowledgedBefore = left;
       }
       if (this.#poll.ready(1) !== 0) clearEvent(this.#init.wakeFd);
@@ -143,10 +144,10 @@ export class RequestServer implements ReturnPathHandler, Disposable {
    * connection has not started it and will not.
    */
   #hearOut(): void {
-    shutdownSending(this.#init.mainFd);
+    this.#main.end();
     this.#hungUp = true;
     const only = new PollSet(1);
-    only.watch(0, this.#init.mainFd, PollEvents.IN);
+    only.watch(0, this.#returnPath.fd, PollEvents.IN);
     const patience = Math.min(LAST_WORD, this.#init.stallTimeout);
     const end = monotonicNanoseconds() + patience * 1e6;
     while (!this.#state.guestLoaded && !this.#state.peerClosed) {
@@ -155,8 +156,7 @@ export class RequestServer implements ReturnPathHandler, Disposable {
       try {
         this.#receive();
       } catch {
-        // Its failures are no news any more; what it sends behind one cannot be understood.
-        if (!this.#state.peerClosed) this.#filled = 0;
+        // Its failures are no news any more.
       }
     }
   }
@@ -271,26 +271,17 @@ export class RequestServer implements ReturnPathHandler, Disposable {
   }
 
   #receive(): void {
-    const fd = this.#init.mainFd;
-    const buffer = this.#buffer;
-    const count = this.#filled === 0
-      ? receiveInto(fd, buffer, buffer.length)
-      : receiveInto(fd, buffer.subarray(this.#filled), buffer.length - this.#filled);
-    setQuickAck(fd);
-    if (count === -Errno.EAGAIN || count === -Errno.EINTR) return;
-    if (count <= 0) {
+    const returnPath = this.#returnPath;
+    if (returnPath.receive() === 0) {
+      if (!returnPath.ended) return;
       this.#state.setPeerClosed();
-      const how = count === 0 ? "it closed the connection" : errnoName(-count);
-      throw new MigrationError("CONNECTION_LOST", `Destination went away: return path: ${how}`);
+      throw returnPath.lost();
     }
     this.#receivedAt = monotonicNanoseconds();
-    const end = this.#filled + count;
     // While this thread serves, the background worker starts no new batch.
     this.#state.beginUrgent();
     try {
-      const decoded = this.#decoder.decode(buffer, 0, end);
-      buffer.copyWithin(0, decoded, end);
-      this.#filled = end - decoded;
+      returnPath.decode(this.#decoder);
     } finally {
       this.#state.endUrgent();
     }
@@ -357,8 +348,9 @@ export class RequestServer implements ReturnPathHandler, Disposable {
     signalEvent(this.#init.requestFd);
   }
 
-  #openPreempt(): Channel {
-    if (this.#state.preemptFd < 0) {
+  #openPreempt(): BlockingSender {
+    const fd = this.#state.preemptFd;
+    if (fd < 0) {
       throw new MigrationError(
         "BAD_PEER",
         "Destination asked for a page before the preempt channel was open",
@@ -366,7 +358,8 @@ export class RequestServer implements ReturnPathHandler, Disposable {
     }
     const { wakeFd, stallTimeout } = this.#init;
     const stopped = () => this.#state.stopped;
-    return new Channel(this.#state.preemptFd, "preempt", wakeFd, stopped, stallTimeout);
+    const end = new SendingEnd({ fd }, TO_DESTINATION.PREEMPT);
+    return new BlockingSender(end, { wakeFd, stopped, stallTimeout });
   }
 
   /** QEMU 7.2's thread for the channel waits for an EOS record; every page claimed here was sent before it. */
@@ -381,7 +374,7 @@ export class RequestServer implements ReturnPathHandler, Disposable {
   }
 }
 
-function stalled(milliseconds: number): MigrationError {
+function unconfirmed(milliseconds: number): MigrationError {
   return new MigrationError(
     "STALLED",
     `Destination has not confirmed the end for ${milliseconds / 1000} s, all pages are sent: ` +

@@ -1,5 +1,6 @@
 /** What both sending threads of a migration are made from. */
 
+import type { ConnectionInit } from "../../channel/connection.ts";
 import type { RamBlockSize } from "../../migration/memory/ram_layout.ts";
 import type { CompressionInit } from "./compressing_pages.ts";
 import type { PageSource } from "../../pages/page_locator.ts";
@@ -23,8 +24,8 @@ export interface SenderInit {
   readonly requestFd: number;
   /** Which of the modes. */
   readonly mode: Mode;
-  /** The main channel's socket, whose other direction is the return path. */
-  readonly mainFd: number;
+  /** The main channel, whose other direction is the return path. */
+  readonly main: ConnectionInit;
   /** Ends this thread's waits when a flag of the state changes. */
   readonly wakeFd: number;
   /** Whether the preempt channel ends with an EOS record. */
