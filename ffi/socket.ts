@@ -2,11 +2,10 @@
 
 import { errno, libc } from "./libc.ts";
 import { Errno, SyscallError } from "./errno.ts";
-import { PollEvents, PollSet } from "./poll.ts";
+import { PollEvents } from "./poll.ts";
 import { formatSocketAddress, resolveSocketAddress, type SocketAddress } from "./socket_address.ts";
 import {
   openSocket,
-  peekInto,
   receiveInto,
   sendFrom,
   setOption,
@@ -19,8 +18,9 @@ import { type WaitOptions, waitReady } from "./wait_ready.ts";
 export type { WaitOptions } from "./wait_ready.ts";
 
 /**
- * A connected stream socket, non-blocking, with TCP_NODELAY set. Its methods serve the control
- * plane; page data moves in workers that take {@linkcode Socket.fd}.
+ * A connected stream socket, non-blocking, with TCP_NODELAY set: owns the descriptor. What a migration
+ * sends and receives passes through the ends of a channel, on whatever thread; `sendAll` and `receive`
+ * are for programs that speak by themselves.
  */
 export class Socket implements Disposable {
   #fd: number;
@@ -124,42 +124,9 @@ export class Socket implements Disposable {
     }
   }
 
-  /**
-   * Waits for the first bytes without taking them.
-   *
-   * @param length bytes wanted, few
-   * @returns the bytes, fewer when the stream ended before
-   * @throws {SyscallError} when the connection broke
-   */
-  async peek(length: number, options: WaitOptions = {}): Promise<Uint8Array> {
-    const buffer = new Uint8Array(length);
-    let seen = 0;
-    let ended = false;
-    while (true) {
-      const count = peekInto(this.#fd, buffer, length);
-      if (count === length || count === 0 || (ended && count > 0)) return buffer.subarray(0, count);
-      if (count < 0 && count !== -Errno.EAGAIN && count !== -Errno.EINTR) {
-        throw new SyscallError("recv", -count, `from ${this.peer}`);
-      }
-      // The poll reports the bytes that are there again and again, so let the rest arrive first.
-      if (count > 0 && count === seen) await new Promise((resolve) => setTimeout(resolve, 1));
-      seen = Math.max(count, 0);
-      const events = PollEvents.IN | PollEvents.RDHUP;
-      const found = await waitReady(this.#fd, events, `receive from ${this.peer}`, options);
-      ended = (found & (PollEvents.RDHUP | PollEvents.HUP)) !== 0;
-    }
-  }
-
   /** Waits until the other end has closed the connection, or it broke; reads nothing. */
   async closedByPeer(options: WaitOptions = {}): Promise<void> {
     await waitReady(this.#fd, PollEvents.RDHUP, `the end of ${this.peer}`, options);
-  }
-
-  /** True when the other end has closed the connection, or it broke, as far as is known here by now. */
-  get isClosedByPeer(): boolean {
-    const set = new PollSet(1);
-    set.watch(0, this.#fd, PollEvents.RDHUP);
-    return set.wait(0) > 0;
   }
 
   /** Ends both directions at once; threads that wait on the descriptor wake. It stays open. */

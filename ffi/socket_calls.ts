@@ -1,4 +1,4 @@
-/** Calls on a socket by its descriptor, without waiting: what workers use beside their poll. */
+/** Calls on a socket by its descriptor, without waiting. */
 
 import { errno, libc } from "./libc.ts";
 import { SyscallError } from "./errno.ts";
@@ -14,7 +14,6 @@ const IPPROTO_TCP = 6;
 const TCP_MAXSEG = 2;
 /** SIOCOUTQ, from include/uapi/linux/sockios.h. */
 const SIOCOUTQ = 0x5411;
-const MSG_PEEK = 0x02;
 const MSG_DONTWAIT = 0x40;
 const MSG_NOSIGNAL = 0x4000;
 const SHUT_WR = 1;
@@ -29,9 +28,8 @@ export const SocketOption = {
   NOT_SENT_LOW_WATER: [IPPROTO_TCP, 25],
 } as const;
 
-// Made once: these are set for every page that is asked for.
+// Made once: this is set for every page that is asked for.
 const QUICK_ACK = [IPPROTO_TCP, 12] as const;
-const RECEIVE_LOW_WATER = [SOL_SOCKET, 18] as const;
 
 const optionValue = new Uint8Array(4);
 const optionWord = new Int32Array(optionValue.buffer);
@@ -93,16 +91,6 @@ export function segmentBytes(fd: number): number {
 }
 
 /**
- * {@linkcode receiveInto} that leaves the bytes where they are.
- *
- * @returns bytes seen, 0 at the end of the stream, or the negated errno
- */
-export function peekInto(fd: number, buffer: Uint8Array, length: number): number {
-  const count = libc().recv(fd, buffer, length, MSG_DONTWAIT | MSG_PEEK);
-  return count >= 0 ? count : -errno();
-}
-
-/**
  * Accepts a connection that waits, without waiting for one.
  *
  * @param fd a listening socket
@@ -111,11 +99,6 @@ export function peekInto(fd: number, buffer: Uint8Array, length: number): number
 export function acceptFrom(fd: number): number {
   const accepted = libc().accept4(fd, null, null, SOCK_NONBLOCK | SOCK_CLOEXEC);
   return accepted >= 0 ? accepted : -errno();
-}
-
-/** Lets a poll find a TCP socket readable only with so many bytes, or at the stream's end. */
-export function setLowWater(fd: number, bytes: number): void {
-  setOption(fd, RECEIVE_LOW_WATER, bytes);
 }
 
 /** Ends both directions of a connection, or the listening, of a descriptor owned elsewhere. */

@@ -6,7 +6,7 @@ import { Gather } from "../../ffi/gather.ts";
 import { addressOf } from "../../ffi/memory.ts";
 import { PollEvents, PollSet } from "../../ffi/poll.ts";
 import { PageBitmap } from "../../migration/memory/page_bitmap.ts";
-import { RamLayout } from "../../migration/memory/ram_layout.ts";
+import type { RamLayout } from "../../migration/memory/ram_layout.ts";
 import { ELEMENT } from "../../migration/protocol/constants.ts";
 import { type DiscardCommand, discardCommands } from "../../migration/protocol/discard.ts";
 import { BandwidthMeter } from "./bandwidth_meter.ts";
@@ -17,13 +17,13 @@ import { encodeDiscards, PING } from "../sending/control_stream.ts";
 import { Convergence, type PostcopyPolicy, switchesToPostcopy } from "./convergence.ts";
 import { discardStale, roundToHostPages } from "./dirty_runs.ts";
 import { DirtyTracker, type TrackedBlock } from "./dirty_tracker.ts";
-import { PageLocator } from "../../pages/page_locator.ts";
 import { LiveState } from "./live_state.ts";
 import { PageRecords } from "../sending/page_records.ts";
 import { type PageSaver, pageSaver } from "../sending/page_saver.ts";
 import { RateLimit } from "../sending/rate_limit.ts";
 import type { SenderInit } from "../sending/sender_init.ts";
-import { SourceState } from "../sending/source_state.ts";
+import { SenderViews } from "../sending/sender_views.ts";
+import type { SourceState } from "../sending/source_state.ts";
 
 /** What a precopy sender is made from. */
 export interface PrecopyInit extends SenderInit {
@@ -97,17 +97,18 @@ export class PrecopySender implements Disposable {
   ) {
     this.#init = init;
     this.#tell = tell;
-    this.#state = new SourceState(init.state);
+    const { state, layout, dirty, locator } = new SenderViews(init);
+    this.#state = state;
     this.#live = new LiveState(init.live);
-    this.#layout = new RamLayout(init.blocks, init.targetPageSize);
-    this.#dirty = new PageBitmap(this.#layout.pageLimit, init.dirty);
-    this.#sent = new PageBitmap(this.#layout.pageLimit, init.sent);
+    this.#layout = layout;
+    this.#dirty = dirty;
+    this.#sent = new PageBitmap(layout.pageLimit, init.sent);
     const { targetPageSize, wakeFd, stallTimeout } = init;
     this.#tracker = new DirtyTracker({ blocks: init.tracked, targetPageSize });
     const stopped = () => this.#state.stopped;
     const main = new SendingEnd(init.main, TO_DESTINATION.MAIN);
     this.#main = new BlockingSender(main, { wakeFd, stopped, stallTimeout });
-    this.#records = new PageRecords(this.#layout, new PageLocator(init.pages), BATCH_PAGES);
+    this.#records = new PageRecords(layout, locator, BATCH_PAGES);
     this.#saver = saver(this.#records, this.#state);
     this.#limit = new RateLimit(init.maxBandwidth);
     this.#poll.watch(0, wakeFd, PollEvents.IN);

@@ -4,22 +4,20 @@ import { monotonicNanoseconds, threadCpuNanoseconds } from "../../ffi/clock.ts";
 import { clearEvent } from "../../ffi/eventfd.ts";
 import { PollEvents, PollSet } from "../../ffi/poll.ts";
 import { MigrationError } from "../../migration/migration_error.ts";
-import { PageBitmap } from "../../migration/memory/page_bitmap.ts";
-import { RamLayout } from "../../migration/memory/ram_layout.ts";
+import type { PageBitmap } from "../../migration/memory/page_bitmap.ts";
 import { ELEMENT } from "../../migration/protocol/constants.ts";
-import { Ring } from "../../migration/threads/ring.ts";
+import type { Ring } from "../../migration/threads/ring.ts";
 import { BlockingSender } from "../../channel/blocking_sender.ts";
 import type { ConnectionInit } from "../../channel/connection.ts";
 import { type ChannelRole, TO_DESTINATION } from "../../channel/role.ts";
 import { SendingEnd } from "../../channel/sending_end.ts";
 import { HostPageClaims } from "./host_page_claims.ts";
-import { PageLocator } from "../../pages/page_locator.ts";
 import { PageRecords } from "./page_records.ts";
 import { type PageSaver, pageSaver } from "./page_saver.ts";
 import { RateLimit } from "./rate_limit.ts";
-import { REQUEST_RING_CAPACITY } from "./request_ring.ts";
 import type { SenderInit } from "./sender_init.ts";
-import { SourceState } from "./source_state.ts";
+import { SenderViews } from "./sender_views.ts";
+import type { SourceState } from "./source_state.ts";
 
 /** What a background sender is made from. */
 export interface BackgroundSenderInit extends SenderInit {
@@ -76,12 +74,11 @@ export class BackgroundSender implements Disposable {
   /** @param init what the control plane prepared */
   constructor(init: BackgroundSenderInit) {
     this.#init = init;
-    this.#state = new SourceState(init.state);
-    const layout = new RamLayout(init.blocks, init.targetPageSize);
-    this.#dirty = new PageBitmap(layout.pageLimit, init.dirty);
-    this.#requests = new Ring(REQUEST_RING_CAPACITY, 1, init.requests);
+    const { state, layout, dirty, locator, requests } = new SenderViews(init);
+    this.#state = state;
+    this.#dirty = dirty;
+    this.#requests = requests;
     this.#main = this.#sender(init.main, TO_DESTINATION.MAIN);
-    const locator = new PageLocator(init.pages);
     this.#mainRecords = new PageRecords(layout, locator, LARGEST_BATCH);
     this.#mainSaver = pageSaver(init, this.#mainRecords, this.#state);
     this.#huge = layout.hasHugePages;

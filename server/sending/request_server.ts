@@ -3,23 +3,22 @@
 import { monotonicNanoseconds, threadCpuNanoseconds } from "../../ffi/clock.ts";
 import { clearEvent, signalEvent } from "../../ffi/eventfd.ts";
 import { PollEvents, PollSet } from "../../ffi/poll.ts";
-import { PageBitmap } from "../../migration/memory/page_bitmap.ts";
-import { RamLayout } from "../../migration/memory/ram_layout.ts";
+import type { PageBitmap } from "../../migration/memory/page_bitmap.ts";
+import type { RamLayout } from "../../migration/memory/ram_layout.ts";
 import type { ReturnPathHandler } from "../../migration/protocol/return_path.ts";
 import { ReturnPathDecoder } from "../../migration/protocol/return_path_decoder.ts";
-import { Ring } from "../../migration/threads/ring.ts";
+import type { Ring } from "../../migration/threads/ring.ts";
 import { BlockingSender } from "../../channel/blocking_sender.ts";
 import { ReceivingEnd } from "../../channel/receiving_end.ts";
 import { TO_DESTINATION } from "../../channel/role.ts";
 import { SendingEnd } from "../../channel/sending_end.ts";
 import { HostPageClaims } from "./host_page_claims.ts";
 import { PING } from "./control_stream.ts";
-import { PageLocator } from "../../pages/page_locator.ts";
 import { MigrationError } from "../../migration/migration_error.ts";
 import { PageRecords } from "./page_records.ts";
-import { REQUEST_RING_CAPACITY } from "./request_ring.ts";
 import type { SenderInit } from "./sender_init.ts";
-import { SourceState } from "./source_state.ts";
+import { SenderViews } from "./sender_views.ts";
+import type { SourceState } from "./source_state.ts";
 
 /** What a request server is made from. */
 export interface RequestServerInit extends SenderInit {
@@ -85,11 +84,12 @@ export class RequestServer implements ReturnPathHandler, Disposable {
   constructor(init: RequestServerInit, tell: (message: ReturnPathMessage) => void) {
     this.#init = init;
     this.#tell = tell;
-    this.#state = new SourceState(init.state);
-    this.#layout = new RamLayout(init.blocks, init.targetPageSize);
-    this.#dirty = new PageBitmap(this.#layout.pageLimit, init.dirty);
-    this.#requests = new Ring(REQUEST_RING_CAPACITY, 1, init.requests);
-    this.#records = new PageRecords(this.#layout, new PageLocator(init.pages), ANSWER_PAGES);
+    const { state, layout, dirty, locator, requests } = new SenderViews(init);
+    this.#state = state;
+    this.#layout = layout;
+    this.#dirty = dirty;
+    this.#requests = requests;
+    this.#records = new PageRecords(layout, locator, ANSWER_PAGES);
     this.#claims = new HostPageClaims(this.#layout, this.#dirty);
     this.#decoder = new ReturnPathDecoder(this);
     const input = { bytes: new Uint8Array(RECEIVE_BYTES), capacity: RECEIVE_BYTES };

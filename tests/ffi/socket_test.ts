@@ -5,10 +5,8 @@ import { Socket } from "../../ffi/socket.ts";
 import {
   acceptFrom,
   closeSocket,
-  peekInto,
   receiveInto,
   sendFrom,
-  setLowWater,
   setQuickAck,
 } from "../../ffi/socket_calls.ts";
 import { Errno, SyscallError } from "../../ffi/errno.ts";
@@ -55,46 +53,6 @@ Deno.test(
 );
 
 Deno.test(
-  "Socket.peek leaves the bytes where they are, and waits for all of them",
-  leavingNoDescriptors(() =>
-    overEach(async (at) => {
-      using listener = await Listener.listen(at);
-      using client = await Socket.connect(listener.address);
-      using served = await listener.accept();
-      const peeked = served.peek(4);
-      await client.sendAll(new Uint8Array([1, 2]));
-      await client.sendAll(new Uint8Array([3, 4, 5]));
-      assertEquals(await within("four bytes", peeked), new Uint8Array([1, 2, 3, 4]));
-      const buffer = new Uint8Array(8);
-      assertEquals(await served.receive(buffer), 5);
-    })
-  ),
-);
-
-Deno.test(
-  "Socket.peek gives what there is when the stream ends before",
-  leavingNoDescriptors(async () => {
-    using listener = await Listener.listen(LOOPBACK);
-    const client = await Socket.connect(listener.address);
-    using served = await listener.accept();
-    client.close();
-    assertEquals(await within("the end", served.peek(4)), new Uint8Array(0));
-  }),
-);
-
-Deno.test(
-  "Socket.peek ends when the stream ends within what was asked for",
-  leavingNoDescriptors(async () => {
-    using listener = await Listener.listen(LOOPBACK);
-    const client = await Socket.connect(listener.address);
-    using served = await listener.accept();
-    await client.sendAll(new Uint8Array([9]));
-    client.close();
-    assertEquals(await within("the end", served.peek(4), 3000), new Uint8Array([9]));
-  }),
-);
-
-Deno.test(
   "Socket ends a wait with the signal's reason, and with a TimeoutError",
   leavingNoDescriptors(async () => {
     using listener = await Listener.listen(LOOPBACK);
@@ -105,7 +63,6 @@ Deno.test(
     const waits = [
       listener.accept({ signal: abort.signal }),
       served.receive(buffer, { signal: abort.signal }),
-      served.peek(1, { signal: abort.signal }),
     ];
     const ended = waits.map((wait) => assertRejects(() => wait, Error, "Enough"));
     abort.abort(new Error("Enough"));
@@ -144,26 +101,19 @@ Deno.test(
 );
 
 Deno.test(
-  "acceptFrom, peekInto and setLowWater never wait",
+  "acceptFrom and receiveInto never wait",
   leavingNoDescriptors(async () => {
     using listener = await Listener.listen(LOOPBACK);
     assertEquals(acceptFrom(listener.fd), -Errno.EAGAIN);
     using client = await Socket.connect(listener.address);
     const fd = acceptFrom(listener.fd);
     const buffer = new Uint8Array(8);
-    assertEquals(peekInto(fd, buffer, 8), -Errno.EAGAIN);
-    setLowWater(fd, 8);
+    assertEquals(receiveInto(fd, buffer, 8), -Errno.EAGAIN);
+    assertEquals(sendFrom(client.fd, new Uint8Array([7]), 1), 1);
     const poll = new PollSet(1);
     poll.watch(0, fd, PollEvents.IN);
-    assertEquals(sendFrom(client.fd, new Uint8Array(7).fill(1), 7), 7);
-    assertEquals(poll.wait(0), 0);
-    assertEquals(sendFrom(client.fd, new Uint8Array([2]), 1), 1);
     assertEquals(poll.wait(5000), 1);
-    assertEquals([peekInto(fd, buffer, 8), receiveInto(fd, buffer, 8)], [8, 8]);
-    assertEquals(buffer, new Uint8Array([1, 1, 1, 1, 1, 1, 1, 2]));
-    setLowWater(fd, 1);
-    assertEquals(sendFrom(client.fd, buffer, 1), 1);
-    assertEquals(poll.wait(5000), 1);
+    assertEquals(receiveInto(fd, buffer, 8), 1);
     closeSocket(fd);
   }),
 );
