@@ -191,7 +191,7 @@ export class FaultServer implements PreemptPages, Disposable {
       // and for a source that leaves although a preempt channel never showed itself.
       const events = (this.#returnPath.pending ? PollEvents.OUT : 0) |
         (this.#orphaned() ? PollEvents.RDHUP : 0);
-      poll.watch(RETURN_PATH, events === 0 ? -1 : this.#init.main.fd, events);
+      poll.watch(RETURN_PATH, events === 0 ? -1 : this.#returnPath.fd, events);
       this.#wait();
       // Pages before new faults: somebody has waited longer for them.
       if (poll.ready(PREEMPT) !== 0) this.#receivePages(preempt!);
@@ -303,7 +303,7 @@ export class FaultServer implements PreemptPages, Disposable {
 
   #flushAll(): void {
     const only = new PollSet(2);
-    only.watch(0, this.#init.main.fd, PollEvents.OUT);
+    only.watch(0, this.#returnPath.fd, PollEvents.OUT);
     only.watch(1, this.#init.wakeFd, PollEvents.IN);
     while (this.#returnPath.pending && !this.#state.stopped) {
       only.wait(-1);

@@ -56,6 +56,11 @@ export class StreamReader {
     this.#poll.watch(1, init.wakeFd, PollEvents.IN);
   }
 
+  /** What to poll for. */
+  get fd(): number {
+    return this.#end.fd;
+  }
+
   /**
    * Reads until the stream has ended or it is told to stop.
    *

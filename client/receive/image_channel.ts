@@ -124,7 +124,7 @@ export class ImageChannel implements StreamEvents, Disposable {
     };
     this.#reader = new StreamReader(reader, this.#stream, this.#pages, this.#buffer);
     this.#returnPath = new SendingEnd(init.main, FROM_SOURCE.RETURN_PATH);
-    this.#poll.watch(MAIN_SLOT, init.main.fd, PollEvents.IN);
+    this.#poll.watch(MAIN_SLOT, this.#reader.fd, PollEvents.IN);
     this.#poll.watch(WAKE_SLOT, init.wakeFd, PollEvents.IN);
   }
 

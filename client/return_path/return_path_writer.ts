@@ -27,6 +27,11 @@ export class ReturnPathWriter {
     this.#names = layout.blocks.map((block) => encodeName(block.name));
   }
 
+  /** What to poll for room. */
+  get fd(): number {
+    return this.#end.fd;
+  }
+
   /** True when something waits for room in the socket. */
   get pending(): boolean {
     return this.#filled > 0;
