@@ -5,9 +5,6 @@ import type { Configuration } from "../migration/protocol/configuration.ts";
 import type { RamLayout } from "../migration/memory/ram_layout.ts";
 import type { PageSource } from "../pages/page_locator.ts";
 
-export { openImage, type OpenImageOptions } from "./open_image.ts";
-export { ImageError, type ImageErrorCode } from "./image_error.ts";
-
 /** The formats that can be opened. */
 export type ImageKind = "qemu-stream" | "mapped-ram" | "raw";
 
