@@ -20,8 +20,8 @@ export type {
   ImageKind,
   IndexReport,
   PageCounts,
-  RamSection,
 } from "../image/image.ts";
+export type { RamSection } from "../migration/protocol/stream_machine.ts";
 export { ImageError, type ImageErrorCode } from "../image/image_error.ts";
 export { openImage, type OpenImageOptions } from "../image/open_image.ts";
 export {

@@ -3,18 +3,12 @@
 import type { MappedMemory } from "../../ffi/memory.ts";
 import type { RamLayout } from "../../migration/memory/ram_layout.ts";
 import type { BlockEntry, Configuration } from "../../migration/protocol/mod.ts";
+import type { RamSection } from "../../migration/protocol/stream_machine.ts";
 import { type CaptureIndex, openCaptureIndex } from "./capture_index.ts";
 import type { FileRange } from "../stream/stream_contents.ts";
 import type { ScanOptions } from "../stream/stream_scan.ts";
 import type { FileStamp } from "../file_stamp.ts";
-import type {
-  CommandCount,
-  DeviceSection,
-  Image,
-  IndexReport,
-  PageCounts,
-  RamSection,
-} from "../image.ts";
+import type { CommandCount, DeviceSection, Image, IndexReport, PageCounts } from "../image.ts";
 import { readDescription } from "../stream/stream_description.ts";
 import type { TablePages } from "../../pages/table_pages.ts";
 

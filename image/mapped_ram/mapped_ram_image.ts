@@ -9,10 +9,11 @@ import {
   type Configuration,
   withoutCapability,
 } from "../../migration/protocol/mod.ts";
+import type { RamSection } from "../../migration/protocol/stream_machine.ts";
 import type { CaptureContents, FileRange } from "../stream/stream_contents.ts";
 import { scanCapture, type ScanOptions } from "../stream/stream_scan.ts";
 import { type FileStamp, requireUnchanged } from "../file_stamp.ts";
-import type { CommandCount, DeviceSection, Image, PageCounts, RamSection } from "../image.ts";
+import type { CommandCount, DeviceSection, Image, PageCounts } from "../image.ts";
 import { DAMAGED_REMEDY, ImageError } from "../image_error.ts";
 import { MappedRamHandler } from "./mapped_ram_handler.ts";
 import { bitmapBytes, type MappedRamPages, type MappedRun } from "../../pages/mapped_ram_pages.ts";

@@ -4,7 +4,7 @@ import { RamLayout } from "../../migration/memory/ram_layout.ts";
 import { receivedBitmapBytes } from "../../migration/protocol/bitmap_codec.ts";
 import { CAPABILITY, RAM_SECTION } from "../../migration/protocol/constants.ts";
 import { StreamEncoder } from "../../migration/protocol/stream_encoder.ts";
-import type { IncomingMachine } from "../../client/incoming/incoming_memory.ts";
+import type { StreamMachine } from "../../migration/protocol/stream_machine.ts";
 
 /** A block's pages begin at a multiple of it, so that they can be read and written without a cache. */
 const PAGES_ALIGNMENT = 1 << 20;
@@ -45,7 +45,7 @@ export class MappedRamLayout {
    * @param machine whose memory goes into the file
    * @throws {RamLayoutError} when its blocks cannot be
    */
-  constructor(machine: IncomingMachine) {
+  constructor(machine: StreamMachine) {
     const { configuration, ramSection, targetPageSize, blocks } = machine;
     // How large the source's host pages are is no property of an image.
     const sizes = blocks.map(({ name, usedLength }) => ({ name, usedLength }));

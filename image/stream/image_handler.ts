@@ -11,8 +11,9 @@ import {
   hasCapability,
   IgnoreStream,
 } from "../../migration/protocol/mod.ts";
+import type { RamSection } from "../../migration/protocol/stream_machine.ts";
 import { DAMAGED_REMEDY, ImageError, type ImageErrorCode } from "../image_error.ts";
-import type { CommandCount, RamSection } from "../image.ts";
+import type { CommandCount } from "../image.ts";
 
 const RECAPTURE = "capture the machine again, without this";
 const POSTCOPY_REMEDY = "this is a recording of a postcopy migration: capture one without postcopy";

@@ -1,7 +1,8 @@
 /** What a captured stream says apart from where its pages are. */
 
 import type { BlockEntry, Configuration } from "../../migration/protocol/mod.ts";
-import type { CommandCount, DeviceSection, PageCounts, RamSection } from "../image.ts";
+import type { RamSection } from "../../migration/protocol/stream_machine.ts";
+import type { CommandCount, DeviceSection, PageCounts } from "../image.ts";
 
 /** A piece of the image, in bytes. */
 export interface FileRange {

@@ -1,5 +1,5 @@
 import { assertEquals, assertInstanceOf, assertMatch, assertThrows } from "@std/assert";
-import type { IncomingMachine, IncomingPages } from "../../client/incoming/incoming_memory.ts";
+import type { IncomingPages } from "../../client/incoming/incoming_memory.ts";
 import {
   type ArrivedMachine,
   IncomingStream,
@@ -16,18 +16,18 @@ import { joinPackage } from "../../migration/protocol/package.ts";
 import { ProtocolError } from "../../migration/protocol/protocol_error.ts";
 import { StreamDecoder } from "../../migration/protocol/stream_decoder.ts";
 import { StreamEncoder } from "../../migration/protocol/stream_encoder.ts";
+import type { StreamMachine } from "../../migration/protocol/stream_machine.ts";
 import {
   encodeGreeting,
   encodeOpening,
   encodePrecopyEnd,
   encodeSwitchover,
-  type OutgoingMachine,
   PING,
 } from "../../server/sending/control_stream.ts";
 import { Random } from "../support/random.ts";
 
 const PAGE = 4096;
-const MACHINE: OutgoingMachine = {
+const MACHINE: StreamMachine = {
   configuration: { machine: "mine" },
   targetPageSize: PAGE,
   blocks: [{ name: "low", usedLength: 2 * PAGE }, { name: "high", usedLength: 8 * PAGE }],
@@ -53,7 +53,7 @@ class Heard implements IncomingPages, StreamEvents {
     return this;
   }
 
-  open({ blocks, pageSizeSummary }: IncomingMachine): void {
+  open({ blocks, pageSizeSummary }: StreamMachine): void {
     this.log.push(`open ${blocks.map(({ name }) => name)} ${pageSizeSummary ?? "-"}`);
   }
   select(name: string): void {
