@@ -8,7 +8,7 @@ import type { DeviceStateTail } from "../../migration/protocol/device_state.ts";
 import { ProtocolError } from "../../migration/protocol/protocol_error.ts";
 import type { BlockEntry } from "../../migration/protocol/ram.ts";
 import type { StreamHandler } from "../../migration/protocol/stream.ts";
-import type { RamSection, StreamMachine } from "../../migration/protocol/stream_machine.ts";
+import type { RamSection } from "../../migration/protocol/stream_machine.ts";
 import type { IncomingPages } from "./incoming_memory.ts";
 import { IncomingPackage } from "./incoming_package.ts";
 import { PrecopyEnd } from "./precopy_end.ts";
