@@ -9,7 +9,7 @@ import type { FileRange } from "../stream/stream_contents.ts";
 import type { ScanOptions } from "../stream/stream_scan.ts";
 import type { FileStamp } from "../file_stamp.ts";
 import type { CommandCount, DeviceSection, Image, IndexReport, PageCounts } from "../image.ts";
-import { readDescription } from "../stream/stream_description.ts";
+import { readVmDescription } from "../stream/stream_description.ts";
 import type { TablePages } from "../../pages/table_pages.ts";
 
 /**
@@ -80,7 +80,7 @@ class CapturedImage implements Image {
   }
 
   get description(): string | undefined {
-    return readDescription(this.#image, this.#deviceState);
+    return readVmDescription(this.#image, this.#deviceState);
   }
 
   countPages(): Promise<readonly PageCounts[]> {

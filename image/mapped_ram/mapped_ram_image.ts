@@ -10,14 +10,14 @@ import {
   withoutCapability,
 } from "../../migration/protocol/mod.ts";
 import type { RamSection } from "../../migration/protocol/stream_machine.ts";
-import type { CaptureContents, FileRange } from "../stream/stream_contents.ts";
-import { scanCapture, type ScanOptions } from "../stream/stream_scan.ts";
+import type { FileRange, StreamContents } from "../stream/stream_contents.ts";
+import { type ScanOptions, scanStream } from "../stream/stream_scan.ts";
 import { type FileStamp, requireUnchanged } from "../file_stamp.ts";
 import type { CommandCount, DeviceSection, Image, PageCounts } from "../image.ts";
 import { DAMAGED_REMEDY, ImageError } from "../image_error.ts";
 import { MappedRamHandler } from "./mapped_ram_handler.ts";
 import { bitmapBytes, type MappedRamPages, type MappedRun } from "../../pages/mapped_ram_pages.ts";
-import { readDescription } from "../stream/stream_description.ts";
+import { readVmDescription } from "../stream/stream_description.ts";
 
 /** Bytes of a bitmap counted at a time: they are copied to where words are aligned. */
 const COUNTED_AT_ONCE = 64 * 1024;
@@ -38,7 +38,7 @@ export async function openMappedRam(
   options: ScanOptions,
 ): Promise<Image> {
   const openHandler = () => new MappedRamHandler(path, image.length);
-  const contents = await scanCapture(path, image, openHandler, options);
+  const contents = await scanStream(path, image, openHandler, options);
   const opened = new MappedRamImage(path, image, contents);
   await requireUnchanged(path, stamp);
   return opened;
@@ -64,7 +64,7 @@ class MappedRamImage implements Image {
   readonly #image: MappedMemory;
   readonly #deviceState: FileRange;
 
-  constructor(path: string, image: MappedMemory, contents: CaptureContents) {
+  constructor(path: string, image: MappedMemory, contents: StreamContents) {
     const copy = ({ offset, length }: FileRange) => image.bytes(offset, length).slice();
     this.path = path;
     this.machine = contents.configuration.machine;
@@ -95,7 +95,7 @@ class MappedRamImage implements Image {
   }
 
   get description(): string | undefined {
-    return readDescription(this.#image, this.#deviceState);
+    return readVmDescription(this.#image, this.#deviceState);
   }
 
   countPages(): Promise<readonly PageCounts[]> {

@@ -34,6 +34,16 @@ export function descriptionPath(path: string): string {
   return `${path}.json`;
 }
 
+/** Reads the text of the file beside an image where its description would be; undefined without one. */
+export async function readDescriptionFile(path: string): Promise<string | undefined> {
+  try {
+    return await Deno.readTextFile(descriptionPath(path));
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return undefined;
+    throw error;
+  }
+}
+
 /** Whether JSON text is meant to describe a raw image: a file of that name may be something else. */
 export function isRawDescription(text: string): boolean {
   return (parseJson(text) as { format?: unknown } | null | undefined)?.format === FORMAT;

@@ -21,7 +21,7 @@ const POSTCOPY_REMEDY = "this is a recording of a postcopy migration: capture on
 const POSTCOPY_COMMANDS: readonly Command["kind"][] = ["listen", "run", "resume", "receive-bitmap"];
 
 /** Takes in all but the pages; what extends it knows where those are. */
-export abstract class ImageHandler extends IgnoreStream {
+export abstract class ContentsHandler extends IgnoreStream {
   /** Offset in the file of `bytes[0]` of what is being decoded. */
   origin = 0;
   /** The configuration as the stream has it. */
