@@ -1,7 +1,7 @@
 /** Where everything lies in a mapped-ram file (facts section 6; QEMU docs/devel/migration/mapped-ram.rst). */
 
 import { RamLayout } from "../../migration/memory/ram_layout.ts";
-import { receivedBitmapBytes } from "../../migration/protocol/bitmap_codec.ts";
+import { bitmapBytes } from "../../migration/protocol/bitmap_codec.ts";
 import { CAPABILITY, RAM_SECTION } from "../../migration/protocol/constants.ts";
 import { StreamEncoder } from "../../migration/protocol/stream_encoder.ts";
 import type { StreamMachine } from "../../migration/protocol/stream_machine.ts";
@@ -61,7 +61,7 @@ export class MappedRamLayout {
     for (const { name, usedLength, pageCount } of this.ram.blocks) {
       const nameBytes = new TextEncoder().encode(name).length;
       const bitmapOffset = at + encoder.length + 1 + nameBytes + 8 + REGION_HEADER_BYTES;
-      const bitmapEnd = bitmapOffset + receivedBitmapBytes(pageCount);
+      const bitmapEnd = bitmapOffset + bitmapBytes(pageCount);
       const pagesOffset = Math.ceil(bitmapEnd / PAGES_ALIGNMENT) * PAGES_ALIGNMENT;
       const mapped = {
         version: REGION_VERSION,
@@ -70,7 +70,7 @@ export class MappedRamLayout {
         pagesOffset,
       };
       encoder.blockEntry({ name, usedLength, mapped });
-      pieces.push({ offset: at, bytes: encoder.take().slice() });
+      pieces.push({ offset: at, bytes: encoder.take() });
       regions.push({ bitmapOffset, pagesOffset });
       at = pagesOffset + usedLength;
     }
@@ -79,7 +79,7 @@ export class MappedRamLayout {
     encoder.sectionEnd(ramSection.id);
     encoder.endOfSection();
     encoder.sectionFooter(ramSection.id);
-    pieces.push({ offset: at, bytes: encoder.take().slice() });
+    pieces.push({ offset: at, bytes: encoder.take() });
     this.regions = regions;
     this.pieces = pieces;
     this.tailOffset = at + pieces.at(-1)!.bytes.length;

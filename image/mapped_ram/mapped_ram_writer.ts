@@ -123,7 +123,7 @@ export class MappedRamWriter {
     const words = new Uint32Array(content.buffer);
     for (const [index, { firstPage, pageCount }] of this.layout.ram.blocks.entries()) {
       const bits = bitmapFromWords(words, pageCount, firstPage / 32);
-      this.#writeAll(bits.slice(), this.layout.regions[index]!.bitmapOffset);
+      this.#writeAll(bits, this.layout.regions[index]!.bitmapOffset);
     }
     this.sync();
     this.#writeAll(this.layout.pieces[0]!.bytes.subarray(0, MAGIC_BYTES), 0);

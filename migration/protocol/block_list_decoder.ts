@@ -1,3 +1,4 @@
+import { bitmapBytes } from "./bitmap_codec.ts";
 import { readU32, readU64 } from "./byte_order.ts";
 import { MAX_BLOCKS, TARGET_PAGE_BITS } from "./constants.ts";
 import { decodeName } from "./names.ts";
@@ -171,15 +172,15 @@ export class BlockListDecoder {
         `version ${version} with pages of ${pageSize} bytes`,
       );
     }
-    const bitmapBytes = Math.ceil(usedLength / pageSize / 64) * 8;
+    const bitmapLength = bitmapBytes(usedLength / pageSize);
     const inOrder = bitmapOffset >= origin + at + MAPPED_HEADER_BYTES &&
-      pagesOffset >= bitmapOffset + bitmapBytes &&
+      pagesOffset >= bitmapOffset + bitmapLength &&
       Number.isSafeInteger(pagesOffset + usedLength);
     if (!inOrder) {
       throw new ProtocolError(
         "bad-block-list",
         origin + at,
-        `a bitmap of ${bitmapBytes} bytes behind the mapped-ram header and pages behind the bitmap`,
+        `a bitmap of ${bitmapLength} bytes behind the mapped-ram header and pages behind the bitmap`,
         `bitmap at ${bitmapOffset}, pages at ${pagesOffset}`,
       );
     }

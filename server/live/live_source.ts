@@ -6,12 +6,12 @@ import type { LiveGuest } from "../../migration/guest.ts";
 import { PageBitmap } from "../../migration/memory/page_bitmap.ts";
 import { MigrationError } from "../../migration/migration_error.ts";
 import { WorkerThread } from "../../migration/threads/worker_thread.ts";
+import { joinDeviceState } from "../../migration/protocol/device_state.ts";
 import { cannotGoOn, goesOn, ranThere, undecided } from "../outgoing/advice.ts";
 import { untilAborted } from "../outgoing/answers.ts";
 import {
   encodeGreeting,
   encodeOpening,
-  encodePrecopyEnd,
   encodeSwitchover,
   PING,
 } from "../sending/control_stream.ts";
@@ -283,7 +283,7 @@ export class LiveSource implements AsyncDisposable, AsyncIterable<LiveStatistics
       return await outgoing.stream();
     }
     const description = describe(machine.targetPageSize);
-    await outgoing.sendEnd(encodePrecopyEnd(sections, description));
+    await outgoing.sendEnd(joinDeviceState({ devices: sections, description }));
     await outgoing.heard;
     times.loaded = monotonicNanoseconds();
   }

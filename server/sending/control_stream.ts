@@ -108,20 +108,3 @@ export function encodeSwitchover(deviceState: Uint8Array): Uint8Array {
   stream.command({ kind: "ping", value: PING.RUNNING });
   return stream.take();
 }
-
-/**
- * Encodes the end of a migration whose memory is all at the destination: the device state, and the
- * description by which the destination finds its end.
- *
- * @param deviceState SECTION_FULLs
- * @param description JSON
- */
-export function encodePrecopyEnd(deviceState: Uint8Array, description: string): Uint8Array {
-  const stream = new StreamEncoder();
-  const json = new TextEncoder().encode(description);
-  stream.deviceState(deviceState, 0, deviceState.length);
-  stream.endOfStream();
-  stream.vmDescription(json.length);
-  stream.vmDescriptionData(json, 0, json.length);
-  return stream.take();
-}
