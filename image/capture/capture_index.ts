@@ -37,7 +37,7 @@ export interface CaptureIndex {
 }
 
 /** The name of an image's index. */
-export function indexPath(path: string): string {
+function indexPath(path: string): string {
   return `${path}.postcopy-index`;
 }
 
