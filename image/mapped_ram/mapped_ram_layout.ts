@@ -2,15 +2,12 @@
 
 import { RamLayout } from "../../migration/memory/ram_layout.ts";
 import { bitmapBytes } from "../../migration/protocol/bitmap_codec.ts";
-import { CAPABILITY, RAM_SECTION } from "../../migration/protocol/constants.ts";
+import { CAPABILITY, MAPPED_REGION, RAM_SECTION } from "../../migration/protocol/constants.ts";
 import { StreamEncoder } from "../../migration/protocol/stream_encoder.ts";
 import type { StreamMachine } from "../../migration/protocol/stream_machine.ts";
 
 /** A block's pages begin at a multiple of it, so that they can be read and written without a cache. */
 const PAGES_ALIGNMENT = 1 << 20;
-/** Version, page size, offset of the bitmap, offset of the pages. */
-const REGION_HEADER_BYTES = 4 + 3 * 8;
-const REGION_VERSION = 1;
 
 /** Bytes of magic and version, at the start of the file. */
 export const MAGIC_BYTES = 8;
@@ -60,11 +57,11 @@ export class MappedRamLayout {
     let at = 0;
     for (const { name, usedLength, pageCount } of this.ram.blocks) {
       const nameBytes = new TextEncoder().encode(name).length;
-      const bitmapOffset = at + encoder.length + 1 + nameBytes + 8 + REGION_HEADER_BYTES;
+      const bitmapOffset = at + encoder.length + 1 + nameBytes + 8 + MAPPED_REGION.HEADER_BYTES;
       const bitmapEnd = bitmapOffset + bitmapBytes(pageCount);
       const pagesOffset = Math.ceil(bitmapEnd / PAGES_ALIGNMENT) * PAGES_ALIGNMENT;
       const mapped = {
-        version: REGION_VERSION,
+        version: MAPPED_REGION.VERSION,
         pageSize: targetPageSize,
         bitmapOffset,
         pagesOffset,
