@@ -2,8 +2,7 @@
 
 import { viewMemory } from "../ffi/memory.ts";
 
-/** What an entry's upper half counts: an entry is two words, the lower one first. */
-export const TWO_TO_32 = 0x1_0000_0000;
+const TWO_TO_32 = 0x1_0000_0000;
 
 /** Bytes of a table entry: a little-endian u64. */
 export const ENTRY_BYTES = 8;

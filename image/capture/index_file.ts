@@ -2,7 +2,7 @@
 
 import { crc32 } from "node:zlib";
 import { isZeroPage } from "../../pages/zero_page.ts";
-import { ENTRY_BYTES, IN_INDEX, TableEntry, TWO_TO_32 } from "../../pages/table_pages.ts";
+import { ENTRY_BYTES, IN_INDEX, TableEntry } from "../../pages/table_pages.ts";
 
 /** Bytes before the table; the table and what follows it start at multiples of this. */
 export const INDEX_HEADER_BYTES = 4096;
@@ -11,6 +11,7 @@ const MAGIC = new TextEncoder().encode("POSTCIDX");
 const FORMAT_VERSION = 1;
 const BYTES_WITH_CHECKSUM = 256;
 const CHECKED_AT_ONCE = 2 ** 30;
+const TWO_TO_32 = 0x1_0000_0000;
 /** Bytes of the image's start and of its end that tell it from another of its size and time. */
 const SAMPLE_BYTES = 65536;
 /** The stream's header lies before any page. */

@@ -3,7 +3,9 @@
 import { MappedMemory } from "../../ffi/memory.ts";
 import type { RamLayout } from "../../migration/memory/ram_layout.ts";
 import type { PageCounts } from "../image.ts";
-import { ENTRY_BYTES, IN_INDEX, TableEntry, TWO_TO_32 } from "../../pages/table_pages.ts";
+import { ENTRY_BYTES, IN_INDEX, TableEntry } from "../../pages/table_pages.ts";
+
+const TWO_TO_32 = 0x1_0000_0000;
 
 /** A position in one of two files, as {@linkcode PageTable} holds it. */
 export interface PagePosition {
