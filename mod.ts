@@ -25,13 +25,9 @@ export type {
 } from "./server/live/live_statistics.ts";
 export type { PostcopyPolicy } from "./server/live/convergence.ts";
 export { type Mode, MODES } from "./server/sending/mode.ts";
-export {
-  type Image,
-  ImageError,
-  type ImageErrorCode,
-  openImage,
-  type OpenImageOptions,
-} from "./image/image.ts";
+export type { Image } from "./image/image.ts";
+export { ImageError, type ImageErrorCode } from "./image/image_error.ts";
+export { openImage, type OpenImageOptions } from "./image/open_image.ts";
 export { Destination, type DestinationOptions } from "./client/destination.ts";
 export { ImageReceiver, type ImageReceiverOptions } from "./client/receive/image_receiver.ts";
 export type { ReceiveStatistics } from "./client/receive/receive_statistics.ts";

@@ -2,24 +2,12 @@
 
 import type { BlockEntry } from "../migration/protocol/ram.ts";
 import type { Configuration } from "../migration/protocol/configuration.ts";
+import type { RamSection } from "../migration/protocol/stream_machine.ts";
 import type { RamLayout } from "../migration/memory/ram_layout.ts";
 import type { PageSource } from "../pages/page_locator.ts";
 
-export { openImage, type OpenImageOptions } from "./open_image.ts";
-export { ImageError, type ImageErrorCode } from "./image_error.ts";
-
 /** The formats that can be opened. */
 export type ImageKind = "qemu-stream" | "mapped-ram" | "raw";
-
-/** The section of the stream that holds memory, as the capture names it. */
-export interface RamSection {
-  /** Section id; never 0, and the destination learns it from SECTION_START. */
-  readonly id: number;
-  /** Instance id. */
-  readonly instance: number;
-  /** Version id. */
-  readonly version: number;
-}
 
 /** A device's section, as the stream itself describes it. */
 export interface DeviceSection {

@@ -8,7 +8,12 @@ import { CONFIGURATION_LIMIT, foreignFormat, isMappedRam, isStream } from "./fil
 import type { Image } from "./image.ts";
 import { ImageError, TRUNCATED_REMEDY } from "./image_error.ts";
 import { openMappedRam } from "./mapped_ram/mapped_ram_image.ts";
-import { describeBadJson, descriptionPath, isRawDescription } from "./raw/raw_description.ts";
+import {
+  describeBadJson,
+  descriptionPath,
+  isRawDescription,
+  readDescriptionFile,
+} from "./raw/raw_description.ts";
 import { openRaw } from "./raw/raw_image.ts";
 
 /** How to open an image. The first opening of a captured stream reads all of it. */
@@ -42,7 +47,7 @@ export async function openImage(path: string, options: OpenImageOptions = {}): P
   try {
     // Only now is it sure that the mapping is of a file with that size.
     await requireUnchanged(path, stamp);
-    const description = await readDescription(path);
+    const description = await readDescriptionFile(path);
     if (description !== undefined && isRawDescription(description)) {
       return await openRaw(path, memory, description);
     }
@@ -64,15 +69,6 @@ export async function openImage(path: string, options: OpenImageOptions = {}): P
     throw foreignFormat(path, head);
   } catch (error) {
     memory.close();
-    throw error;
-  }
-}
-
-async function readDescription(path: string): Promise<string | undefined> {
-  try {
-    return await Deno.readTextFile(descriptionPath(path));
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return undefined;
     throw error;
   }
 }

@@ -61,7 +61,7 @@ export class PartialFile implements Disposable {
 }
 
 /** The error for an image that is there already. */
-export function imageExists(path: string): SyscallError {
+function imageExists(path: string): SyscallError {
   const remedy = "choose another name, or allow it to be overwritten (--overwrite)";
   return new SyscallError("open", Errno.EEXIST, path, remedy);
 }

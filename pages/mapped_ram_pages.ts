@@ -4,6 +4,7 @@
  */
 
 import { viewMemory } from "../ffi/memory.ts";
+import { bitmapBytes } from "../migration/protocol/bitmap_codec.ts";
 
 /** A block's bitmap and pages. */
 export interface MappedRun {
@@ -26,11 +27,6 @@ export interface MappedRamPages {
   readonly runs: readonly MappedRun[];
   /** Bytes of a page. */
   readonly pageSize: number;
-}
-
-/** Returns the bytes of the bitmap of that many pages: whole words of 64 bits. */
-export function bitmapBytes(pageCount: number): number {
-  return Math.ceil(pageCount / 64) * 8;
 }
 
 /** Finds the pages of runs by their bits. */

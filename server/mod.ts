@@ -13,19 +13,17 @@ export type { CompressionStatistics } from "./compression/compression_statistics
 export type { CompressionMethod } from "../migration/compression.ts";
 export { type Mode, MODES } from "./sending/mode.ts";
 export { MigrationError, type MigrationErrorCode } from "../migration/migration_error.ts";
-export {
-  type CommandCount,
-  type DeviceSection,
-  type Image,
-  ImageError,
-  type ImageErrorCode,
-  type ImageKind,
-  type IndexReport,
-  openImage,
-  type OpenImageOptions,
-  type PageCounts,
-  type RamSection,
+export type {
+  CommandCount,
+  DeviceSection,
+  Image,
+  ImageKind,
+  IndexReport,
+  PageCounts,
 } from "../image/image.ts";
+export type { RamSection } from "../migration/protocol/stream_machine.ts";
+export { ImageError, type ImageErrorCode } from "../image/image_error.ts";
+export { openImage, type OpenImageOptions } from "../image/open_image.ts";
 export {
   formatSocketAddress,
   parseSocketAddress,

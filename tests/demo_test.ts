@@ -4,7 +4,9 @@ import { needsRoot, testUnless } from "./support/skip.ts";
 const SMALL = ["--size", "32M", "--bandwidth", "64M"];
 const NOBODY = 65534;
 /** What the demo loads. */
-const ROOMS = ["client", "demo", "ffi", "migration", "server", "workload"];
+const ROOMS = [
+  ...["channel", "client", "demo", "ffi", "image", "migration", "pages", "server", "workload"],
+];
 const checkout = new URL("../", import.meta.url).pathname;
 
 interface Outcome {

@@ -1,5 +1,6 @@
 /** Images of a workload guest, for the source to serve. */
 
+import { writeRawDescription } from "../image/raw/raw_description.ts";
 import {
   PATTERN_PAGE_BYTES,
   PATTERN_PAGE_WORDS,
@@ -57,15 +58,12 @@ export async function writeWorkloadImage(
   await writeMemory(path, pattern, pages, options.signal);
   const state = { ...pattern.settings, pages };
   await Deno.writeFile(`${path}.devices`, encodeWorkloadState(state));
-  const description = {
-    format: "postcopy-raw",
-    version: 1,
+  await writeRawDescription(path, {
     machine: "postcopy-workload",
     targetPageSize: PATTERN_PAGE_BYTES,
     blocks,
     devices: `${baseName(path)}.devices`,
-  };
-  await Deno.writeTextFile(`${path}.json`, `${JSON.stringify(description, null, 2)}\n`);
+  });
 }
 
 async function writeMemory(

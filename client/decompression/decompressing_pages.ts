@@ -7,6 +7,7 @@ import { type RamBlock, RamLayout } from "../../migration/memory/ram_layout.ts";
 import { MigrationError } from "../../migration/migration_error.ts";
 import type { DiscardCommand } from "../../migration/protocol/discard.ts";
 import { WorkRings } from "../../migration/threads/work_rings.ts";
+import type { StreamMachine } from "../../migration/protocol/stream_machine.ts";
 import { pageNumber } from "../placing/block_map.ts";
 import {
   type Decompression,
@@ -17,11 +18,7 @@ import {
   pageAt,
   SlotWord,
 } from "./decompression.ts";
-import type {
-  IncomingMachine,
-  IncomingMemory,
-  IncomingPages,
-} from "../incoming/incoming_memory.ts";
+import type { IncomingMemory, IncomingPages } from "../incoming/incoming_memory.ts";
 import { ReaderDecompressor } from "./reader_decompressor.ts";
 import type { ReceiveBuffer } from "../../channel/receive_buffer.ts";
 
@@ -90,7 +87,7 @@ export class CompressedPages implements IncomingPages, Disposable {
     this.#offsetOf = new Float64Array(this.#rings.slots);
   }
 
-  open(machine: IncomingMachine): void {
+  open(machine: StreamMachine): void {
     this.#memory.open(machine);
     const { blocks, targetPageSize } = machine;
     const sizes = blocks.map(({ name, usedLength }) => ({ name, usedLength }));

@@ -1,23 +1,8 @@
 /** Where the memory of an incoming migration goes: into a guest that will run here, or into an image. */
 
 import type { CompressionMethod } from "../../migration/compression.ts";
-import type { BlockEntry } from "../../migration/protocol/ram.ts";
-import type { Configuration } from "../../migration/protocol/configuration.ts";
 import type { DiscardCommand } from "../../migration/protocol/discard.ts";
-
-/** What a stream says about its machine before the first page. */
-export interface IncomingMachine {
-  /** Machine type, and what else the source has configured. */
-  readonly configuration: Configuration;
-  /** How the source names the `ram` section. */
-  readonly ramSection: { readonly id: number; readonly instance: number; readonly version: number };
-  /** Bytes of a target page. */
-  readonly targetPageSize: number;
-  /** RAM blocks in the order of the stream. */
-  readonly blocks: readonly BlockEntry[];
-  /** The OR of the page sizes of all blocks, in bytes, as ADVISE says it; absent without postcopy. */
-  readonly pageSizeSummary?: number;
-}
+import type { StreamMachine } from "../../migration/protocol/stream_machine.ts";
 
 /**
  * Takes the pages of the main channel in the order they come, on one thread. Offsets are bytes from
@@ -25,7 +10,7 @@ export interface IncomingMachine {
  */
 export interface IncomingMemory {
   /** Called once, before the first page. */
-  open(machine: IncomingMachine): void;
+  open(machine: StreamMachine): void;
   /** The pages that follow are of this block. */
   select(name: string): void;
   /** A page as it is, at `bytes[at..]` and at `address` in this process, during the call. */

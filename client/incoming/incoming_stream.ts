@@ -8,7 +8,8 @@ import type { DeviceStateTail } from "../../migration/protocol/device_state.ts";
 import { ProtocolError } from "../../migration/protocol/protocol_error.ts";
 import type { BlockEntry } from "../../migration/protocol/ram.ts";
 import type { StreamHandler } from "../../migration/protocol/stream.ts";
-import type { IncomingMachine, IncomingPages } from "./incoming_memory.ts";
+import type { RamSection } from "../../migration/protocol/stream_machine.ts";
+import type { IncomingPages } from "./incoming_memory.ts";
 import { IncomingPackage } from "./incoming_package.ts";
 import { PrecopyEnd } from "./precopy_end.ts";
 
@@ -53,7 +54,7 @@ export class IncomingStream implements StreamHandler {
   #bufferAddress = 0;
   #configuration: Configuration | undefined;
   #targetPageSize = 4096;
-  #section: IncomingMachine["ramSection"] | undefined;
+  #section: RamSection | undefined;
   #pageSizeSummary: number | undefined;
   #announced = 0;
   #open = false;

@@ -6,6 +6,7 @@ import { MigrationError } from "../../migration/migration_error.ts";
 import type { DiscardCommand } from "../../migration/protocol/discard.ts";
 import { ProtocolError } from "../../migration/protocol/protocol_error.ts";
 import { decodeXbzrle } from "../../migration/protocol/xbzrle.ts";
+import type { StreamMachine } from "../../migration/protocol/stream_machine.ts";
 import { BlockMap } from "./block_map.ts";
 import type { ReceiveBuffer } from "../../channel/receive_buffer.ts";
 import { ChannelPages } from "./channel_pages.ts";
@@ -20,7 +21,7 @@ import {
 import type { DestinationState } from "./destination_state.ts";
 import { DiscardedRanges } from "./discard_ranges.ts";
 import { requireWholeHostPages } from "./huge_page_sink.ts";
-import type { IncomingMachine, IncomingMemory } from "../incoming/incoming_memory.ts";
+import type { IncomingMemory } from "../incoming/incoming_memory.ts";
 import type { OnLanded } from "./page_sink.ts";
 
 /** What the threads share once the blocks are known. */
@@ -81,7 +82,7 @@ export class GuestMemoryStore implements IncomingMemory {
     return this.#blocks!;
   }
 
-  open({ blocks, targetPageSize, pageSizeSummary }: IncomingMachine): void {
+  open({ blocks, targetPageSize, pageSizeSummary }: StreamMachine): void {
     const sizes = blocks.reduce((all, { pageSize }) => all | (pageSize ?? targetPageSize), 0);
     if (pageSizeSummary !== undefined && pageSizeSummary !== sizes) {
       throw new MigrationError(

@@ -7,7 +7,8 @@ import type { RamBlock } from "../../migration/memory/ram_layout.ts";
 import { MigrationError } from "../../migration/migration_error.ts";
 import type { DiscardCommand } from "../../migration/protocol/discard.ts";
 import { decodeXbzrle } from "../../migration/protocol/xbzrle.ts";
-import type { IncomingMachine, IncomingMemory } from "../incoming/incoming_memory.ts";
+import type { StreamMachine } from "../../migration/protocol/stream_machine.ts";
+import type { IncomingMemory } from "../incoming/incoming_memory.ts";
 import { MappedRamWriter, type OnWriteError } from "../../image/mapped_ram/mapped_ram_writer.ts";
 import { Counter, type ReceiveState } from "./receive_state.ts";
 
@@ -65,7 +66,7 @@ export class ImageMemory implements IncomingMemory, Disposable {
     return this.#state.get(Counter.MISSING);
   }
 
-  open(machine: IncomingMachine): void {
+  open(machine: StreamMachine): void {
     this.#writer = new MappedRamWriter(this.#file, machine, this.#onError);
     this.#pageSize = machine.targetPageSize;
     const { pageLimit, pageCount } = this.#writer.layout.ram;

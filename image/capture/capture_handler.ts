@@ -2,44 +2,46 @@
 
 import type { RamLayout } from "../../migration/memory/ram_layout.ts";
 import { type Command, ProtocolError } from "../../migration/protocol/mod.ts";
-import { ImageHandler } from "../stream/image_handler.ts";
+import { ContentsHandler } from "../stream/contents_handler.ts";
 import type { PageTable } from "./page_table.ts";
 import type { ReconstructedPages } from "./reconstructed_pages.ts";
 
-/** What pages go into, once the blocks are known. */
-export interface PageSink {
+/** Where it is noted what a page's content is, once the blocks are known. */
+export interface PageIndex {
+  /** Where each page lies. */
   readonly table: PageTable;
+  /** The pages that lie nowhere in the image as they are. */
   readonly reconstructed: ReconstructedPages;
 }
 
-/** Makes the sink for the pages of a layout. */
-export type OpenPageSink = (layout: RamLayout) => PageSink;
+/** Makes the index of the pages of a layout. */
+export type OpenPageIndex = (layout: RamLayout) => PageIndex;
 
 /**
  * Takes in the elements of a captured stream. Pages are not copied: their positions are entered in a
  * table, the last one of a page wins.
  */
-export class CaptureHandler extends ImageHandler {
-  readonly #openSink: OpenPageSink;
-  #sink: PageSink | undefined;
+export class CaptureHandler extends ContentsHandler {
+  readonly #openIndex: OpenPageIndex;
+  #index: PageIndex | undefined;
   // The block that records are of, flattened: the page path reads three numbers.
   #blockName = "";
   #firstPage = 0;
   #usedLength = 0;
   #pageSize = 0;
 
-  /** @param openSink called once, with the layout, before the first page */
-  constructor(path: string, openSink: OpenPageSink) {
+  /** @param openIndex called once, with the layout, before the first page */
+  constructor(path: string, openIndex: OpenPageIndex) {
     super(path);
-    this.#openSink = openSink;
+    this.#openIndex = openIndex;
   }
 
   override endOfSection(): void {
-    this.#requireSink();
+    this.#requireIndex();
   }
 
   override block(name: string): void {
-    this.#requireSink();
+    this.#requireIndex();
     const layout = this.requireLayout();
     const block = layout.find(name);
     if (block === undefined) {
@@ -53,20 +55,20 @@ export class CaptureHandler extends ImageHandler {
 
   override page(offset: number, _bytes: Uint8Array, at: number): void {
     const position = this.origin + at;
-    this.#sink!.table.setInImage(this.#pageAt(offset, position), position);
+    this.#index!.table.setInImage(this.#pageAt(offset, position), position);
   }
 
   override zeroPage(offset: number, fill: number): void {
     const page = this.#pageAt(offset);
-    if (fill === 0) this.#sink!.table.setZero(page);
-    else this.#sink!.reconstructed.fill(page, fill);
+    if (fill === 0) this.#index!.table.setZero(page);
+    else this.#index!.reconstructed.fill(page, fill);
   }
 
   override xbzrlePage(offset: number, bytes: Uint8Array, at: number, length: number): void {
     const position = this.origin + at;
     const page = this.#pageAt(offset, position);
     try {
-      this.#sink!.reconstructed.applyXbzrle(page, bytes, at, length);
+      this.#index!.reconstructed.applyXbzrle(page, bytes, at, length);
     } catch (error) {
       throw this.#badPage(error, position);
     }
@@ -76,7 +78,7 @@ export class CaptureHandler extends ImageHandler {
     const position = this.origin + at;
     const page = this.#pageAt(offset, position);
     try {
-      this.#sink!.reconstructed.inflate(page, bytes, at, length);
+      this.#index!.reconstructed.inflate(page, bytes, at, length);
     } catch (error) {
       throw this.#badPage(error, position);
     }
@@ -103,7 +105,7 @@ export class CaptureHandler extends ImageHandler {
   }
 
   #discard(name: string, start: number, length: number): void {
-    this.#requireSink();
+    this.#requireIndex();
     const layout = this.requireLayout();
     const block = layout.find(name);
     const size = layout.targetPageSize;
@@ -111,11 +113,11 @@ export class CaptureHandler extends ImageHandler {
     if (block === undefined || !whole || start + length > block.usedLength) {
       throw this.error("malformed", `Capture that discards memory that is not there: ${name}`);
     }
-    this.#sink!.table.forget(block.firstPage + start / size, length / size);
+    this.#index!.table.forget(block.firstPage + start / size, length / size);
   }
 
-  #requireSink(): void {
-    this.#sink ??= this.#openSink(this.requireLayout());
+  #requireIndex(): void {
+    this.#index ??= this.#openIndex(this.requireLayout());
   }
 
   #badPage(error: unknown, position: number): unknown {

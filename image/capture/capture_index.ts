@@ -3,9 +3,9 @@
 import { MappedMemory } from "../../ffi/memory.ts";
 import { RamLayout } from "../../migration/memory/ram_layout.ts";
 import { DEFAULT_TARGET_PAGE_SIZE } from "../../migration/protocol/mod.ts";
-import { decodeContents, encodeContents, type IndexedContents } from "../stream/stream_contents.ts";
-import { CaptureHandler, type PageSink } from "./capture_handler.ts";
-import { scanCapture, type ScanOptions } from "../stream/stream_scan.ts";
+import { decodeContents, encodeContents, type IndexedContents } from "./index_contents.ts";
+import { CaptureHandler, type PageIndex } from "./capture_handler.ts";
+import { type ScanOptions, scanStream } from "../stream/stream_scan.ts";
 import { type FileStamp, requireUnchanged, sameStamp, stampFile } from "../file_stamp.ts";
 import type { IndexReport } from "../image.ts";
 import {
@@ -37,7 +37,7 @@ export interface CaptureIndex {
 }
 
 /** The name of an image's index. */
-export function indexPath(path: string): string {
+function indexPath(path: string): string {
   return `${path}.postcopy-index`;
 }
 
@@ -107,8 +107,8 @@ async function buildIndex(
 ): Promise<CaptureIndex> {
   const target = indexPath(path);
   using built = new IndexBuilder(image, await openIndexStorage(target));
-  const openHandler = () => new CaptureHandler(path, (layout) => built.openSink(layout));
-  const scanned = await scanCapture(path, image, openHandler, options);
+  const openHandler = () => new CaptureHandler(path, (layout) => built.openPageIndex(layout));
+  const scanned = await scanStream(path, image, openHandler, options);
   await requireUnchanged(path, stamp);
   const contents = { ...scanned, counts: built.table.counts() };
   const { memory, reason } = await built.finish(identity, contents);
@@ -147,7 +147,7 @@ class IndexBuilder implements Disposable {
     return this.#table!;
   }
 
-  openSink(layout: RamLayout): PageSink {
+  openPageIndex(layout: RamLayout): PageIndex {
     const start = pagesOffset(layout.pageLimit);
     // Contents are a few KiB; a megabyte of addresses costs nothing.
     this.#storage.reserve(start + layout.pageCount * layout.targetPageSize + 2 ** 24);

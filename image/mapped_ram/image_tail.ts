@@ -1,8 +1,11 @@
 /** What follows the memory in an image: device sections, and what says where they are. */
 
-import { type DeviceSection, deviceSections } from "../../migration/protocol/device_state.ts";
+import {
+  type DeviceSection,
+  deviceSections,
+  joinDeviceState,
+} from "../../migration/protocol/device_state.ts";
 import { ProtocolError } from "../../migration/protocol/protocol_error.ts";
-import { StreamEncoder } from "../../migration/protocol/stream_encoder.ts";
 
 /**
  * Puts the end of an image together.
@@ -17,13 +20,10 @@ export function imageTail(
   description: string | undefined,
   pageSize: number,
 ): Uint8Array<ArrayBuffer> {
-  const json = new TextEncoder().encode(description ?? describeSections(deviceState, pageSize));
-  const encoder = new StreamEncoder();
-  encoder.deviceState(deviceState, 0, deviceState.length);
-  encoder.endOfStream();
-  encoder.vmDescription(json.length);
-  encoder.vmDescriptionData(json, 0, json.length);
-  return encoder.take().slice();
+  return joinDeviceState({
+    devices: deviceState,
+    description: description ?? describeSections(deviceState, pageSize),
+  });
 }
 
 /**

@@ -1,11 +1,11 @@
 /** Where the pages of a mapped-ram file lie, which its block list says. */
 
 import type { BlockEntry, Command } from "../../migration/protocol/mod.ts";
-import { ImageHandler } from "../stream/image_handler.ts";
+import { ContentsHandler } from "../stream/contents_handler.ts";
 import { TRUNCATED_REMEDY } from "../image_error.ts";
 
 /** Takes in the elements of a mapped-ram file, none of which holds a page. */
-export class MappedRamHandler extends ImageHandler {
+export class MappedRamHandler extends ContentsHandler {
   readonly #fileSize: number;
 
   /** @param fileSize bytes of the file, in which all blocks must lie */

@@ -4,19 +4,19 @@ import type { MappedMemory } from "../../ffi/memory.ts";
 import { countOnes } from "../../migration/memory/page_bitmap.ts";
 import { RamLayout } from "../../migration/memory/ram_layout.ts";
 import {
+  bitmapBytes,
   type BlockEntry,
   CAPABILITY,
-  type Configuration,
   withoutCapability,
 } from "../../migration/protocol/mod.ts";
-import type { CaptureContents, FileRange } from "../stream/stream_contents.ts";
-import { scanCapture, type ScanOptions } from "../stream/stream_scan.ts";
+import type { MappedRamPages, MappedRun } from "../../pages/mapped_ram_pages.ts";
 import { type FileStamp, requireUnchanged } from "../file_stamp.ts";
-import type { CommandCount, DeviceSection, Image, PageCounts, RamSection } from "../image.ts";
+import type { Image, PageCounts } from "../image.ts";
 import { DAMAGED_REMEDY, ImageError } from "../image_error.ts";
+import type { StreamContents } from "../stream/stream_contents.ts";
+import { StreamImage } from "../stream/stream_image.ts";
+import { type ScanOptions, scanStream } from "../stream/stream_scan.ts";
 import { MappedRamHandler } from "./mapped_ram_handler.ts";
-import { bitmapBytes, type MappedRamPages, type MappedRun } from "../../pages/mapped_ram_pages.ts";
-import { readDescription } from "../stream/stream_description.ts";
 
 /** Bytes of a bitmap counted at a time: they are copied to where words are aligned. */
 const COUNTED_AT_ONCE = 64 * 1024;
@@ -37,46 +37,22 @@ export async function openMappedRam(
   options: ScanOptions,
 ): Promise<Image> {
   const openHandler = () => new MappedRamHandler(path, image.length);
-  const contents = await scanCapture(path, image, openHandler, options);
+  const contents = await scanStream(path, image, openHandler, options);
   const opened = new MappedRamImage(path, image, contents);
   await requireUnchanged(path, stamp);
   return opened;
 }
 
-class MappedRamImage implements Image {
+class MappedRamImage extends StreamImage {
   readonly kind = "mapped-ram";
-  readonly path: string;
-  readonly machine: string;
-  readonly configuration: Configuration;
-  readonly targetPageSize: number;
-  readonly blocks: readonly BlockEntry[];
-  readonly layout: RamLayout;
-  readonly ramSection: RamSection;
-  readonly earlySections: Uint8Array<ArrayBuffer>;
-  readonly deviceState: Uint8Array<ArrayBuffer>;
-  readonly deviceSections: readonly DeviceSection[];
-  readonly earlySectionCount: number;
-  readonly commands: readonly CommandCount[];
   readonly pages: MappedRamPages;
   readonly counts: readonly PageCounts[];
   readonly index = undefined;
-  readonly #image: MappedMemory;
-  readonly #deviceState: FileRange;
 
-  constructor(path: string, image: MappedMemory, contents: CaptureContents) {
-    const copy = ({ offset, length }: FileRange) => image.bytes(offset, length).slice();
-    this.path = path;
-    this.machine = contents.configuration.machine;
-    this.configuration = withoutCapability(contents.configuration, CAPABILITY.MAPPED_RAM);
-    this.blocks = contents.blocks.map(({ name, usedLength }) => ({ name, usedLength }));
-    this.layout = new RamLayout(this.blocks);
-    this.targetPageSize = this.layout.targetPageSize;
-    this.ramSection = contents.ramSection;
-    this.earlySections = copy(contents.earlySections);
-    this.deviceState = copy(contents.deviceState);
-    this.deviceSections = contents.deviceSections;
-    this.earlySectionCount = contents.earlySectionCount;
-    this.commands = contents.commands;
+  constructor(path: string, image: MappedMemory, contents: StreamContents) {
+    const configuration = withoutCapability(contents.configuration, CAPABILITY.MAPPED_RAM);
+    const blocks = contents.blocks.map(({ name, usedLength }) => ({ name, usedLength }));
+    super(path, image, { ...contents, configuration, blocks }, new RamLayout(blocks));
     const runs = this.layout.blocks.map(({ firstPage, pageCount }, i) => {
       const { bitmapOffset, pagesOffset } = contents.blocks[i]!.mapped!;
       return { firstPage, pageCount, bitmapOffset, pagesOffset };
@@ -89,24 +65,6 @@ class MappedRamImage implements Image {
     };
     for (const [i, run] of runs.entries()) requireBitsInside(path, image, this.blocks[i]!, run);
     this.counts = runs.map((run) => countRun(image, run));
-    this.#image = image;
-    this.#deviceState = contents.deviceState;
-  }
-
-  get description(): string | undefined {
-    return readDescription(this.#image, this.#deviceState);
-  }
-
-  countPages(): Promise<readonly PageCounts[]> {
-    return Promise.resolve(this.counts);
-  }
-
-  close(): void {
-    this.#image.close();
-  }
-
-  [Symbol.dispose](): void {
-    this.close();
   }
 }
 

@@ -1,16 +1,13 @@
 /** Where everything lies in a mapped-ram file (facts section 6; QEMU docs/devel/migration/mapped-ram.rst). */
 
 import { RamLayout } from "../../migration/memory/ram_layout.ts";
-import { receivedBitmapBytes } from "../../migration/protocol/bitmap_codec.ts";
-import { CAPABILITY, RAM_SECTION } from "../../migration/protocol/constants.ts";
+import { bitmapBytes } from "../../migration/protocol/bitmap_codec.ts";
+import { CAPABILITY, MAPPED_REGION, RAM_SECTION } from "../../migration/protocol/constants.ts";
 import { StreamEncoder } from "../../migration/protocol/stream_encoder.ts";
-import type { IncomingMachine } from "../../client/incoming/incoming_memory.ts";
+import type { StreamMachine } from "../../migration/protocol/stream_machine.ts";
 
 /** A block's pages begin at a multiple of it, so that they can be read and written without a cache. */
 const PAGES_ALIGNMENT = 1 << 20;
-/** Version, page size, offset of the bitmap, offset of the pages. */
-const REGION_HEADER_BYTES = 4 + 3 * 8;
-const REGION_VERSION = 1;
 
 /** Bytes of magic and version, at the start of the file. */
 export const MAGIC_BYTES = 8;
@@ -45,7 +42,7 @@ export class MappedRamLayout {
    * @param machine whose memory goes into the file
    * @throws {RamLayoutError} when its blocks cannot be
    */
-  constructor(machine: IncomingMachine) {
+  constructor(machine: StreamMachine) {
     const { configuration, ramSection, targetPageSize, blocks } = machine;
     // How large the source's host pages are is no property of an image.
     const sizes = blocks.map(({ name, usedLength }) => ({ name, usedLength }));
@@ -60,17 +57,17 @@ export class MappedRamLayout {
     let at = 0;
     for (const { name, usedLength, pageCount } of this.ram.blocks) {
       const nameBytes = new TextEncoder().encode(name).length;
-      const bitmapOffset = at + encoder.length + 1 + nameBytes + 8 + REGION_HEADER_BYTES;
-      const bitmapEnd = bitmapOffset + receivedBitmapBytes(pageCount);
+      const bitmapOffset = at + encoder.length + 1 + nameBytes + 8 + MAPPED_REGION.HEADER_BYTES;
+      const bitmapEnd = bitmapOffset + bitmapBytes(pageCount);
       const pagesOffset = Math.ceil(bitmapEnd / PAGES_ALIGNMENT) * PAGES_ALIGNMENT;
       const mapped = {
-        version: REGION_VERSION,
+        version: MAPPED_REGION.VERSION,
         pageSize: targetPageSize,
         bitmapOffset,
         pagesOffset,
       };
       encoder.blockEntry({ name, usedLength, mapped });
-      pieces.push({ offset: at, bytes: encoder.take().slice() });
+      pieces.push({ offset: at, bytes: encoder.take() });
       regions.push({ bitmapOffset, pagesOffset });
       at = pagesOffset + usedLength;
     }
@@ -79,7 +76,7 @@ export class MappedRamLayout {
     encoder.sectionEnd(ramSection.id);
     encoder.endOfSection();
     encoder.sectionFooter(ramSection.id);
-    pieces.push({ offset: at, bytes: encoder.take().slice() });
+    pieces.push({ offset: at, bytes: encoder.take() });
     this.regions = regions;
     this.pieces = pieces;
     this.tailOffset = at + pieces.at(-1)!.bytes.length;

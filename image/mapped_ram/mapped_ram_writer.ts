@@ -5,7 +5,7 @@ import { fileError, type OutputFile } from "../../ffi/file.ts";
 import { Gather, MAX_PIECES } from "../../ffi/gather.ts";
 import type { PageBitmap } from "../../migration/memory/page_bitmap.ts";
 import { bitmapFromWords } from "../../migration/protocol/bitmap_codec.ts";
-import type { IncomingMachine } from "../../client/incoming/incoming_memory.ts";
+import type { StreamMachine } from "../../migration/protocol/stream_machine.ts";
 import { MAGIC_BYTES, MappedRamLayout } from "./mapped_ram_layout.ts";
 
 /**
@@ -42,7 +42,7 @@ export class MappedRamWriter {
    * @throws {SyscallError} from pwrite, for example `ENOSPC`
    * @throws {RamLayoutError} when the blocks cannot be
    */
-  constructor(file: OutputFile, machine: IncomingMachine, onError: OnWriteError = () => false) {
+  constructor(file: OutputFile, machine: StreamMachine, onError: OnWriteError = () => false) {
     this.layout = new MappedRamLayout(machine);
     this.#file = file;
     this.#onError = onError;
@@ -123,7 +123,7 @@ export class MappedRamWriter {
     const words = new Uint32Array(content.buffer);
     for (const [index, { firstPage, pageCount }] of this.layout.ram.blocks.entries()) {
       const bits = bitmapFromWords(words, pageCount, firstPage / 32);
-      this.#writeAll(bits.slice(), this.layout.regions[index]!.bitmapOffset);
+      this.#writeAll(bits, this.layout.regions[index]!.bitmapOffset);
     }
     this.sync();
     this.#writeAll(this.layout.pieces[0]!.bytes.subarray(0, MAGIC_BYTES), 0);

@@ -1,8 +1,8 @@
-/** The JSON beside a raw memory file: which of its bytes are which RAM block. */
+/** The JSON beside a raw memory file, read and written: which of its bytes are which RAM block. */
 
 import { ImageError } from "../image_error.ts";
 
-/** What a raw image's description says, checked. */
+/** What a raw image's description says. */
 export interface RawDescription {
   /** Versioned machine type; a destination of another one refuses. */
   readonly machine: string;
@@ -25,12 +25,23 @@ export interface RawBlock {
 }
 
 const FORMAT = "postcopy-raw";
-const REMEDY = `write it as { "format": "${FORMAT}", "version": 1, "machine": NAME, ` +
+const VERSION = 1;
+const REMEDY = `write it as { "format": "${FORMAT}", "version": ${VERSION}, "machine": NAME, ` +
   `"targetPageSize": 4096, "blocks": [{ "name", "offset", "length" }], "devices": FILE }`;
 
 /** The name of the description of a raw image. */
 export function descriptionPath(path: string): string {
   return `${path}.json`;
+}
+
+/** Reads the text of the file beside an image where its description would be; undefined without one. */
+export async function readDescriptionFile(path: string): Promise<string | undefined> {
+  try {
+    return await Deno.readTextFile(descriptionPath(path));
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return undefined;
+    throw error;
+  }
 }
 
 /** Whether JSON text is meant to describe a raw image: a file of that name may be something else. */
@@ -53,6 +64,20 @@ function parseJson(text: string): unknown {
 }
 
 /**
+ * Writes a raw image's description beside it.
+ *
+ * @param path the image's name
+ * @param description what {@linkcode parseRawDescription} is to read
+ */
+export async function writeRawDescription(
+  path: string,
+  description: RawDescription,
+): Promise<void> {
+  const json = JSON.stringify({ format: FORMAT, version: VERSION, ...description }, null, 2);
+  await Deno.writeTextFile(descriptionPath(path), `${json}\n`);
+}
+
+/**
  * Reads a raw image's description.
  *
  * @param path the image's name
@@ -62,7 +87,7 @@ function parseJson(text: string): unknown {
 export function parseRawDescription(path: string, text: string, size: number): RawDescription {
   const root = JSON.parse(text) as Record<string, unknown>;
   const { version, machine, targetPageSize, blocks, devices } = root;
-  if (version !== 1) throw bad(path, `version of a raw image: ${version}`);
+  if (version !== VERSION) throw bad(path, `version of a raw image: ${version}`);
   if (typeof machine !== "string" || machine === "") throw bad(path, `machine type: ${machine}`);
   if (targetPageSize !== 4096) {
     throw new ImageError(

@@ -10,8 +10,9 @@ import {
   ProtocolError,
   RAM_SECTION,
 } from "../../migration/protocol/mod.ts";
+import type { RamSection } from "../../migration/protocol/stream_machine.ts";
 import { FlatLocator, type FlatPages } from "../../pages/flat_pages.ts";
-import type { CommandCount, DeviceSection, Image, PageCounts, RamSection } from "../image.ts";
+import type { CommandCount, DeviceSection, Image, PageCounts } from "../image.ts";
 import { DAMAGED_REMEDY, ImageError } from "../image_error.ts";
 import { descriptionPath, parseRawDescription, type RawDescription } from "./raw_description.ts";
 

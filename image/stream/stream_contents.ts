@@ -1,7 +1,8 @@
-/** What a captured stream says apart from where its pages are. */
+/** What a file that QEMU wrote says apart from where its pages are: a captured stream, or mapped-ram. */
 
 import type { BlockEntry, Configuration } from "../../migration/protocol/mod.ts";
-import type { CommandCount, DeviceSection, PageCounts, RamSection } from "../image.ts";
+import type { RamSection } from "../../migration/protocol/stream_machine.ts";
+import type { CommandCount, DeviceSection } from "../image.ts";
 
 /** A piece of the image, in bytes. */
 export interface FileRange {
@@ -11,8 +12,8 @@ export interface FileRange {
   readonly length: number;
 }
 
-/** All that a captured stream says apart from where its pages are. */
-export interface CaptureContents {
+/** All that such a file says of its machine. */
+export interface StreamContents {
   /** As the stream has it. */
   readonly configuration: Configuration;
   /** RAM blocks in the order of the stream. */
@@ -29,27 +30,4 @@ export interface CaptureContents {
   readonly deviceSections: readonly DeviceSection[];
   /** How many of them are before the memory section. */
   readonly earlySectionCount: number;
-}
-
-/** What the index keeps of a capture. */
-export interface IndexedContents extends CaptureContents {
-  /** Page counts of each block. */
-  readonly counts: readonly PageCounts[];
-}
-
-/** Writes contents for the index. */
-export function encodeContents(contents: IndexedContents): Uint8Array {
-  const text = JSON.stringify(
-    contents,
-    (key, value) => key === "uuid" ? Array.from(value as Uint8Array) : value,
-  );
-  return new TextEncoder().encode(text);
-}
-
-/** Reads what {@linkcode encodeContents} wrote; the caller has seen that the checksum is right. */
-export function decodeContents(bytes: Uint8Array): IndexedContents {
-  return JSON.parse(
-    new TextDecoder().decode(bytes),
-    (key, value) => key === "uuid" ? Uint8Array.from(value as number[]) : value,
-  );
 }

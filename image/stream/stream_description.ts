@@ -14,7 +14,7 @@ const BEFORE_TEXT = 1 + 1 + 4;
  * @param deviceState its device sections
  * @returns the JSON text, unchecked; undefined when there is none
  */
-export function readDescription(
+export function readVmDescription(
   image: MappedMemory,
   deviceState: FileRange,
 ): string | undefined {

@@ -9,18 +9,18 @@ import {
   StreamDecoder,
   type VmDescription,
 } from "../../migration/protocol/mod.ts";
-import type { CaptureContents, FileRange } from "./stream_contents.ts";
+import type { FileRange, StreamContents } from "./stream_contents.ts";
 import { findRamStart } from "./early_sections.ts";
 import type { DeviceSection } from "../image.ts";
 import { DAMAGED_REMEDY, ImageError, TRUNCATED_REMEDY } from "../image_error.ts";
-import type { ImageHandler } from "./image_handler.ts";
+import type { ContentsHandler } from "./contents_handler.ts";
 
 /** Bytes decoded between two looks at the event loop; below 2^30 indices stay small integers. */
 const WINDOW_BYTES = 64 * 1024 * 1024;
 /** Device sections before the memory are small; the memory is not searched for the memory's start. */
 const EARLY_SECTIONS_LIMIT = 64 * 1024 * 1024;
 
-/** How to read a capture. */
+/** How to read the file. */
 export interface ScanOptions {
   /** Ends it early: it rejects with the signal's reason. */
   readonly signal?: AbortSignal | undefined;
@@ -38,13 +38,13 @@ export interface ScanOptions {
  * first, before it met a block
  * @throws {ImageError} when the image cannot be served
  */
-export async function scanCapture(
+export async function scanStream(
   path: string,
   image: MappedMemory,
-  openHandler: () => ImageHandler,
+  openHandler: () => ContentsHandler,
   options: ScanOptions = {},
-): Promise<CaptureContents> {
-  const scan = new CaptureScan(path, image, openHandler);
+): Promise<StreamContents> {
+  const scan = new StreamScan(path, image, openHandler);
   while (!scan.done) {
     options.signal?.throwIfAborted();
     scan.step();
@@ -54,17 +54,17 @@ export async function scanCapture(
   return scan.contents();
 }
 
-class CaptureScan {
+class StreamScan {
   readonly #path: string;
   readonly #image: MappedMemory;
-  readonly #openHandler: () => ImageHandler;
-  #handler: ImageHandler;
+  readonly #openHandler: () => ContentsHandler;
+  #handler: ContentsHandler;
   #decoder: StreamDecoder;
   #early: FileRange = { offset: 0, length: 0 };
   /** Offset in the file of the first byte that is not decoded. */
   position = 0;
 
-  constructor(path: string, image: MappedMemory, openHandler: () => ImageHandler) {
+  constructor(path: string, image: MappedMemory, openHandler: () => ContentsHandler) {
     this.#path = path;
     this.#image = image;
     this.#openHandler = openHandler;
@@ -88,7 +88,7 @@ class CaptureScan {
     if (opaqueStart >= 0 && ramSection === undefined) this.#skipEarlySections(opaqueStart);
   }
 
-  contents(): CaptureContents {
+  contents(): StreamContents {
     const { opaqueStart, streamEnded, ramEnded, ramSection, blocks, commands } = this.#handler;
     if (ramSection === undefined || !ramEnded || (opaqueStart < 0 && !streamEnded)) {
       throw this.#truncated(this.position);

@@ -1,10 +1,11 @@
 /**
- * The receive bitmap as a recovering destination sends it (facts section 2): bit i of byte i/8, lowest
- * first, is target page i; the size is rounded up to 64 bits.
+ * A block's bitmap of pages, as a recovering destination sends it (facts section 2) and as a mapped-ram
+ * file holds it (facts section 6): bit i of byte i/8, lowest first, is target page i; the size is
+ * rounded up to 64 bits.
  */
 
 /** Bytes of the bitmap of a block of `pages` target pages. */
-export function receivedBitmapBytes(pages: number): number {
+export function bitmapBytes(pages: number): number {
   return Math.ceil(pages / 64) * 8;
 }
 
@@ -27,8 +28,12 @@ export function bitmapToWords(bytes: Uint8Array, words: Uint32Array, first = 0):
  *
  * Bits of the last word behind the block are left out.
  */
-export function bitmapFromWords(words: Uint32Array, pages: number, first = 0): Uint8Array {
-  const bytes = new Uint8Array(receivedBitmapBytes(pages));
+export function bitmapFromWords(
+  words: Uint32Array,
+  pages: number,
+  first = 0,
+): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(bitmapBytes(pages));
   for (let page = 0; page < pages; page += 8) {
     const word = words[first + (page >>> 5)]!;
     const left = pages - page;

@@ -1,11 +1,11 @@
+import { bitmapBytes } from "./bitmap_codec.ts";
 import { readU32, readU64 } from "./byte_order.ts";
-import { MAX_BLOCKS, TARGET_PAGE_BITS } from "./constants.ts";
+import { MAPPED_REGION, MAX_BLOCKS, TARGET_PAGE_BITS } from "./constants.ts";
 import { decodeName } from "./names.ts";
 import { hex, ProtocolError } from "./protocol_error.ts";
 import type { BlockEntry, MappedRegion, RamHandler } from "./ram.ts";
 import type { RecordFormat } from "./record_format.ts";
 
-const MAPPED_HEADER_BYTES = 28;
 const MAX_PAGE_SIZE = 2 ** 40;
 
 /**
@@ -116,9 +116,9 @@ export class BlockListDecoder {
     }
     let mapped: MappedRegion | undefined;
     if (this.#format.mappedRam) {
-      if (end - at < MAPPED_HEADER_BYTES) return start;
+      if (end - at < MAPPED_REGION.HEADER_BYTES) return start;
       mapped = this.#mapped(bytes, at, usedLength, origin);
-      at += MAPPED_HEADER_BYTES;
+      at += MAPPED_REGION.HEADER_BYTES;
       this.#regionLeft = mapped.pagesOffset + usedLength - (origin + at);
     }
 
@@ -163,23 +163,23 @@ export class BlockListDecoder {
     const pageSize = readU64(bytes, at + 4);
     const bitmapOffset = readU64(bytes, at + 12);
     const pagesOffset = readU64(bytes, at + 20);
-    if (version !== 1 || pageSize !== this.#format.targetPageSize) {
+    if (version !== MAPPED_REGION.VERSION || pageSize !== this.#format.targetPageSize) {
       throw new ProtocolError(
         "bad-block-list",
         origin + at,
-        `a mapped-ram header of version 1 with pages of ${this.#format.targetPageSize} bytes`,
+        `a mapped-ram header of version ${MAPPED_REGION.VERSION} with pages of ${this.#format.targetPageSize} bytes`,
         `version ${version} with pages of ${pageSize} bytes`,
       );
     }
-    const bitmapBytes = Math.ceil(usedLength / pageSize / 64) * 8;
-    const inOrder = bitmapOffset >= origin + at + MAPPED_HEADER_BYTES &&
-      pagesOffset >= bitmapOffset + bitmapBytes &&
+    const bitmapLength = bitmapBytes(usedLength / pageSize);
+    const inOrder = bitmapOffset >= origin + at + MAPPED_REGION.HEADER_BYTES &&
+      pagesOffset >= bitmapOffset + bitmapLength &&
       Number.isSafeInteger(pagesOffset + usedLength);
     if (!inOrder) {
       throw new ProtocolError(
         "bad-block-list",
         origin + at,
-        `a bitmap of ${bitmapBytes} bytes behind the mapped-ram header and pages behind the bitmap`,
+        `a bitmap of ${bitmapLength} bytes behind the mapped-ram header and pages behind the bitmap`,
         `bitmap at ${bitmapOffset}, pages at ${pagesOffset}`,
       );
     }

@@ -41,6 +41,9 @@ export const RECORD = {
 /** Name and version of the one iterable section this protocol looks into. */
 export const RAM_SECTION = { NAME: "ram", VERSION: 4 } as const;
 
+/** What stands behind a block's entry in a mapped-ram file: version, page size and two offsets (section 6). */
+export const MAPPED_REGION = { VERSION: 1, HEADER_BYTES: 4 + 3 * 8 } as const;
+
 /** Byte between an XBZRLE record's header and its length: the only encoding there is. */
 export const XBZRLE_ENCODING = 0x01;
 

@@ -2,9 +2,10 @@ import { readU32 } from "./byte_order.ts";
 import { ELEMENT } from "./constants.ts";
 import { decodeName } from "./names.ts";
 import { hex, ProtocolError } from "./protocol_error.ts";
+import { StreamEncoder } from "./stream_encoder.ts";
 import type { VmDescription } from "./vm_description.ts";
 
-/** The opaque end of a captured stream, taken apart. */
+/** The opaque end of a stream, taken apart. */
 export interface DeviceStateTail {
   /** SECTION_FULL elements as they are, ready for a package. */
   readonly devices: Uint8Array;
@@ -61,6 +62,24 @@ export function splitDeviceState(tail: Uint8Array): DeviceStateTail {
     "none of them",
     "device state",
   );
+}
+
+/**
+ * Puts the end of a stream together whose memory is all sent: what {@linkcode splitDeviceState} takes
+ * apart.
+ */
+export function joinDeviceState(
+  { devices, description }: DeviceStateTail,
+): Uint8Array<ArrayBuffer> {
+  const encoder = new StreamEncoder();
+  encoder.deviceState(devices, 0, devices.length);
+  encoder.endOfStream();
+  if (description !== undefined) {
+    const json = new TextEncoder().encode(description);
+    encoder.vmDescription(json.length);
+    encoder.vmDescriptionData(json, 0, json.length);
+  }
+  return encoder.take();
 }
 
 /**

@@ -3,7 +3,7 @@
  *
  * @module
  */
-export { bitmapFromWords, bitmapToWords, receivedBitmapBytes } from "./bitmap_codec.ts";
+export { bitmapBytes, bitmapFromWords, bitmapToWords } from "./bitmap_codec.ts";
 export { type Command, type DiscardRange } from "./command.ts";
 export { inflatePage } from "./compressed_page.ts";
 export { type Configuration, hasCapability, withoutCapability } from "./configuration.ts";
@@ -12,6 +12,7 @@ export {
   type DeviceSection,
   deviceSections,
   type DeviceStateTail,
+  joinDeviceState,
   splitDeviceState,
 } from "./device_state.ts";
 export { discardCommands } from "./discard.ts";

@@ -15,7 +15,7 @@ import { ElementFeed } from "./element_feed.ts";
 import { NameTable } from "./names.ts";
 import { hex, ProtocolError } from "./protocol_error.ts";
 import { RamRecordDecoder } from "./ram_record_decoder.ts";
-import { RamSection } from "./ram_section.ts";
+import { RamSectionState } from "./ram_section_state.ts";
 import { recordFormat } from "./record_format.ts";
 import type { StreamHandler } from "./stream.ts";
 
@@ -86,7 +86,7 @@ export class StreamDecoder {
   #records: RamRecordDecoder;
   #state: State;
   #offset = 0;
-  readonly #ram: RamSection;
+  readonly #ram: RamSectionState;
   /** Bytes of the package or description still to come. */
   #bytesLeft = 0;
 
@@ -95,7 +95,7 @@ export class StreamDecoder {
     const resumed = options.resumed ?? false;
     this.#handler = handler;
     this.#pageSizeGiven = options.targetPageSize;
-    this.#ram = new RamSection(resumed, options.ramSectionId);
+    this.#ram = new RamSectionState(resumed, options.ramSectionId);
     this.#state = resumed ? STATE.ELEMENT : STATE.HEADER;
     this.#records = new RamRecordDecoder(handler, recordFormat(options.targetPageSize), false);
     this.#feed = new ElementFeed(this.decode.bind(this), MAX_ELEMENT_BYTES);

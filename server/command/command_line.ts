@@ -6,7 +6,7 @@ import { SocketAddressError } from "../../ffi/socket_address.ts";
 import { UsageError } from "../../migration/command/arguments.ts";
 import { MigrationError } from "../../migration/migration_error.ts";
 import { WorkerThreadError } from "../../migration/threads/worker_thread.ts";
-import { ImageError } from "../../image/image.ts";
+import { ImageError } from "../../image/image_error.ts";
 
 /** Exit codes of `server/main.ts`. */
 export const ExitCode = {

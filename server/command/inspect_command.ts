@@ -3,7 +3,8 @@
 
 import { countArgument, parseCommand, UsageError } from "../../migration/command/arguments.ts";
 import { ExitCode, imageArgument } from "./command_line.ts";
-import { type Image, openImage } from "../../image/image.ts";
+import type { Image } from "../../image/image.ts";
+import { openImage } from "../../image/open_image.ts";
 import { formatImageReport, inspectImage } from "../../image/inspect/inspect.ts";
 import { type DeviceChoice, inspectFields } from "../../image/inspect/inspect_fields.ts";
 import { fieldsReportJson } from "../../image/inspect/inspect_fields_json.ts";

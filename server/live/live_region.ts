@@ -5,7 +5,7 @@ import type { GuestBlock } from "../../migration/memory/guest_block.ts";
 import { RamLayout } from "../../migration/memory/ram_layout.ts";
 import type { BlockEntry } from "../../migration/protocol/ram.ts";
 import { RAM_SECTION } from "../../migration/protocol/constants.ts";
-import type { OutgoingMachine } from "../sending/control_stream.ts";
+import type { StreamMachine } from "../../migration/protocol/stream_machine.ts";
 
 /** What a live region is made from. */
 export interface LiveRegionOptions {
@@ -87,7 +87,7 @@ export class LiveRegion implements Disposable {
 }
 
 /** What a stream says about a region. */
-export function outgoingMachine({ machine, blocks, layout }: LiveRegion): OutgoingMachine {
+export function streamMachine({ machine, blocks, layout }: LiveRegion): StreamMachine {
   const { targetPageSize } = layout;
   return {
     configuration: { machine },
@@ -98,6 +98,5 @@ export function outgoingMachine({ machine, blocks, layout }: LiveRegion): Outgoi
       ...pageSize === targetPageSize ? {} : { pageSize },
     })),
     ramSection: { id: RAM_SECTION_ID, instance: 0, version: RAM_SECTION.VERSION },
-    earlySections: new Uint8Array(0),
   };
 }

@@ -6,18 +6,18 @@ import type { LiveGuest } from "../../migration/guest.ts";
 import { PageBitmap } from "../../migration/memory/page_bitmap.ts";
 import { MigrationError } from "../../migration/migration_error.ts";
 import { WorkerThread } from "../../migration/threads/worker_thread.ts";
+import { joinDeviceState } from "../../migration/protocol/device_state.ts";
 import { cannotGoOn, goesOn, ranThere, undecided } from "../outgoing/advice.ts";
 import { untilAborted } from "../outgoing/answers.ts";
 import {
   encodeGreeting,
   encodeOpening,
-  encodePrecopyEnd,
   encodeSwitchover,
   PING,
 } from "../sending/control_stream.ts";
 import { compressionSettings } from "../compression/compression_settings.ts";
 import type { PostcopyPolicy } from "./convergence.ts";
-import { type LiveRegion, outgoingMachine } from "./live_region.ts";
+import { type LiveRegion, streamMachine } from "./live_region.ts";
 import { LiveState } from "./live_state.ts";
 import { type LiveStatistics, liveStatistics } from "./live_statistics.ts";
 import { Outgoing } from "../outgoing/outgoing.ts";
@@ -109,7 +109,7 @@ export class LiveSource implements AsyncDisposable, AsyncIterable<LiveStatistics
     this.#outgoing = new Outgoing({
       layout,
       machine,
-      sectionId: outgoingMachine(region).ramSection.id,
+      sectionId: streamMachine(region).ramSection.id,
       live: true,
       pages: {
         kind: "live",
@@ -249,7 +249,7 @@ export class LiveSource implements AsyncDisposable, AsyncIterable<LiveStatistics
     const mayPostcopy = this.#postcopy !== "never";
     if (mayPostcopy) await outgoing.openPreempt(true);
     this.#status = "active";
-    const machine = outgoingMachine(this.#region);
+    const machine = streamMachine(this.#region);
     await outgoing.send(encodeGreeting(machine.configuration));
     const extensions = await outgoing.agree(mayPostcopy);
     await outgoing.send(encodeOpening(machine, extensions, mayPostcopy));
@@ -283,7 +283,7 @@ export class LiveSource implements AsyncDisposable, AsyncIterable<LiveStatistics
       return await outgoing.stream();
     }
     const description = describe(machine.targetPageSize);
-    await outgoing.sendEnd(encodePrecopyEnd(sections, description));
+    await outgoing.sendEnd(joinDeviceState({ devices: sections, description }));
     await outgoing.heard;
     times.loaded = monotonicNanoseconds();
   }
@@ -294,7 +294,7 @@ export class LiveSource implements AsyncDisposable, AsyncIterable<LiveStatistics
     return {
       ...this.#outgoing.senderInit(),
       wakeFd: this.#wake.fd,
-      sectionId: outgoingMachine(this.#region).ramSection.id,
+      sectionId: streamMachine(this.#region).ramSection.id,
       maxBandwidth,
       downtimeLimit,
       postcopy: this.#postcopy,

@@ -7,7 +7,7 @@ import { joinPackage } from "../../migration/protocol/package.ts";
 import type { BlockEntry } from "../../migration/protocol/ram.ts";
 import type { Configuration } from "../../migration/protocol/configuration.ts";
 import { StreamEncoder } from "../../migration/protocol/stream_encoder.ts";
-import type { RamSection } from "../../image/image.ts";
+import type { StreamMachine } from "../../migration/protocol/stream_machine.ts";
 
 /**
  * Values of the PINGs, as QEMU's source numbers them, but for the first, which asks what the
@@ -22,20 +22,6 @@ export const PING = {
   RUNNING: 4,
   PREPARED: 5,
 } as const;
-
-/** What a stream says about its machine: an image, or a live region. */
-export interface OutgoingMachine {
-  /** Machine type, and what else the destination compares. */
-  readonly configuration: Configuration;
-  /** Bytes of a target page. */
-  readonly targetPageSize: number;
-  /** RAM blocks in the order of the stream. */
-  readonly blocks: readonly BlockEntry[];
-  /** The memory's section. */
-  readonly ramSection: RamSection;
-  /** SECTION_FULLs that come before it, verbatim; mostly empty. */
-  readonly earlySections: Uint8Array<ArrayBuffer>;
-}
 
 /** Encodes the beginning of the stream: its header, the machine, and the question who listens. */
 export function encodeGreeting(configuration: Configuration): Uint8Array {
@@ -55,18 +41,18 @@ export function encodeGreeting(configuration: Configuration): Uint8Array {
  * @param postcopy whether the destination is to prepare for postcopy
  */
 export function encodeOpening(
-  machine: OutgoingMachine,
+  machine: StreamMachine,
   extensions: readonly string[],
   postcopy = true,
 ): Uint8Array {
-  const { targetPageSize } = machine;
+  const { targetPageSize, earlySections } = machine;
   const stream = new StreamEncoder(targetPageSize);
   if (extensions.length > 0) stream.command({ kind: "extensions", names: extensions });
   // QEMU compares the summary with the OR of its own blocks' page sizes, exactly.
   let pageSizeSummary = 0;
   for (const block of machine.blocks) pageSizeSummary |= block.pageSize ?? targetPageSize;
   if (postcopy) stream.command({ kind: "advise", ram: { pageSizeSummary, targetPageSize } });
-  stream.deviceState(machine.earlySections, 0, machine.earlySections.length);
+  if (earlySections !== undefined) stream.deviceState(earlySections, 0, earlySections.length);
   const { id, instance, version } = machine.ramSection;
   stream.sectionStart(id, "ram", instance, version);
   stream.blockList(machine.blocks.reduce((total, block) => total + block.usedLength, 0));
@@ -120,22 +106,5 @@ export function encodeSwitchover(deviceState: Uint8Array): Uint8Array {
   stream.packaged(contents.length);
   stream.packagedData(contents, 0, contents.length);
   stream.command({ kind: "ping", value: PING.RUNNING });
-  return stream.take();
-}
-
-/**
- * Encodes the end of a migration whose memory is all at the destination: the device state, and the
- * description by which the destination finds its end.
- *
- * @param deviceState SECTION_FULLs
- * @param description JSON
- */
-export function encodePrecopyEnd(deviceState: Uint8Array, description: string): Uint8Array {
-  const stream = new StreamEncoder();
-  const json = new TextEncoder().encode(description);
-  stream.deviceState(deviceState, 0, deviceState.length);
-  stream.endOfStream();
-  stream.vmDescription(json.length);
-  stream.vmDescriptionData(json, 0, json.length);
   return stream.take();
 }

@@ -2,13 +2,13 @@ import "../support/native.ts";
 import { assertEquals, assertGreater, assertInstanceOf, assertThrows } from "@std/assert";
 import { FIRST_OF_BURST } from "../../client/decompression/decompressing_pages.ts";
 import { DecompressionThreads } from "../../client/decompression/decompression_threads.ts";
-import type { IncomingMachine } from "../../client/incoming/incoming_memory.ts";
 import { ReceiveBuffer } from "../../channel/receive_buffer.ts";
 import { MAIN_CHANNEL_BYTES } from "../../client/incoming/stream_reader.ts";
 import type { CompressionMethod } from "../../migration/compression.ts";
 import { MigrationError } from "../../migration/migration_error.ts";
 import { WorkerThread } from "../../migration/threads/worker_thread.ts";
 import { State } from "../../migration/threads/work_ring.ts";
+import type { StreamMachine } from "../../migration/protocol/stream_machine.ts";
 import { Random } from "../support/random.ts";
 import type { DyingInit } from "./dying_decompress_worker.ts";
 import { packer } from "./packer.ts";
@@ -16,7 +16,7 @@ import { Unpacking, writeText } from "./unpacking.ts";
 
 const PAGE = 4096;
 const PAGES = 300;
-const MACHINE: IncomingMachine = {
+const MACHINE: StreamMachine = {
   configuration: { machine: "mine" },
   ramSection: { id: 1, instance: 0, version: 4 },
   targetPageSize: PAGE,

@@ -1,5 +1,5 @@
 import { assertEquals, assertInstanceOf, assertMatch, assertThrows } from "@std/assert";
-import type { IncomingMachine, IncomingPages } from "../../client/incoming/incoming_memory.ts";
+import type { IncomingPages } from "../../client/incoming/incoming_memory.ts";
 import {
   type ArrivedMachine,
   IncomingStream,
@@ -16,18 +16,18 @@ import { joinPackage } from "../../migration/protocol/package.ts";
 import { ProtocolError } from "../../migration/protocol/protocol_error.ts";
 import { StreamDecoder } from "../../migration/protocol/stream_decoder.ts";
 import { StreamEncoder } from "../../migration/protocol/stream_encoder.ts";
+import { joinDeviceState } from "../../migration/protocol/device_state.ts";
+import type { StreamMachine } from "../../migration/protocol/stream_machine.ts";
 import {
   encodeGreeting,
   encodeOpening,
-  encodePrecopyEnd,
   encodeSwitchover,
-  type OutgoingMachine,
   PING,
 } from "../../server/sending/control_stream.ts";
 import { Random } from "../support/random.ts";
 
 const PAGE = 4096;
-const MACHINE: OutgoingMachine = {
+const MACHINE: StreamMachine = {
   configuration: { machine: "mine" },
   targetPageSize: PAGE,
   blocks: [{ name: "low", usedLength: 2 * PAGE }, { name: "high", usedLength: 8 * PAGE }],
@@ -53,7 +53,7 @@ class Heard implements IncomingPages, StreamEvents {
     return this;
   }
 
-  open({ blocks, pageSizeSummary }: IncomingMachine): void {
+  open({ blocks, pageSizeSummary }: StreamMachine): void {
     this.log.push(`open ${blocks.map(({ name }) => name)} ${pageSizeSummary ?? "-"}`);
   }
   select(name: string): void {
@@ -205,7 +205,7 @@ Deno.test("IncomingStream takes a stream that never switches, however it is cut"
     PLAIN_OPENING,
     pages(),
     pages("end"),
-    encodePrecopyEnd(DEVICES, DESCRIPTION),
+    joinDeviceState({ devices: DEVICES, description: DESCRIPTION }),
   );
   const random = new Random(33);
   for (const most of [bytes.length, 1, 7, 1000]) {
@@ -238,7 +238,7 @@ Deno.test("IncomingStream takes the end of the connection for the end of a strea
 });
 
 Deno.test("IncomingStream does not take device state that was cut short for an end", () => {
-  const end = encodePrecopyEnd(DEVICES, DESCRIPTION);
+  const end = joinDeviceState({ devices: DEVICES, description: DESCRIPTION });
   for (let length = 0; length < end.length; length++) {
     if (length === DEVICES.length + 1) continue; // the end of a stream without description
     const heard = new Heard().feed(PLAIN_OPENING).feed(end.subarray(0, length));

@@ -9,7 +9,7 @@ import {
 import { ProtocolError } from "../../migration/protocol/protocol_error.ts";
 import { IgnoreStream } from "../../migration/protocol/stream.ts";
 import { StreamDecoder } from "../../migration/protocol/stream_decoder.ts";
-import { encodePrecopyEnd } from "../../server/sending/control_stream.ts";
+import { joinDeviceState } from "../../migration/protocol/device_state.ts";
 import { readRecording } from "../support/fixtures.ts";
 import { Random } from "../support/random.ts";
 import { needsRecording, testUnless } from "../support/skip.ts";
@@ -49,7 +49,7 @@ function endOf(pieces: readonly Uint8Array[]): { at: number; found: DeviceStateT
 
 function guestTail(state: Uint8Array): Uint8Array {
   const description = describeGuestSection(state.length, 4096);
-  return encodePrecopyEnd(encodeGuestSection(2, state), description);
+  return joinDeviceState({ devices: encodeGuestSection(2, state), description });
 }
 
 for (const capture of CAPTURES) {

@@ -7,13 +7,14 @@ import {
   decompressionShape,
 } from "../../client/decompression/decompression.ts";
 import { DecompressionThreads } from "../../client/decompression/decompression_threads.ts";
-import type { IncomingMachine, IncomingMemory } from "../../client/incoming/incoming_memory.ts";
+import type { IncomingMemory } from "../../client/incoming/incoming_memory.ts";
 import { ReceiveBuffer } from "../../channel/receive_buffer.ts";
 import { MAIN_CHANNEL_BYTES } from "../../client/incoming/stream_reader.ts";
 import { compressionLibrary } from "../../ffi/compression/codec.ts";
 import type { CompressionMethod } from "../../migration/compression.ts";
 import { Own, Shared, State } from "../../migration/threads/work_ring.ts";
 import { WorkRings } from "../../migration/threads/work_rings.ts";
+import type { StreamMachine } from "../../migration/protocol/stream_machine.ts";
 import { until } from "../support/deadline.ts";
 import type { Random } from "../support/random.ts";
 
@@ -54,7 +55,7 @@ export class KeptMemory implements IncomingMemory {
     return this.#blocks.get(name)!;
   }
 
-  open({ blocks }: IncomingMachine): void {
+  open({ blocks }: StreamMachine): void {
     for (const { name, usedLength } of blocks) this.#blocks.set(name, new Uint8Array(usedLength));
   }
 
@@ -101,7 +102,7 @@ export class Unpacking implements AsyncDisposable {
   readonly shared: Decompression;
   readonly buffer: ReceiveBuffer;
   readonly rings: WorkRings;
-  readonly #machine: IncomingMachine;
+  readonly #machine: StreamMachine;
   readonly #method: CompressionMethod;
   readonly #begin: (unpacking: Unpacking) => void;
   pages: CompressedPages;
@@ -109,7 +110,7 @@ export class Unpacking implements AsyncDisposable {
   /** @param begin starts the threads */
   constructor(
     threads: number,
-    machine: IncomingMachine,
+    machine: StreamMachine,
     method: CompressionMethod,
     begin: (unpacking: Unpacking) => void = () => this.threads.start(method),
   ) {
@@ -126,7 +127,7 @@ export class Unpacking implements AsyncDisposable {
   /** Opens a memory and starts the threads. */
   static async start(
     threads: number,
-    machine: IncomingMachine,
+    machine: StreamMachine,
     method: CompressionMethod,
   ): Promise<Unpacking> {
     const unpacking = new Unpacking(threads, machine, method);

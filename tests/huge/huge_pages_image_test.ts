@@ -1,7 +1,8 @@
 import "../support/native.ts";
 import { assertEquals, assertThrows } from "@std/assert";
 import { withHugePages } from "../../image/huge_pages_image.ts";
-import { ImageError, openImage } from "../../image/image.ts";
+import { ImageError } from "../../image/image_error.ts";
+import { openImage } from "../../image/open_image.ts";
 import { TestImage } from "../support/images.ts";
 import { HUGE } from "./huge_pages.ts";
 

@@ -2,7 +2,8 @@ import "../support/native.ts";
 import { assertEquals, assertInstanceOf, assertRejects, assertStringIncludes } from "@std/assert";
 import { deflateSync } from "node:zlib";
 import type { StreamEncoder } from "../../migration/protocol/mod.ts";
-import { ImageError, openImage } from "../../image/image.ts";
+import { ImageError } from "../../image/image_error.ts";
+import { openImage } from "../../image/open_image.ts";
 import { Random } from "../support/random.ts";
 import {
   assertMemory,

@@ -2,7 +2,8 @@ import "../support/native.ts";
 import { assert, assertEquals } from "@std/assert";
 import { deflateSync } from "node:zlib";
 import { viewMemory } from "../../ffi/memory.ts";
-import { ImageError, openImage } from "../../image/image.ts";
+import { ImageError } from "../../image/image_error.ts";
+import { openImage } from "../../image/open_image.ts";
 import { PageLocator } from "../../pages/page_locator.ts";
 import { Random } from "../support/random.ts";
 import {

@@ -1,7 +1,8 @@
 import "../support/native.ts";
 import { assert, assertEquals, assertInstanceOf, assertStringIncludes } from "@std/assert";
 import { viewMemory } from "../../ffi/memory.ts";
-import { ImageError, type ImageErrorCode, openImage } from "../../image/image.ts";
+import { ImageError, type ImageErrorCode } from "../../image/image_error.ts";
+import { openImage } from "../../image/open_image.ts";
 import { PageLocator } from "../../pages/page_locator.ts";
 import { Random } from "../support/random.ts";
 import { concat, deviceSection, PAGE, part, testPage, withDirectory } from "./captures.ts";

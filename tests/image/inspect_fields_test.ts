@@ -1,7 +1,7 @@
 import "../support/native.ts";
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { withHugePages } from "../../image/huge_pages_image.ts";
-import { openImage } from "../../image/image.ts";
+import { openImage } from "../../image/open_image.ts";
 import { inspectFields } from "../../image/inspect/inspect_fields.ts";
 import { fieldsReportJson } from "../../image/inspect/inspect_fields_json.ts";
 import { formatFieldsReport } from "../../image/inspect/inspect_fields_text.ts";

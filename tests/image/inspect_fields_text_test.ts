@@ -1,7 +1,7 @@
 import "../support/native.ts";
 import { assert, assertEquals } from "@std/assert";
 import { describeFields } from "../../migration/device/described_fields.ts";
-import { openImage } from "../../image/image.ts";
+import { openImage } from "../../image/open_image.ts";
 import { inspectFields } from "../../image/inspect/inspect_fields.ts";
 import { formatFieldsReport } from "../../image/inspect/inspect_fields_text.ts";
 import { DESCRIBED, withImage } from "./described_devices.ts";

@@ -1,6 +1,6 @@
 import "../support/native.ts";
 import { assertEquals } from "@std/assert";
-import { openImage } from "../../image/image.ts";
+import { openImage } from "../../image/open_image.ts";
 import { formatImageReport, inspectImage } from "../../image/inspect/inspect.ts";
 import {
   type CaptureShape,

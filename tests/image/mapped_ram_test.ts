@@ -1,7 +1,7 @@
 import "../support/native.ts";
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { viewMemory } from "../../ffi/memory.ts";
-import { openImage } from "../../image/image.ts";
+import { openImage } from "../../image/open_image.ts";
 import { PageLocator } from "../../pages/page_locator.ts";
 import { formatImageReport, inspectImage } from "../../image/inspect/inspect.ts";
 import {

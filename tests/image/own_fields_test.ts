@@ -17,7 +17,7 @@ import {
   u8,
   unused,
 } from "../../migration/device/mod.ts";
-import { openImage } from "../../image/image.ts";
+import { openImage } from "../../image/open_image.ts";
 import { inspectFields } from "../../image/inspect/inspect_fields.ts";
 import {
   bytesOf,

@@ -5,7 +5,7 @@
 import "../support/native.ts";
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { MappedMemory, viewMemory } from "../../ffi/memory.ts";
-import { openImage } from "../../image/image.ts";
+import { openImage } from "../../image/open_image.ts";
 import { PageLocator } from "../../pages/page_locator.ts";
 import { testedQemus } from "../interop/qemus.ts";
 import { capture } from "../../qemu/capture.ts";

@@ -5,7 +5,8 @@
 import "../support/native.ts";
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import type { DescribedStructure } from "../../migration/device/described_state.ts";
-import { type Image, openImage } from "../../image/image.ts";
+import type { Image } from "../../image/image.ts";
+import { openImage } from "../../image/open_image.ts";
 import { inspectFields } from "../../image/inspect/inspect_fields.ts";
 import { bytesOf, structureOf, valueOf, valuesOf } from "../device/find_field.ts";
 import { testedQemus } from "../interop/qemus.ts";

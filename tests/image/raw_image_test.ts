@@ -1,7 +1,8 @@
 import "../support/native.ts";
 import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { viewMemory } from "../../ffi/memory.ts";
-import { ImageError, openImage } from "../../image/image.ts";
+import { ImageError } from "../../image/image_error.ts";
+import { openImage } from "../../image/open_image.ts";
 import { PageLocator } from "../../pages/page_locator.ts";
 import { concat, deviceSection, PAGE, testPage, withDirectory } from "./captures.ts";
 

@@ -1,7 +1,8 @@
 /** Images of the recordings of real QEMU. */
 import "../support/native.ts";
 import { assertEquals, assertMatch, assertRejects } from "@std/assert";
-import { ImageError, openImage } from "../../image/image.ts";
+import { ImageError } from "../../image/image_error.ts";
+import { openImage } from "../../image/open_image.ts";
 import { formatImageReport, inspectImage } from "../../image/inspect/inspect.ts";
 import { readRecording } from "../support/fixtures.ts";
 import { needsRecording, testUnless } from "../support/skip.ts";

@@ -8,7 +8,8 @@ import {
   encodeSwitchover,
   wholeDiscards,
 } from "../../server/sending/control_stream.ts";
-import { type Image, openImage } from "../../image/image.ts";
+import type { Image } from "../../image/image.ts";
+import { openImage } from "../../image/open_image.ts";
 import { MODES } from "../../server/sending/mode.ts";
 import { Source } from "../../server/source.ts";
 import type { GuestMachine } from "../../qemu/guest.ts";

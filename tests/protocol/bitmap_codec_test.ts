@@ -1,15 +1,11 @@
 import { assertEquals } from "@std/assert";
-import {
-  bitmapFromWords,
-  bitmapToWords,
-  receivedBitmapBytes,
-} from "../../migration/protocol/mod.ts";
+import { bitmapBytes, bitmapFromWords, bitmapToWords } from "../../migration/protocol/mod.ts";
 import { Random } from "../support/random.ts";
 
 Deno.test("bitmapFromWords undoes bitmapToWords and clears bits behind the block", () => {
   const random = new Random(1);
   for (const pages of [1, 8, 31, 32, 33, 63, 64, 65, 1000]) {
-    const bytes = new Uint8Array(receivedBitmapBytes(pages));
+    const bytes = new Uint8Array(bitmapBytes(pages));
     for (let page = 0; page < pages; page++) {
       if (random.oneIn(2)) bytes[page >>> 3]! |= 1 << (page & 7);
     }
@@ -24,6 +20,6 @@ Deno.test("bitmapFromWords undoes bitmapToWords and clears bits behind the block
   }
 });
 
-Deno.test("receivedBitmapBytes rounds up to words of 64 bits", () => {
-  assertEquals([1, 64, 65, 16384].map(receivedBitmapBytes), [8, 8, 16, 0x800]);
+Deno.test("bitmapBytes rounds up to words of 64 bits", () => {
+  assertEquals([1, 64, 65, 16384].map(bitmapBytes), [8, 8, 16, 0x800]);
 });

@@ -1,6 +1,7 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import {
   deviceSections,
+  joinDeviceState,
   parseVmDescription,
   ProtocolError,
   splitDeviceState,
@@ -42,6 +43,11 @@ Deno.test("splitDeviceState finds the description backwards from the end of the 
 Deno.test("splitDeviceState takes a last EOF byte as a stream without description", () => {
   const { devices, description } = splitDeviceState(tail(TIMER));
   assertEquals([devices, description], [hexBytes(TIMER), undefined]);
+});
+
+Deno.test("joinDeviceState puts together what splitDeviceState takes apart", () => {
+  assertEquals(joinDeviceState(splitDeviceState(tail(TIMER, JSON_TEXT))), tail(TIMER, JSON_TEXT));
+  assertEquals(joinDeviceState(splitDeviceState(tail(TIMER))), tail(TIMER));
 });
 
 Deno.test("splitDeviceState refuses a stream that was cut", () => {

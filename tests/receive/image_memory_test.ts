@@ -3,7 +3,6 @@ import { assertEquals, assertThrows } from "@std/assert";
 import { deflateSync } from "node:zlib";
 import { OutputFile } from "../../ffi/file.ts";
 import { MappedMemory } from "../../ffi/memory.ts";
-import type { IncomingMachine } from "../../client/incoming/incoming_memory.ts";
 import { CompressedPages } from "../../client/decompression/decompressing_pages.ts";
 import { DecompressionThreads } from "../../client/decompression/decompression_threads.ts";
 import { ReceiveBuffer } from "../../channel/receive_buffer.ts";
@@ -14,6 +13,7 @@ import { ImageMemory } from "../../client/receive/image_memory.ts";
 import { imageTail } from "../../image/mapped_ram/image_tail.ts";
 import { Counter, ReceiveState } from "../../client/receive/receive_state.ts";
 import { MigrationError } from "../../migration/migration_error.ts";
+import type { StreamMachine } from "../../migration/protocol/stream_machine.ts";
 import { openImage } from "../../image/open_image.ts";
 import { deviceSection, withDirectory } from "../image/captures.ts";
 import { Random } from "../support/random.ts";
@@ -22,7 +22,7 @@ import { assertImageMemory, ModelChannel } from "./memory_model.ts";
 const PAGE = 4096;
 compressionLibrary("zlib"); // here, where the resource sanitizer does not take it for a leak
 const BLOCKS = [{ name: "pc.ram", usedLength: 100 * PAGE }, { name: "rom", usedLength: 33 * PAGE }];
-const MACHINE: IncomingMachine = {
+const MACHINE: StreamMachine = {
   configuration: { machine: "pc-q35-7.2" },
   ramSection: { id: 2, instance: 0, version: 4 },
   targetPageSize: PAGE,

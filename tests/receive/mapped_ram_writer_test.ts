@@ -7,7 +7,6 @@ import { MappedMemory } from "../../ffi/memory.ts";
 import { SyscallError } from "../../ffi/errno.ts";
 import { MappedRamLayout } from "../../image/mapped_ram/mapped_ram_layout.ts";
 import { MappedRamWriter } from "../../image/mapped_ram/mapped_ram_writer.ts";
-import type { IncomingMachine } from "../../client/incoming/incoming_memory.ts";
 import { PageBitmap } from "../../migration/memory/page_bitmap.ts";
 import {
   type BlockEntry,
@@ -15,6 +14,7 @@ import {
   IgnoreStream,
   StreamDecoder,
 } from "../../migration/protocol/mod.ts";
+import type { StreamMachine } from "../../migration/protocol/stream_machine.ts";
 import { withDirectory } from "../image/captures.ts";
 import { readRecording } from "../support/fixtures.ts";
 import { needsRecording, testUnless } from "../support/skip.ts";
@@ -47,7 +47,7 @@ function read(file: Uint8Array): FileReader {
   return reader;
 }
 
-function machineOf({ machine, section, blocks }: FileReader): IncomingMachine {
+function machineOf({ machine, section, blocks }: FileReader): StreamMachine {
   const { capabilities: _, ...configuration } = machine;
   return {
     configuration,
@@ -118,7 +118,7 @@ testUnless(
     }),
 );
 
-const MACHINE: IncomingMachine = {
+const MACHINE: StreamMachine = {
   configuration: { machine: "pc" },
   ramSection: { id: 2, instance: 0, version: 4 },
   targetPageSize: PAGE,

@@ -8,7 +8,7 @@ import type { BlockEntry } from "../../../migration/protocol/ram.ts";
 import type { Configuration } from "../../../migration/protocol/configuration.ts";
 import type { Command } from "../../../migration/protocol/command.ts";
 import { encodeGreeting, encodeOpening } from "../../../server/sending/control_stream.ts";
-import { GUEST_SECTION_ID, LiveRegion, outgoingMachine } from "../../../server/live/live_region.ts";
+import { GUEST_SECTION_ID, LiveRegion, streamMachine } from "../../../server/live/live_region.ts";
 import { leavingNoDescriptors } from "../../support/descriptors.ts";
 
 const PAGE = 4096;
@@ -36,7 +36,7 @@ class Opening extends IgnoreStream {
 
 function opening(region: LiveRegion, postcopy: boolean): Opening {
   const heard = new Opening();
-  const machine = outgoingMachine(region);
+  const machine = streamMachine(region);
   const decoder = new StreamDecoder(heard);
   decoder.feed(encodeGreeting(machine.configuration));
   decoder.feed(encodeOpening(machine, [], postcopy));
@@ -90,7 +90,7 @@ Deno.test(
   }),
 );
 
-Deno.test("outgoingMachine tells a destination all that it needs to prepare", () => {
+Deno.test("streamMachine tells a destination all that it needs to prepare", () => {
   using region = new LiveRegion({ blocks: BLOCKS, machine: "mine-1.0" });
   const { machine, blocks, commands, section } = opening(region, true);
   assertEquals(machine, "mine-1.0");

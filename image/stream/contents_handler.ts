@@ -11,8 +11,9 @@ import {
   hasCapability,
   IgnoreStream,
 } from "../../migration/protocol/mod.ts";
+import type { RamSection } from "../../migration/protocol/stream_machine.ts";
 import { DAMAGED_REMEDY, ImageError, type ImageErrorCode } from "../image_error.ts";
-import type { CommandCount, RamSection } from "../image.ts";
+import type { CommandCount } from "../image.ts";
 
 const RECAPTURE = "capture the machine again, without this";
 const POSTCOPY_REMEDY = "this is a recording of a postcopy migration: capture one without postcopy";
@@ -20,7 +21,7 @@ const POSTCOPY_REMEDY = "this is a recording of a postcopy migration: capture on
 const POSTCOPY_COMMANDS: readonly Command["kind"][] = ["listen", "run", "resume", "receive-bitmap"];
 
 /** Takes in all but the pages; what extends it knows where those are. */
-export abstract class ImageHandler extends IgnoreStream {
+export abstract class ContentsHandler extends IgnoreStream {
   /** Offset in the file of `bytes[0]` of what is being decoded. */
   origin = 0;
   /** The configuration as the stream has it. */

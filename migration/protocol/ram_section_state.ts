@@ -6,7 +6,7 @@ import { hex, ProtocolError } from "./protocol_error.ts";
  *
  * Offsets are of the element in the stream, for the errors.
  */
-export class RamSection {
+export class RamSectionState {
   #id: number | undefined;
   #state: "expected" | "started" | "ended";
   /** The section that is open is the last. */
