@@ -74,7 +74,7 @@ class CapturedImage implements Image {
     this.pages = {
       kind: "table",
       imageAddress: image.address,
-      indexAddress: memory.address,
+      reconstructed: index.reconstructed,
       tableAddress: memory.address + index.tableOffset,
       pageLimit: layout.pageLimit,
     };
