@@ -4,6 +4,7 @@ import { crc32, deflateSync } from "node:zlib";
 import { MappedMemory } from "../../ffi/memory.ts";
 import { type Image, openImage } from "../../server/image/image.ts";
 import { checkIndex, encodeIndexHeader, identifyImage } from "../../server/image/index_file.ts";
+import { closeAgainAndAgain } from "../support/closing.ts";
 import { assertMemory, makeCapture, PAGE, part, testPage, withDirectory } from "./captures.ts";
 import { type Memory, readMemory } from "./reference.ts";
 
@@ -209,12 +210,15 @@ Deno.test("openImage may be called for one image many times at once", async () =
   });
 });
 
-Deno.test("Image can be closed twice", async () => {
-  await withImage(async (path) => {
+Deno.test("Image can be closed twice, when other memory is where it was", async () => {
+  await withImage(async (path, index) => {
     const image = await openImage(path);
-    image.close();
-    image.close();
-    image[Symbol.dispose]();
+    assert(image.pages.kind === "table");
+    const { imageAddress, reconstructed } = image.pages;
+    closeAgainAndAgain(image, [
+      { address: imageAddress, length: (await Deno.stat(path)).size },
+      { address: reconstructed.address, length: (await Deno.stat(index)).size },
+    ]);
   });
 });
 
