@@ -15,12 +15,15 @@ import {
   identifyImage,
   type ImageIdentity,
   INDEX_HEADER_BYTES,
+  type IndexHeader,
   pagesOffset,
+  sumsOffset,
   writeSparse,
 } from "./index_file.ts";
 import { type IndexStorage, openIndexStorage } from "./index_storage.ts";
 import { PageTable } from "./page_table.ts";
 import { ReconstructedPages } from "./reconstructed_pages.ts";
+import { type ReconstructedRange, SUM_BYTES } from "../../pages/table_pages.ts";
 
 /** An index in memory, as mapped. */
 export interface CaptureIndex {
@@ -28,6 +31,8 @@ export interface CaptureIndex {
   readonly memory: MappedMemory;
   /** Offset of the table in it, in bytes. */
   readonly tableOffset: number;
+  /** The pages in it. */
+  readonly reconstructed: ReconstructedRange;
   /** What it says of the image. */
   readonly contents: IndexedContents;
   /** The blocks with their pages numbered. */
@@ -94,7 +99,14 @@ function useIndex(path: string, memory: MappedMemory, image: ImageIdentity): Cap
   );
   if (layout.pageLimit !== header.pageLimit || !inside) return "its contents do not fit its table";
   const report: IndexReport = { state: "reused", path };
-  return { memory, tableOffset: INDEX_HEADER_BYTES, contents, layout, report };
+  const reconstructed = rangeOf(path, memory, header);
+  return { memory, tableOffset: INDEX_HEADER_BYTES, reconstructed, contents, layout, report };
+}
+
+function rangeOf(path: string, memory: MappedMemory, header: IndexHeader): ReconstructedRange {
+  const { pagesOffset, pagesCount, pageSize } = header;
+  const { address } = memory;
+  return { path, address, pagesOffset, pagesCount, pageSize, sumsOffset: sumsOffset(header) };
 }
 
 async function buildIndex(
@@ -111,11 +123,12 @@ async function buildIndex(
   const scanned = await scanStream(path, image, openHandler, options);
   await requireUnchanged(path, stamp);
   const contents = { ...scanned, counts: built.table.counts() };
-  const { memory, reason } = await built.finish(identity, contents);
+  const { memory, reason, header } = await built.finish(identity, contents);
   const why = reason ?? (notReused === "" ? undefined : notReused);
   return {
     memory,
     tableOffset: INDEX_HEADER_BYTES,
+    reconstructed: rangeOf(target, memory, header),
     contents,
     layout: built.layout,
     report: {
@@ -150,7 +163,8 @@ class IndexBuilder implements Disposable {
   openPageIndex(layout: RamLayout): PageIndex {
     const start = pagesOffset(layout.pageLimit);
     // Contents are a few KiB; a megabyte of addresses costs nothing.
-    this.#storage.reserve(start + layout.pageCount * layout.targetPageSize + 2 ** 24);
+    const pageBytes = layout.targetPageSize + SUM_BYTES;
+    this.#storage.reserve(start + layout.pageCount * pageBytes + 2 ** 24);
     const table = new PageTable(layout);
     const reconstructed = new ReconstructedPages(
       this.#image.bytes(),
@@ -168,30 +182,32 @@ class IndexBuilder implements Disposable {
   async finish(
     identity: ImageIdentity,
     indexed: IndexedContents,
-  ): Promise<{ memory: MappedMemory; reason?: string }> {
+  ): Promise<{ memory: MappedMemory; reason?: string; header: IndexHeader }> {
     const storage = this.#storage;
     const { words } = this.table;
     const contents = encodeContents(indexed);
-    const pagesCount = this.#reconstructed!.count;
-    const start = pagesOffset(this.layout.pageLimit);
-    const contentsOffset = start + pagesCount * DEFAULT_TARGET_PAGE_SIZE;
-    storage.write(
-      0,
-      encodeIndexHeader({
-        ...identity,
-        pageSize: DEFAULT_TARGET_PAGE_SIZE,
-        pageLimit: this.layout.pageLimit,
-        tableSum: checksum(new Uint8Array(words.buffer)),
-        pagesOffset: start,
-        pagesCount,
-        contentsOffset,
-        contentsLength: contents.length,
-        contentsSum: checksum(contents),
-      }),
-    );
+    const { count: pagesCount, sums } = this.#reconstructed!;
+    const pages = {
+      pageSize: DEFAULT_TARGET_PAGE_SIZE,
+      pagesOffset: pagesOffset(this.layout.pageLimit),
+      pagesCount,
+    };
+    const contentsOffset = sumsOffset(pages) + sums.length;
+    const header = {
+      ...identity,
+      ...pages,
+      pageLimit: this.layout.pageLimit,
+      tableSum: checksum(new Uint8Array(words.buffer)),
+      sumsSum: checksum(sums),
+      contentsOffset,
+      contentsLength: contents.length,
+      contentsSum: checksum(contents),
+    };
+    storage.write(0, encodeIndexHeader(header));
     writeSparse(words, (at, bytes) => storage.write(INDEX_HEADER_BYTES + at, bytes));
+    storage.write(sumsOffset(pages), sums);
     storage.write(contentsOffset, contents);
-    return await storage.finish(contentsOffset + contents.length);
+    return { ...await storage.finish(contentsOffset + contents.length), header };
   }
 
   [Symbol.dispose](): void {

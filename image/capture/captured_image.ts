@@ -38,7 +38,7 @@ class CapturedImage extends StreamImage {
     this.pages = {
       kind: "table",
       imageAddress: image.address,
-      indexAddress: memory.address,
+      reconstructed: index.reconstructed,
       tableAddress: memory.address + index.tableOffset,
       pageLimit: layout.pageLimit,
     };

@@ -2,7 +2,9 @@
 
 import { decodeXbzrle, inflatePage } from "../../migration/protocol/mod.ts";
 import type { IndexStorage } from "./index_storage.ts";
+import { pageSum } from "../../pages/page_sum.ts";
 import type { PageTable } from "./page_table.ts";
+import { SUM_BYTES } from "../../pages/table_pages.ts";
 
 /** Appends reconstructed pages to an index, and enters them in its table. */
 export class ReconstructedPages {
@@ -10,7 +12,9 @@ export class ReconstructedPages {
   readonly #storage: IndexStorage;
   readonly #table: PageTable;
   readonly #start: number;
-  readonly #page: Uint8Array;
+  readonly #page: Uint8Array<ArrayBuffer>;
+  readonly #words: Int32Array;
+  #sums = new Uint32Array(1024);
   #count = 0;
 
   /**
@@ -32,6 +36,7 @@ export class ReconstructedPages {
     this.#table = table;
     this.#start = start;
     this.#page = new Uint8Array(pageSize);
+    this.#words = new Int32Array(this.#page.buffer);
   }
 
   /** Pages appended. */
@@ -39,15 +44,21 @@ export class ReconstructedPages {
     return this.#count;
   }
 
+  /** Their checksums in the order in which they lie there, as the index has them. */
+  get sums(): Uint8Array<ArrayBuffer> {
+    return new Uint8Array(this.#sums.buffer, 0, this.#count * SUM_BYTES);
+  }
+
   /** A page of one byte repeated, not 0. */
   fill(page: number, byte: number): void {
     this.#page.fill(byte);
-    this.#keep(page, this.#page);
+    this.#keep(page);
   }
 
   /** A page compressed by zlib; see {@linkcode inflatePage}. */
   inflate(page: number, bytes: Uint8Array, at: number, length: number): void {
-    this.#keep(page, inflatePage(bytes, at, length, this.#page.length));
+    this.#page.set(inflatePage(bytes, at, length, this.#page.length));
+    this.#keep(page);
   }
 
   /**
@@ -64,18 +75,27 @@ export class ReconstructedPages {
       );
     }
     decodeXbzrle(this.#page, bytes, at, length);
-    this.#keep(page, this.#page);
+    this.#keep(page);
   }
 
-  #keep(page: number, content: Uint8Array): void {
+  #keep(page: number): void {
     const position = this.#table.position(page);
-    if (position?.inIndex) {
-      this.#storage.write(position.offset, content);
-      return;
-    }
+    const offset = position?.inIndex ? position.offset : this.#append(page);
+    this.#storage.write(offset, this.#page);
+    const sum = pageSum(this.#words, 0, this.#words.length);
+    this.#sums[(offset - this.#start) / this.#page.length] = sum;
+  }
+
+  /** Makes room for another page and enters it; returns where it goes. */
+  #append(page: number): number {
     const offset = this.#start + this.#count * this.#page.length;
-    this.#storage.write(offset, content);
     this.#table.setInIndex(page, offset);
+    if (this.#count === this.#sums.length) {
+      const sums = new Uint32Array(this.#count * 2);
+      sums.set(this.#sums);
+      this.#sums = sums;
+    }
     this.#count++;
+    return offset;
   }
 }

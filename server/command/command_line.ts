@@ -51,6 +51,7 @@ export function exitCodeOf(error: Error): number | undefined {
   // Reading the worker's module takes a permission.
   if (error instanceof WorkerThreadError && error.code === "CANNOT_RUN") return ExitCode.USAGE;
   // A thread's: it crossed as plain data, with its name.
+  if (error.name === "DamagedPageError") return ExitCode.BAD_IMAGE;
   return error.name === "ProtocolError" ? ExitCode.FAILED : undefined;
 }
 

@@ -20,8 +20,33 @@ Deno.test("FloorPair measures placing alone", async () => {
   assert(await pair.fillRate(4 * 2 ** 20, 4096) > 0);
 });
 
-Deno.test("FloorPair can be closed twice", async () => {
-  const pair = await FloorPair.start(LOOPBACK, "scheduler");
+/** Numbers of the processes that this one has started and that have not ended. */
+function children(): string[] {
+  const tasks = [...Deno.readDirSync("/proc/self/task")];
+  return tasks.flatMap(({ name }) => {
+    try {
+      return Deno.readTextFileSync(`/proc/self/task/${name}/children`).split(" ").filter(Boolean);
+    } catch {
+      return []; // a thread that has just ended
+    }
+  });
+}
+
+Deno.test("FloorPair ends both processes when it is closed, and no others when closed twice", async () => {
+  const start = async () => {
+    const before = children();
+    const pair = await FloorPair.start(LOOPBACK, "scheduler");
+    const processes = children().filter((each) => !before.includes(each));
+    assertEquals(processes.length, 2);
+    return { pair, processes };
+  };
+  const { pair, processes } = await start();
   await pair.close();
+  const left = children();
+  assertEquals(processes.filter((each) => left.includes(each)), []);
+  const other = await start();
+  await using _closed = other.pair;
   await pair.close();
+  assertEquals(other.processes, children().filter((each) => other.processes.includes(each)));
+  assert(await other.pair.fillRate(4096, 4096) > 0);
 });

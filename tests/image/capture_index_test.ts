@@ -5,6 +5,7 @@ import { MappedMemory } from "../../ffi/memory.ts";
 import type { Image } from "../../image/image.ts";
 import { openImage } from "../../image/open_image.ts";
 import { checkIndex, encodeIndexHeader, identifyImage } from "../../image/capture/index_file.ts";
+import { closeAgainAndAgain } from "../support/closing.ts";
 import { assertMemory, makeCapture, PAGE, part, testPage, withDirectory } from "./captures.ts";
 import { type Memory, readMemory } from "./reference.ts";
 
@@ -83,10 +84,13 @@ Deno.test("openImage makes a damaged index anew, whichever bit is wrong", async 
     const good = await Deno.readFile(index);
     const table = 4096;
     const pages = table + PAGE; // 64 entries, rounded up
-    const contents = pages + 2 * PAGE;
+    const sums = pages + 2 * PAGE;
+    const contents = sums + 2 * 4;
     const places: number[] = [];
     for (let at = 0; at < 256; at++) places.push(at);
     for (let at = table; at < table + 64 * 8; at += 5) places.push(at);
+    for (let at = pages; at < sums; at += 101) places.push(at);
+    for (let at = sums; at < contents; at++) places.push(at);
     for (let at = contents; at < good.length; at += 13) places.push(at);
     for (const at of places) {
       const bytes = good.slice();
@@ -117,6 +121,18 @@ Deno.test("openImage makes an index anew that is cut off, empty or something els
       assertEquals((await openAndCheck(path, expected)).index!.state, "built");
       assertEquals((await openAndCheck(path, expected)).index!.state, "reused");
     }
+  });
+});
+
+Deno.test("openImage makes an index of an older version anew, which has no checksums", async () => {
+  await withImage(async (path, index, expected) => {
+    const bytes = await Deno.readFile(index);
+    const view = new DataView(bytes.buffer);
+    view.setUint32(8, 1, true);
+    view.setUint32(252, crc32(bytes.subarray(0, 252)), true);
+    await Deno.writeFile(index, bytes);
+    const found = (await openAndCheck(path, expected)).index!;
+    assertEquals([found.state, found.reason], ["built", "its format is of version 1"]);
   });
 });
 
@@ -195,12 +211,15 @@ Deno.test("openImage may be called for one image many times at once", async () =
   });
 });
 
-Deno.test("Image can be closed twice", async () => {
-  await withImage(async (path) => {
+Deno.test("Image can be closed twice, when other memory is where it was", async () => {
+  await withImage(async (path, index) => {
     const image = await openImage(path);
-    image.close();
-    image.close();
-    image[Symbol.dispose]();
+    assert(image.pages.kind === "table");
+    const { imageAddress, reconstructed } = image.pages;
+    closeAgainAndAgain(image, [
+      { address: imageAddress, length: (await Deno.stat(path)).size },
+      { address: reconstructed.address, length: (await Deno.stat(index)).size },
+    ]);
   });
 });
 

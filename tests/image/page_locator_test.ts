@@ -1,5 +1,5 @@
 import "../support/native.ts";
-import { assertEquals, assertStrictEquals } from "@std/assert";
+import { assertEquals, assertStrictEquals, assertThrows } from "@std/assert";
 import { MappedMemory, viewMemory } from "../../ffi/memory.ts";
 import { RamLayout } from "../../migration/memory/ram_layout.ts";
 import { CaptureHandler } from "../../image/capture/capture_handler.ts";
@@ -7,6 +7,8 @@ import { PageLocator } from "../../pages/page_locator.ts";
 import { PageTable } from "../../image/capture/page_table.ts";
 import type { ReconstructedPages } from "../../image/capture/reconstructed_pages.ts";
 import { isZeroPage } from "../../pages/zero_page.ts";
+import { pageSum } from "../../pages/page_sum.ts";
+import { DamagedPageError } from "../../pages/table_pages.ts";
 import { PAGE, testPage, withDirectory } from "./captures.ts";
 
 const GIB = 2 ** 30;
@@ -23,17 +25,40 @@ Deno.test("PageLocator finds pages beyond 4 GiB of a sparse file", async () => {
     }
     using memory = MappedMemory.file(path, 10 * GIB);
     using table = new PageTable(new RamLayout([{ name: "ram", usedLength: 64 * PAGE }]));
-    const indexAddress = 2 ** 46;
+    // The index of as many reconstructed pages, of which two are there: the sum of zeros is not zero.
+    const index = `${directory}/index`;
+    using indexFile = await Deno.open(index, { write: true, createNew: true });
+    await indexFile.truncate(9 * GIB);
+    const pagesOffset = 4096;
+    const pagesCount = 2 ** 21 + 1;
+    const sumsOffset = pagesOffset + pagesCount * PAGE;
+    for (const number of [0, 2 ** 21]) {
+      await indexFile.seek(pagesOffset + number * PAGE, Deno.SeekMode.Start);
+      await indexFile.write(testPage(100 + number));
+      await indexFile.seek(sumsOffset + number * 4, Deno.SeekMode.Start);
+      const sum = pageSum(new Int32Array(testPage(100 + number).buffer), 0);
+      await indexFile.write(new Uint8Array(Uint32Array.of(sum).buffer));
+    }
+    using indexMemory = MappedMemory.file(index, 9 * GIB);
+    const { address } = indexMemory;
     offsets.forEach((offset, page) => table.setInImage(page, offset));
     table.setZero(5);
     table.setInIndex(7, 4096);
     table.setInIndex(8, 2 ** 33 + 4096);
+    table.setInIndex(9, 2 ** 32 + 4096);
     using copy = MappedMemory.anonymous(64 * 8);
     copy.bytes().set(new Uint8Array(table.words.buffer));
     const locator = new PageLocator({
       kind: "table",
       imageAddress: memory.address,
-      indexAddress,
+      reconstructed: {
+        path: index,
+        address,
+        pagesOffset,
+        pagesCount,
+        pageSize: PAGE,
+        sumsOffset,
+      },
       tableAddress: copy.address,
       pageLimit: 64,
     });
@@ -43,10 +68,11 @@ Deno.test("PageLocator finds pages beyond 4 GiB of a sparse file", async () => {
       assertEquals(viewMemory(locator.locate(page), PAGE), testPage(page));
     }
     assertEquals([5, 6].map((page) => locator.locate(page)), [0, 0]);
-    assertEquals(locator.locate(7), indexAddress + 4096);
-    assertEquals(locator.locate(8), indexAddress + 2 ** 33 + 4096);
+    assertEquals(locator.locate(7), address + 4096);
+    assertEquals(locator.locate(8), address + 2 ** 33 + 4096);
+    assertThrows(() => locator.locate(9), DamagedPageError, `at byte ${2 ** 32 + PAGE}: ${index}`);
     assertEquals(table.position(8), { offset: 2 ** 33 + 4096, inIndex: true });
-    assertEquals(table.counts(), [{ data: 7, zero: 1, missing: 56 }]);
+    assertEquals(table.counts(), [{ data: 8, zero: 1, missing: 55 }]);
   });
 });
 

@@ -176,10 +176,18 @@ Deno.test("GuestTranslation shares the table of a view with address spaces that 
 });
 
 Deno.test("GuestTranslation reports nothing after close, which may be called twice", () => {
-  const { system, translation, region } = machine();
+  const { system, space, ram, translation, region } = machine();
   translation.close();
+  // Others listen now, on both sides in whatever order they are kept: they are not closed in its place.
+  const others = [new GuestTranslation(space, ram), new GuestTranslation(space, ram)];
   translation.close();
-  system.add(region("rom", 0x1000), 0x20000);
+  const unknown = region("rom", 0x1000);
+  for (const other of others) {
+    assertThrows(() => system.add(unknown, 0x20000));
+    system.remove(unknown);
+    other.close();
+  }
+  system.add(unknown, 0x20000);
 });
 
 Deno.test("GuestTranslation agrees with a look at every range of random machines, both ways", () => {

@@ -17,9 +17,12 @@ import {
 import type { StreamMachine } from "../../migration/protocol/stream_machine.ts";
 import { withDirectory } from "../image/captures.ts";
 import { readRecording } from "../support/fixtures.ts";
+import { PowerCut } from "../support/power_cut.ts";
 import { needsRecording, testUnless } from "../support/skip.ts";
 
 const PAGE = 4096;
+/** From include/uapi/asm-generic/errno-base.h: what a broken disk gives. */
+const EIO = 5;
 const RECORDING = "mapped-ram-qemu111.bin.zst";
 
 /** What a mapped-ram file says about its machine. */
@@ -162,6 +165,62 @@ Deno.test("MappedRamWriter reads back what it has not written yet, and zeros whe
     assertEquals(page, new Uint8Array(PAGE).fill(7));
     writer.read(1, 0, page);
     assertEquals(page, new Uint8Array(PAGE));
+    return Promise.resolve();
+  }));
+
+/** Calls `before` before each write through the file itself, and `after` after each sync. */
+function watch(
+  file: OutputFile,
+  before: (bytes: Uint8Array, offset: number) => void,
+  after: () => void,
+): void {
+  const write = file.write.bind(file);
+  const sync = file.sync.bind(file);
+  file.write = (bytes, offset) => {
+    before(bytes, offset);
+    return write(bytes, offset);
+  };
+  file.sync = () => {
+    const code = sync();
+    if (code === 0) after();
+    return code;
+  };
+}
+
+Deno.test("MappedRamWriter.seal writes the magic only when all else is on the disk", () =>
+  withDirectory((directory) => {
+    using output = OutputFile.create(`${directory}/image`);
+    const content = () => Deno.readFileSync(output.path);
+    const cut = new PowerCut();
+    let magics = 0;
+    watch(output, (_bytes, offset) => {
+      if (offset >= 8) return;
+      magics++;
+      assertEquals(content().subarray(0, 8), new Uint8Array(8));
+      cut.assertAllSynced(content(), "the write of the magic");
+    }, () => cut.synced(content()));
+    const writer = new MappedRamWriter(output, MACHINE);
+    using memory = MappedMemory.anonymous(3 * PAGE);
+    memory.bytes().fill(7);
+    for (const page of [0, 1, 9]) writer.page(0, page * PAGE, memory.address);
+    writer.writeTail(new Uint8Array(100).fill(3));
+    const pages = new PageBitmap(writer.layout.ram.pageLimit);
+    for (const page of [0, 1, 9]) pages.add(page);
+    writer.seal(pages);
+    assertEquals(magics, 1);
+    assertSame(content().subarray(0, 8), writer.layout.pieces[0]!.bytes.subarray(0, 8), "magic");
+    cut.assertAllSynced(content(), "the return of seal");
+    return Promise.resolve();
+  }));
+
+Deno.test("MappedRamWriter.seal writes no magic when the disk did not take what came before", () =>
+  withDirectory((directory) => {
+    using output = OutputFile.create(`${directory}/image`);
+    const writer = new MappedRamWriter(output, MACHINE);
+    output.sync = () => EIO;
+    const pages = new PageBitmap(writer.layout.ram.pageLimit);
+    assertThrows(() => writer.seal(pages), SyscallError, "fsync failed with EIO: ");
+    assertEquals(Deno.readFileSync(output.path).subarray(0, 8), new Uint8Array(8));
     return Promise.resolve();
   }));
 

@@ -160,6 +160,28 @@ Deno.test(
 );
 
 Deno.test(
+  "ImageReceiver completes for a source that has switched and is gone before it hears the end",
+  receiving(async (reception) => {
+    const { source, receiver } = reception;
+    await source.connect();
+    await source.switchOver();
+    source.encodePages(ALL);
+    source.encodeEnd();
+    const stream = source.stream.take();
+    await source.flush(stream.subarray(0, -1));
+    await until("the pages", () => receiver.statistics().received === PAGES);
+    // In one turn with the last byte. The answers that it has not read make the kernel reset the
+    // connection: nothing can be said to it any more.
+    const sent = source.flush(stream.subarray(-1));
+    source[Symbol.dispose]();
+    await sent;
+    await reception.completes();
+    assertEquals(receiver.status, "completed");
+    await reception.assertImage();
+  }),
+);
+
+Deno.test(
   "ImageReceiver names the pages that a source took back and did not send again",
   receiving(async (reception) => {
     const { source, receiver } = reception;

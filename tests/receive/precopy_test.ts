@@ -20,8 +20,8 @@ function encodeStart({ source }: Reception, listens: boolean): void {
   source.encodeBlocks();
 }
 
-/** Encodes device state and description. */
-function encodeDevices({ source }: Reception): void {
+/** Encodes device state and description; without it, only the connection's end tells that it is all. */
+function encodeDevices({ source }: Reception, described = true): void {
   const { stream } = source;
   const devices = encodeWorkloadState({ ...PATTERN, pages: PAGES });
   const json = new TextEncoder().encode(DESCRIPTION);
@@ -30,6 +30,7 @@ function encodeDevices({ source }: Reception): void {
   stream.sectionFooter(2);
   stream.deviceState(devices, 0, devices.length);
   stream.endOfStream();
+  if (!described) return;
   stream.vmDescription(json.length);
   stream.vmDescriptionData(json, 0, json.length);
 }
@@ -63,6 +64,46 @@ Deno.test(
     assertEquals([reception.files, source.heard.shuts], [["image"], [0]]);
     await reception.completes();
     await reception.assertImage();
+  }),
+);
+
+for (const described of [true, false]) {
+  Deno.test(
+    `ImageReceiver completes for a source without a return path that closes at the end, ${
+      described ? "with" : "without"
+    } a description`,
+    receiving(async (reception) => {
+      const { source, receiver } = reception;
+      await source.connect();
+      encodeStart(reception, false);
+      source.encodePages(ALL);
+      encodeDevices(reception, described);
+      const stream = source.stream.take();
+      await source.flush(stream.subarray(0, -1));
+      // In one turn with the last byte: the source is gone before the receiver looks whether it is.
+      const sent = source.flush(stream.subarray(-1));
+      source.main.shutdown();
+      await sent;
+      await reception.completes();
+      assertEquals([reception.files, receiver.status], [["image"], "completed"]);
+      await reception.assertImage();
+    }),
+  );
+}
+
+Deno.test(
+  "ImageReceiver makes no image of a stream without a return path that ends too soon",
+  receiving(async (reception) => {
+    const { source } = reception;
+    await source.connect();
+    encodeStart(reception, false);
+    source.encodePages(ALL);
+    encodeDevices(reception, false);
+    await source.flush(source.stream.take().subarray(0, -20)); // in the middle of the device state
+    source[Symbol.dispose]();
+    const { code, message } = await reception.fails();
+    assertEquals([code, reception.files], ["CONNECTION_LOST", []]);
+    assertMatch(message, /: main channel: it closed the connection: /);
   }),
 );
 

@@ -1,12 +1,14 @@
 import "../support/native.ts";
 import { assert, assertEquals, assertGreaterOrEqual, assertThrows } from "@std/assert";
 import type { GuestMemory } from "../../migration/guest.ts";
+import { Buffer } from "node:buffer";
 import { encodeWorkloadState } from "../../workload/device_state.ts";
 import type { WorkloadOptions } from "../../workload/options.ts";
 import { WorkloadError } from "../../workload/workload_error.ts";
 import { WorkloadGuest } from "../../workload/workload_guest.ts";
 import { MappedMemory } from "../../ffi/memory.ts";
 import { TestPattern } from "../../workload/test_pattern.ts";
+import { until, within } from "../support/deadline.ts";
 import { LocalFaults } from "../support/local_faults.ts";
 
 const PAGES = 2048;
@@ -189,9 +191,28 @@ Deno.test("WorkloadGuest.latencies holds every wait, ascending, as the histogram
 });
 
 Deno.test("WorkloadGuest.stop twice does nothing the second time", async () => {
+  using memory = filled();
+  const guest = new WorkloadGuest({ threads: 2, write: true });
+  guest.load(deviceState, oneBlock(memory));
+  guest.start();
+  await until("accesses", () => guest.statistics().accesses > 100);
+  await guest.stop();
+  await within("the threads to have ended", guest.ended);
+  const { accesses, failures } = guest.statistics();
+  assertGreaterOrEqual(accesses, 100);
+  const content = memory.bytes().slice();
+  await guest.stop();
+  assertEquals([guest.statistics().accesses, failures], [accesses, []]);
+  assertEquals(Buffer.compare(memory.bytes(), content), 0);
+  assertEquals(await guest.check(), { pages: PAGES, wrongPages: 0 });
+});
+
+Deno.test("WorkloadGuest.stop twice ends a guest that was never loaded, once", async () => {
   const guest = new WorkloadGuest();
   await guest.stop();
-  await guest.stop();
+  await within("the threads to have ended", guest.ended);
+  await within("the second stop", guest.stop());
+  assertEquals(guest.statistics().accesses, 0);
 });
 
 Deno.test("WorkloadGuest.load refuses another guest's device state", async () => {

@@ -9,6 +9,7 @@ import type { Configuration } from "../../../migration/protocol/configuration.ts
 import type { Command } from "../../../migration/protocol/command.ts";
 import { encodeGreeting, encodeOpening } from "../../../server/sending/control_stream.ts";
 import { GUEST_SECTION_ID, LiveRegion, streamMachine } from "../../../server/live/live_region.ts";
+import { closeAgainAndAgain } from "../../support/closing.ts";
 import { leavingNoDescriptors } from "../../support/descriptors.ts";
 
 const PAGE = 4096;
@@ -64,11 +65,10 @@ Deno.test(
 );
 
 Deno.test(
-  "LiveRegion closes twice",
+  "LiveRegion closes twice, when others have its memory and its descriptors",
   leavingNoDescriptors(() => {
     const region = new LiveRegion({ blocks: BLOCKS });
-    region.close();
-    region.close();
+    closeAgainAndAgain(region, region.blocks);
     return Promise.resolve();
   }),
 );
