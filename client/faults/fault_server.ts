@@ -286,6 +286,7 @@ export class FaultServer implements PreemptPages, Disposable {
     }
     // A guest that cannot be started is not moved, though its memory is: that SHUT would say 1.
     if (!this.#state.guestRuns) return false;
+    this.#takeLanded(); // the last may have come since the last look
     this.#returnPath.answer(ReturnPathMessage.SHUT, 0);
     this.#ended = true;
     // Nothing is missing any more: from here on the memory is like any other, to be tracked by another

@@ -21,7 +21,8 @@ export class WaitingThreads {
 
   /**
    * A thread waits from now on. One that waits already for the same page has only been woken and
-   * faulted again: its time goes on.
+   * faulted again: its time goes on. One that waited for another has got that: it is faster here than
+   * the word that its page came on the main channel.
    *
    * @param now monotonic nanoseconds
    */
@@ -35,7 +36,8 @@ export class WaitingThreads {
       this.#since.push(0);
     }
     if (this.#pages[slot] === page) return;
-    if (this.#pages[slot] === -1) this.#waiting++;
+    if (this.#pages[slot] !== -1) this.#end(slot, now);
+    this.#waiting++;
     this.#pages[slot] = page;
     this.#since[slot] = now;
   }
@@ -50,12 +52,15 @@ export class WaitingThreads {
     const pages = this.#pages;
     // One slot a thread of the guest: a scan of tens of numbers.
     for (let slot = 0; slot < pages.length; slot++) {
-      if (pages[slot] !== page) continue;
-      pages[slot] = -1;
-      this.#waiting--;
-      const latency = now - this.#since[slot]!;
-      this.#state.latency.record(latency);
-      this.#state.threads.record(slot, this.#threadIds[slot]!, latency);
+      if (pages[slot] === page) this.#end(slot, now);
     }
+  }
+
+  #end(slot: number, now: number): void {
+    this.#pages[slot] = -1;
+    this.#waiting--;
+    const latency = now - this.#since[slot]!;
+    this.#state.latency.record(latency);
+    this.#state.threads.record(slot, this.#threadIds[slot]!, latency);
   }
 }

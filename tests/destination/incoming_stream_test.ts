@@ -42,6 +42,8 @@ const DESCRIPTION = describeGuestSection(STATE.length, PAGE);
 class Heard implements IncomingPages, StreamEvents {
   readonly log: string[] = [];
   machine: ArrivedMachine | undefined;
+  /** Compressed pages that came since all of them were in place. */
+  #unsettled = 0;
   readonly stream = new IncomingStream(this, this);
   readonly #decoder = new StreamDecoder(this.stream);
   #rest = new Uint8Array(0);
@@ -69,9 +71,13 @@ class Heard implements IncomingPages, StreamEvents {
   compressedBy(method: string): void {
     this.log.push(`compressed by ${method}`);
   }
-  compressedPage(): void {}
+  compressedPage(): void {
+    this.#unsettled++;
+  }
   flush(): void {}
-  settle(): void {}
+  settle(): void {
+    this.#unsettled = 0;
+  }
   discard({ block, ranges }: DiscardCommand): void {
     this.log.push(`discard ${block} ${ranges.map(({ start, length }) => `${start}+${length}`)}`);
   }
@@ -98,10 +104,13 @@ class Heard implements IncomingPages, StreamEvents {
   }
   arrived(machine: ArrivedMachine, precopy: boolean): void {
     this.machine = machine;
-    this.log.push(`arrived ${precopy ? "complete" : "to be completed"}`);
+    this.log.push(`arrived ${precopy ? "complete" : "to be completed"}${this.#still()}`);
   }
   ended(): void {
-    this.log.push("ended");
+    this.log.push(`ended${this.#still()}`);
+  }
+  #still(): string {
+    return this.#unsettled === 0 ? "" : ` but for ${this.#unsettled} pages`;
   }
 }
 
@@ -245,6 +254,31 @@ Deno.test("IncomingStream does not take device state that was cut short for an e
     assertEquals(heard.stream.closed(), false, `${length} bytes`);
     assertEquals(heard.machine, undefined);
   }
+});
+
+/** A section whose page is compressed, and may be on its way through a thread when the stream goes on. */
+const COMPRESSED = encode((stream) => {
+  stream.sectionEnd(1);
+  stream.block("high");
+  stream.compressedPage(PAGE, new Uint8Array(20), 0, 20);
+  stream.endOfSection();
+  stream.sectionFooter(1);
+});
+
+Deno.test("IncomingStream has compressed pages in place before the machine arrives with them", () => {
+  const whole = encodePrecopyEnd(DEVICES, DESCRIPTION);
+  const described = new Heard().feed(PLAIN_OPENING).feed(joined(COMPRESSED, whole));
+  assertEquals(described.log.slice(-2), ["arrived complete", "ended"]);
+  // The end of the connection is the end of the stream.
+  const bare = new Heard().feed(PLAIN_OPENING).feed(joined(COMPRESSED, DEVICES, END));
+  assertEquals(bare.stream.closed(), true);
+  assertEquals(bare.log.slice(-2), ["arrived complete", "ended"]);
+});
+
+Deno.test("IncomingStream has compressed pages in place before it ends after a switch to postcopy", () => {
+  const heard = new Heard().feed(OPENING).feed(encodeSwitchover(DEVICES));
+  heard.feed(joined(COMPRESSED, END));
+  assertEquals(heard.log.slice(-1), ["ended"]);
 });
 
 Deno.test("IncomingStream leaves PINGs of the package to whoever loads it", () => {

@@ -171,6 +171,48 @@ Deno.test(
 );
 
 Deno.test(
+  "DirtyTracker.collect finds all pages when they are more runs than one scan returns",
+  ONE(() => {
+    const pages = 20_000;
+    using memory = map(pages);
+    using tracker = new DirtyTracker({ blocks: [blockOf(memory)], targetPageSize: PAGE });
+    const dirty = new PageBitmap(pages);
+    tracker.start();
+    // Every other page is a run of its own: 10,000, where a scan takes 4096.
+    const odd = Array.from({ length: pages / 2 }, (_, run) => 2 * run + 1);
+    write(memory, ...odd);
+    assertEquals(tracker.collect(dirty), odd.length);
+    assertEquals(take(dirty), odd);
+    assertEquals(tracker.collect(dirty), 0);
+  }),
+);
+
+for (const backing of ["memfd", "anonymous"] as const) {
+  Deno.test(
+    `DirtyTracker.collect finds the pages around each 256 MiB of ${backing} memory`,
+    ONE(() => {
+      // Two whole pieces and the beginning of a third; only the pages written to exist.
+      const piece = 65_536;
+      const pages = 2 * piece + 2;
+      using memory = map(pages, backing);
+      using tracker = new DirtyTracker({ blocks: [blockOf(memory)], targetPageSize: PAGE });
+      const dirty = new PageBitmap(pages + 30);
+      const around = [0, piece - 1, piece, 2 * piece - 1, 2 * piece, pages - 1];
+      tracker.start();
+      assertEquals(tracker.collect(dirty), 0);
+      for (const page of around) {
+        write(memory, page);
+        assertEquals(tracker.collect(dirty), 1);
+        assertEquals(take(dirty), [page]);
+      }
+      write(memory, ...around);
+      assertEquals(tracker.collect(dirty), around.length);
+      assertEquals(take(dirty), around);
+    }),
+  );
+}
+
+Deno.test(
   "DirtyTracker.collect takes a target page for dirty when a part of it is",
   ONE(() => {
     using memory = map(64);

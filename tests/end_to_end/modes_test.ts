@@ -1,6 +1,7 @@
 import "../support/native.ts";
 import { assert, assertEquals, assertGreater, assertGreaterOrEqual, assertLess } from "@std/assert";
 import { MODES } from "../../server/sending/mode.ts";
+import { assertLessOrEqual } from "@std/assert";
 import { WorkloadGuest } from "../../workload/workload_guest.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
 import { TestImage } from "../support/images.ts";
@@ -69,6 +70,22 @@ for (const mode of MODES) {
         const { ram } = migrated.source;
         const urgentPages = Math.round(ram["postcopy-bytes"] / 4096);
         assertGreater(urgentPages, pages / 2);
+      });
+    }),
+  );
+
+  Deno.test(
+    `Destination counts a wait or more for each page that it asks for in mode ${mode}`,
+    leavingNoDescriptors(async () => {
+      using image = await TestImage.make({ ram: 256 }, { zeroEvery: 0 });
+      const guest = new WorkloadGuest({ threads: 3, pattern: "once" });
+      // 2 pages a second: the guest must ask.
+      await migrate(image.path, { mode, guest, maxPostcopyBandwidth: 8192 }, (migrated) => {
+        const { faults, requests, ...figures } = migrated.destination;
+        const waits = figures["postcopy-latency-dist"].reduce((sum, count) => sum + count, 0);
+        assertGreater(requests, 0);
+        assertGreaterOrEqual(waits, requests);
+        assertLessOrEqual(waits, faults);
       });
     }),
   );
