@@ -266,7 +266,7 @@ const COMPRESSED = encode((stream) => {
 });
 
 Deno.test("IncomingStream has compressed pages in place before the machine arrives with them", () => {
-  const whole = encodePrecopyEnd(DEVICES, DESCRIPTION);
+  const whole = joinDeviceState({ devices: DEVICES, description: DESCRIPTION });
   const described = new Heard().feed(PLAIN_OPENING).feed(joined(COMPRESSED, whole));
   assertEquals(described.log.slice(-2), ["arrived complete", "ended"]);
   // The end of the connection is the end of the stream.

@@ -1,5 +1,7 @@
 import "../support/native.ts";
 import { assertEquals, assertGreaterOrEqual } from "@std/assert";
+import { FROM_SOURCE } from "../../channel/role.ts";
+import { SendingEnd } from "../../channel/sending_end.ts";
 import { BlockMap } from "../../client/placing/block_map.ts";
 import { Destination } from "../../client/destination.ts";
 import { DestinationState } from "../../client/placing/destination_state.ts";
@@ -127,7 +129,10 @@ Deno.test(
       received.add(page);
     });
     const bitmaps = { received, claimed: new PageBitmap(PAGES), requested };
-    const returnPath = new ReturnPathWriter(-1, map.layout);
+    const returnPath = new ReturnPathWriter(
+      new SendingEnd({ fd: -1 }, FROM_SOURCE.RETURN_PATH),
+      map.layout,
+    );
     const intake = new FaultIntake(uffd.fd, map, state, bitmaps, waiting, returnPath);
     const poll = new PollSet(1);
     poll.watch(0, uffd.fd, PollEvents.IN);
