@@ -1,3 +1,5 @@
+/** The block list of the ram section's start: names, lengths and what capabilities add to them. */
+
 import { readU32, readU64 } from "./byte_order.ts";
 import { MAX_BLOCKS, TARGET_PAGE_BITS } from "./constants.ts";
 import { decodeName } from "./names.ts";
