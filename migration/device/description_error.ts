@@ -1,3 +1,5 @@
+/** The error for a device's section that the stream's own description does not fit. */
+
 /** What kind of thing was wrong; stable, for programs. */
 export type DescriptionErrorCode =
   /** The description itself is not of the form that QEMU writes. */

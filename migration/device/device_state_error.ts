@@ -1,3 +1,5 @@
+/** The error for a device state that cannot be saved or loaded. */
+
 /** What was wrong; stable, for programs. */
 export type DeviceStateErrorCode =
   /** Not the head of a SECTION_FULL, or a device's name that is none. */

@@ -1,3 +1,5 @@
+/** The devices of a machine, saved and loaded together. */
+
 import { ByteWriter } from "../protocol/byte_writer.ts";
 import { ELEMENT } from "../protocol/constants.ts";
 import { encodeName } from "../protocol/names.ts";

@@ -1,3 +1,5 @@
+/** The error for one field, on its way to whoever knows its device. */
+
 import type { DeviceStateErrorCode, FieldFault } from "./device_state_error.ts";
 
 /**

@@ -1,3 +1,5 @@
+/** Reading a device's fields and subsections into its state. */
+
 import { readU16, readU32 } from "../protocol/byte_order.ts";
 import { FieldError, fieldPath, hookError, within } from "./field_error.ts";
 import { newArray } from "./new_state.ts";

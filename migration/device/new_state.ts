@@ -1,3 +1,5 @@
+/** The state that a device's fields are read into. */
+
 import { FIELD_KIND, type FieldKind, type State, type Step, type Structure } from "./structure.ts";
 
 /**

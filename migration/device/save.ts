@@ -1,3 +1,5 @@
+/** Writing a device's fields and subsections. */
+
 import type { ByteWriter } from "../protocol/byte_writer.ts";
 import { ELEMENT } from "../protocol/constants.ts";
 import { FieldError, fieldPath, hookError, within } from "./field_error.ts";

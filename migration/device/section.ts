@@ -1,3 +1,5 @@
+/** The head of a device's section. */
+
 import { readU32 } from "../protocol/byte_order.ts";
 import { ELEMENT } from "../protocol/constants.ts";
 import { FieldError } from "./field_error.ts";

@@ -1,3 +1,5 @@
+/** The block list of the ram section's start: names, lengths and what capabilities add to them. */
+
 import { bitmapBytes } from "./bitmap_codec.ts";
 import { readU32, readU64 } from "./byte_order.ts";
 import { MAPPED_REGION, MAX_BLOCKS, TARGET_PAGE_BITS } from "./constants.ts";

@@ -1,3 +1,5 @@
+/** A buffer that encoders append to. */
+
 import { writeU16, writeU32, writeU64 } from "./byte_order.ts";
 import { encodeName } from "./names.ts";
 

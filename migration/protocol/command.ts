@@ -1,3 +1,5 @@
+/** Commands of the main channel, as plain data. */
+
 /** A byte range of a RAM block whose content the destination is to forget. */
 export interface DiscardRange {
   /** First byte, from the start of the block. */

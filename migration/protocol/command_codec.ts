@@ -1,3 +1,5 @@
+/** Commands of the main channel as bytes. */
+
 import { readU32, readU64 } from "./byte_order.ts";
 import type { ByteWriter } from "./byte_writer.ts";
 import type { Command } from "./command.ts";

@@ -1,3 +1,5 @@
+/** Pages that came compressed by zlib. */
+
 import { inflateSync } from "node:zlib";
 import { ProtocolError } from "./protocol_error.ts";
 

@@ -1,3 +1,5 @@
+/** What a stream says of its machine before anything else, as plain data. */
+
 /** The CONFIGURATION element: what the destination compares with itself (facts section 1.2). */
 export interface Configuration {
   /** Versioned machine type, e.g. `pc-q35-7.2`. */

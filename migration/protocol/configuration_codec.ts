@@ -1,3 +1,5 @@
+/** The configuration as bytes, with its subsections. */
+
 import { readU32 } from "./byte_order.ts";
 import type { ByteWriter } from "./byte_writer.ts";
 import type { Configuration } from "./configuration.ts";

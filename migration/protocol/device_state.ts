@@ -1,3 +1,5 @@
+/** Where the device state ends in a stream that was recorded: found from behind. */
+
 import { readU32 } from "./byte_order.ts";
 import { ELEMENT } from "./constants.ts";
 import { decodeName } from "./names.ts";

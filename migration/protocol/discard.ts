@@ -1,3 +1,5 @@
+/** The command that makes a destination forget pages, as bytes. */
+
 import { readU64, writeU64 } from "./byte_order.ts";
 import type { Command, DiscardRange } from "./command.ts";
 import { MAX_DISCARD_RANGES } from "./constants.ts";

@@ -1,3 +1,5 @@
+/** Any split of a channel's bytes, made into what a decoder can take. */
+
 /** Decodes whole elements from `bytes[start..end)` and returns where the first undecoded byte lies. */
 export type DecodeElements = (bytes: Uint8Array, start: number, end: number) => number;
 

@@ -1,3 +1,5 @@
+/** Counted names, and one string object for each. */
+
 import { MAX_NAME_BYTES } from "./constants.ts";
 import { ProtocolError } from "./protocol_error.ts";
 

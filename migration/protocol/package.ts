@@ -1,3 +1,5 @@
+/** The package of a switchover to postcopy, taken apart and put together. */
+
 import { readU16 } from "./byte_order.ts";
 import { ByteWriter } from "./byte_writer.ts";
 import type { Command } from "./command.ts";

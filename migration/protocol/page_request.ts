@@ -1,3 +1,5 @@
+/** Requests for pages, written where the caller wants them. */
+
 import { writeU16, writeU32, writeU64 } from "./byte_order.ts";
 import { MESSAGE } from "./constants.ts";
 

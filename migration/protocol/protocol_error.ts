@@ -1,3 +1,5 @@
+/** The error for bytes that are not the protocol's. */
+
 /** What kind of thing was wrong with the bytes; stable, for programs. */
 export type ProtocolErrorCode =
   | "bad-header"

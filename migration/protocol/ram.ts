@@ -1,3 +1,5 @@
+/** What RAM records say, for those who receive or send them. */
+
 /** Where a block's bitmap and pages lie in a mapped-ram file (facts section 6; QEMU docs/devel/migration/mapped-ram.rst). */
 export interface MappedRegion {
   /** Format version; QEMU writes 1. */

@@ -1,3 +1,5 @@
+/** The preempt channel's bytes, decoded. */
+
 import { MAX_ELEMENT_BYTES } from "./constants.ts";
 import { ElementFeed } from "./element_feed.ts";
 import { ProtocolError } from "./protocol_error.ts";

@@ -1,3 +1,5 @@
+/** RAM records as bytes. */
+
 import { ByteWriter } from "./byte_writer.ts";
 import { RECORD, XBZRLE_ENCODING } from "./constants.ts";
 import type { BlockEntry, RamHandler } from "./ram.ts";

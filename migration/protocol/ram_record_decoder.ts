@@ -1,3 +1,5 @@
+/** RAM records, decoded, on whichever channel they come. */
+
 import { BlockListDecoder } from "./block_list_decoder.ts";
 import { readU16, readU32 } from "./byte_order.ts";
 import { maxCompressedBytes } from "./compressed_page.ts";

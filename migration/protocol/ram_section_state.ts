@@ -1,3 +1,5 @@
+/** The order in which the sections of ram may come. */
+
 import { ELEMENT, RAM_SECTION } from "./constants.ts";
 import { hex, ProtocolError } from "./protocol_error.ts";
 

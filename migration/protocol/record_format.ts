@@ -1,3 +1,5 @@
+/** What the layout of RAM records depends on. */
+
 import { DEFAULT_TARGET_PAGE_SIZE, TARGET_PAGE_BITS } from "./constants.ts";
 
 /** What decides how RAM records are laid out; it comes from the configuration. */

@@ -1,3 +1,5 @@
+/** Headers of page records, written where the caller wants them. */
+
 import { writeU64 } from "./byte_order.ts";
 import { RECORD } from "./constants.ts";
 

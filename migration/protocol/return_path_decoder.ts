@@ -1,3 +1,5 @@
+/** The return path's bytes, decoded. */
+
 import { readU16, readU32, readU64 } from "./byte_order.ts";
 import { BITMAP_END, MAX_MESSAGE_BYTES, MESSAGE } from "./constants.ts";
 import { ElementFeed } from "./element_feed.ts";

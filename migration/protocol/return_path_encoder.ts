@@ -1,3 +1,5 @@
+/** The return path's messages as bytes. */
+
 import { ByteWriter } from "./byte_writer.ts";
 import { BITMAP_END, MAX_MESSAGE_BYTES, MESSAGE } from "./constants.ts";
 import { encodeExtensions } from "./extensions.ts";

@@ -1,3 +1,5 @@
+/** What the main channel says, for those who receive or send it. */
+
 import type { Command } from "./command.ts";
 import type { Configuration } from "./configuration.ts";
 import type { RamHandler } from "./ram.ts";

@@ -1,3 +1,5 @@
+/** The main channel's bytes, decoded. */
+
 import { readU16, readU32 } from "./byte_order.ts";
 import { checkCommandHead, COMMAND_HEAD_BYTES, decodeCommand } from "./command_codec.ts";
 import { ConfigurationDecoder } from "./configuration_codec.ts";

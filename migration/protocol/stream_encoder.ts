@@ -1,3 +1,5 @@
+/** The main channel's elements as bytes. */
+
 import type { Command } from "./command.ts";
 import { encodeCommand, encodePackagedHead } from "./command_codec.ts";
 import type { Configuration } from "./configuration.ts";

@@ -1,3 +1,5 @@
+/** The devices that a stream's own description lists. */
+
 import { ProtocolError } from "./protocol_error.ts";
 
 /** A device as the stream's own description names it (facts section 1.5). */

@@ -1,3 +1,5 @@
+/** Pages that came as the difference to what they were. */
+
 import { ProtocolError } from "./protocol_error.ts";
 
 /**
