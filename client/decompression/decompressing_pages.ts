@@ -37,7 +37,7 @@ export const FIRST_OF_BURST = 4;
  * and for what a thread left behind that failed, it decompresses itself. So it does where pages come
  * one by one, as those that were asked for do.
  */
-export class CompressedPages implements IncomingPages, Disposable {
+export class DecompressingPages implements IncomingPages, Disposable {
   readonly #memory: IncomingMemory;
   readonly #buffer: ReceiveBuffer;
   readonly #begin: (method: CompressionMethod) => void;
