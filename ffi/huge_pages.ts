@@ -5,6 +5,9 @@ import { cString, libc } from "./libc.ts";
 const O_RDONLY = 0;
 const O_CLOEXEC = 0o2000000;
 
+/** Bytes of the huge page that every x86-64 has, and every aarch64 with base pages of 4 KiB. */
+export const HUGE_PAGE: number = 2 ** 21;
+
 /** Numbers of huge pages of one size. */
 export interface HugePages {
   /** All there are. */
@@ -46,7 +49,7 @@ export function hugePageRemedy(length: number, pageSize: number): string {
   const { total, available } = pages;
   const wanted = Math.ceil(length / pageSize);
   const enough = total + Math.max(1, wanted - available);
-  const setting = pageSize === 2_097_152
+  const setting = pageSize === HUGE_PAGE
     ? `sysctl vm.nr_hugepages=${enough}`
     : `write ${enough} to /sys/kernel/mm/hugepages/hugepages-${pageSize / 1024}kB/nr_hugepages`;
   return `${wanted} huge pages of ${size} are needed, ${available} of ${total} are free: ${setting}`;
