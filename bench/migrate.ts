@@ -179,7 +179,7 @@ async function main(options: RawOptions): Promise<void> {
   const reason = plan.sides.includes("qemu") ? await whyNoQemu(binary) : undefined;
   if (reason !== undefined) throw new Error(reason);
   const version = await qemuVersion(binary.command).catch(() => undefined);
-  const machine = { ...await describeMachine(), ...version === undefined ? {} : { qemu: version } };
+  const machine = await describeMachine(version);
   const warmth = warmMemory(plan.size * MEMORY_OF_RUN);
   const idleness = await waitForIdleMachine(10);
   progress(`${formatMachine(machine)}; ${(idleness.idle * 100).toFixed(0)} % idle`);

@@ -1,9 +1,7 @@
 /** The huge pages that this host has set aside (hugetlbfs). */
 
 import { cString, libc } from "./libc.ts";
-
-const O_RDONLY = 0;
-const O_CLOEXEC = 0o2000000;
+import { OpenFlag } from "./open_flags.ts";
 
 /** Bytes of the huge page that every x86-64 has, and every aarch64 with base pages of 4 KiB. */
 export const HUGE_PAGE: number = 2 ** 21;
@@ -56,7 +54,7 @@ export function hugePageRemedy(length: number, pageSize: number): string {
 }
 
 function readNumber(path: string): number | undefined {
-  const fd = libc().open(cString(path), O_RDONLY | O_CLOEXEC, 0);
+  const fd = libc().open(cString(path), OpenFlag.RDONLY | OpenFlag.CLOEXEC, 0);
   if (fd < 0) return undefined;
   const bytes = new Uint8Array(32);
   const count = libc().read(fd, bytes, bytes.length);

@@ -4,14 +4,13 @@ import { cString, errno, libc } from "./libc.ts";
 import { Errno, SyscallError } from "./errno.ts";
 import { MappedMemory } from "./memory.ts";
 import { readPair, writePair } from "./word_pairs.ts";
+import { OpenFlag } from "./open_flags.ts";
 
 // From include/uapi/linux/fs.h of Linux 6.7; equal on x86-64 and aarch64.
 const PAGEMAP_SCAN = 0xc060_6610;
 const PM_SCAN_WP_MATCHING = 1;
 const PM_SCAN_CHECK_WPASYNC = 2;
 const PAGE_IS_WRITTEN = 2;
-const O_RDONLY = 0;
-const O_CLOEXEC = 0o2000000;
 
 const PATH = "/proc/self/pagemap";
 
@@ -69,7 +68,7 @@ export class WrittenPages implements Disposable {
    * @throws {SyscallError} `ENOTTY` from `PAGEMAP_SCAN` when the kernel lacks it (before Linux 6.7)
    */
   constructor(capacity = REGIONS) {
-    this.#fd = libc().open(cString(PATH), O_RDONLY | O_CLOEXEC, 0);
+    this.#fd = libc().open(cString(PATH), OpenFlag.RDONLY | OpenFlag.CLOEXEC, 0);
     if (this.#fd < 0) throw new SyscallError("open", errno(), PATH, "mount /proc");
     try {
       this.#vector = MappedMemory.anonymous(capacity * REGION_BYTES);
