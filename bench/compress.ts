@@ -19,7 +19,6 @@ import {
   ALLOCATION_PAGES,
   allocationTargets,
   compressTargets,
-  formatTarget,
 } from "./compress/targets.ts";
 import { MODELS, type ThreadingModel } from "./compress/threading_model.ts";
 import { describePlacement } from "./support/cpu_placement.ts";
@@ -39,6 +38,7 @@ import { print, progress } from "./support/progress.ts";
 import { writeResults } from "./support/results.ts";
 import { runBenchmark } from "./support/run.ts";
 import { warmMemory } from "./support/warm_memory.ts";
+import { formatTarget } from "./support/target.ts";
 
 const USAGE = `deno task bench:compress [options]
   --threads 4,8,16     compression threads; default all

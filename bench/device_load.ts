@@ -13,7 +13,6 @@ import {
   countTable,
   downtimeTable,
   forcedList,
-  formatTarget,
   listenerTable,
   type LoadRow,
   loadTable,
@@ -30,6 +29,7 @@ import { countOption, placementOption, type RawOptions } from "./support/options
 import { print, progress } from "./support/progress.ts";
 import { writeResults } from "./support/results.ts";
 import { runBenchmark } from "./support/run.ts";
+import { formatTarget } from "./support/target.ts";
 
 const USAGE = `deno task bench:device-load [options]
   --repeat N       loads of each set-up and way, default 51

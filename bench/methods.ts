@@ -14,7 +14,7 @@ import { findKernel } from "./methods/linux_guest.ts";
 import { moveByUs } from "./methods/our_move.ts";
 import { moveByQemu } from "./methods/qemu_move.ts";
 import { compressionTable, methodsTable, publishedTable, type Section } from "./methods/report.ts";
-import { formatTarget, methodsTargets } from "./methods/targets.ts";
+import { methodsTargets } from "./methods/targets.ts";
 import {
   type Move,
   type MoveFigures,
@@ -41,6 +41,7 @@ import { writeResults } from "./support/results.ts";
 import { runBenchmark } from "./support/run.ts";
 import { TemporaryDirectory } from "./support/temporary_directory.ts";
 import { warmMemory } from "./support/warm_memory.ts";
+import { formatTarget } from "./support/target.ts";
 
 const USAGE = `deno task bench:methods [options]
   --link 100m,1g       default both; they need root and iproute2
@@ -181,7 +182,7 @@ async function main(options: RawOptions): Promise<void> {
   const reason = needed ? await whyNoCompressingQemu(binary) : undefined;
   if (reason !== undefined) throw new Error(reason);
   const version = await qemuVersion(binary.command).catch(() => undefined);
-  const machine = { ...await describeMachine(), ...version === undefined ? {} : { qemu: version } };
+  const machine = await describeMachine(version);
   const warmth = warmMemory(plan.size * MEMORY_OF_RUN);
   const idleness = await waitForIdleMachine(10);
   progress(`${formatMachine(machine)}; ${(idleness.idle * 100).toFixed(0)} % idle`);

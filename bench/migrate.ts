@@ -10,7 +10,6 @@ import type { Move, MoveFigures } from "./migrate/move.ts";
 import { moveByUs } from "./migrate/our_move.ts";
 import { moveByQemu } from "./migrate/qemu_move.ts";
 import {
-  formatTarget,
   guestTable,
   migrationTable,
   migrationTargets,
@@ -46,6 +45,7 @@ import { print, progress } from "./support/progress.ts";
 import { writeResults } from "./support/results.ts";
 import { runBenchmark } from "./support/run.ts";
 import { warmMemory } from "./support/warm_memory.ts";
+import { formatTarget } from "./support/target.ts";
 
 const USAGE = `deno task bench:migrate [options]
   --link 10g,1g        default both; they need root and iproute2
@@ -179,7 +179,7 @@ async function main(options: RawOptions): Promise<void> {
   const reason = plan.sides.includes("qemu") ? await whyNoQemu(binary) : undefined;
   if (reason !== undefined) throw new Error(reason);
   const version = await qemuVersion(binary.command).catch(() => undefined);
-  const machine = { ...await describeMachine(), ...version === undefined ? {} : { qemu: version } };
+  const machine = await describeMachine(version);
   const warmth = warmMemory(plan.size * MEMORY_OF_RUN);
   const idleness = await waitForIdleMachine(10);
   progress(`${formatMachine(machine)}; ${(idleness.idle * 100).toFixed(0)} % idle`);

@@ -177,7 +177,7 @@ async function main(options: RawOptions): Promise<void> {
     latency: true,
   };
   const version = await qemuVersion(binary.command);
-  const host = { ...await describeMachine(), ...version === undefined ? {} : { qemu: version } };
+  const host = await describeMachine(version);
   const warmth = warmMemory(memoryMiB * 2 ** 20 * 3);
   const idleness = await waitForIdleMachine(10);
   progress(`${formatMachine(host)}; ${(idleness.idle * 100).toFixed(0)} % idle`);

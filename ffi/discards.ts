@@ -2,6 +2,7 @@
 
 import { discardMemory } from "./memory.ts";
 import { libc } from "./libc.ts";
+import { readPair, writePair } from "./word_pairs.ts";
 
 /** `process_madvise`, from include/uapi/asm-generic/unistd.h; equal on x86-64 and aarch64. */
 const SYS_PROCESS_MADVISE = 440n;
@@ -10,7 +11,6 @@ const PIDFD_SELF = -10_000n;
 const MADV_DONTNEED = 4n;
 /** UIO_MAXIOV, from include/uapi/linux/uio.h. */
 const MOST_RANGES = 1024;
-const TWO_TO_32 = 0x1_0000_0000;
 
 /** What this kernel said to the first try; a thread's own. */
 let refused = false;
@@ -42,10 +42,8 @@ export class Discards {
   add(address: number, length: number): void {
     if (this.#count === MOST_RANGES) this.apply();
     const at = this.#count * 4;
-    this.#vector[at] = address;
-    this.#vector[at + 1] = address / TWO_TO_32;
-    this.#vector[at + 2] = length;
-    this.#vector[at + 3] = length / TWO_TO_32;
+    writePair(this.#vector, at, address);
+    writePair(this.#vector, at + 2, length);
     this.#count++;
   }
 
@@ -80,6 +78,6 @@ export class Discards {
   }
 
   #number(at: number): number {
-    return this.#vector[at]! + this.#vector[at + 1]! * TWO_TO_32;
+    return readPair(this.#vector, at);
   }
 }

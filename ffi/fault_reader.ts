@@ -1,6 +1,7 @@
 /** Reading fault messages from a userfaultfd, many with one call. */
 
 import { errno, libc } from "./libc.ts";
+import { readPair } from "./word_pairs.ts";
 
 /** `sizeof(struct uffd_msg)`, from include/uapi/linux/userfaultfd.h. */
 const MESSAGE_BYTES = 32;
@@ -8,7 +9,6 @@ const MESSAGE_BYTES = 32;
 const EVENT_PAGEFAULT = 0x12;
 /** `UFFD_PAGEFAULT_FLAG_MINOR`. */
 const FLAG_MINOR = 4;
-const TWO_TO_32 = 0x1_0000_0000;
 
 /** A reusable buffer of fault messages. */
 export class FaultReader {
@@ -48,8 +48,7 @@ export class FaultReader {
 
   /** The address that was touched, rounded down to the host page unless EXACT_ADDRESS is on. */
   address(message: number): number {
-    const at = message * 8 + 4;
-    return this.#words[at]! + this.#words[at + 1]! * TWO_TO_32;
+    return readPair(this.#words, message * 8 + 4);
   }
 
   /** The thread that waits, by its number; 0 without the THREAD_ID feature. */

@@ -2,13 +2,9 @@
 
 import { cString, errno, libc } from "./libc.ts";
 import { Errno, SyscallError } from "./errno.ts";
+import { OpenFlag } from "./open_flags.ts";
 
 // From include/uapi/asm-generic/fcntl.h; equal on x86-64 and aarch64.
-const O_RDONLY = 0;
-const O_RDWR = 2;
-const O_CREAT = 0o100;
-const O_EXCL = 0o200;
-const O_CLOEXEC = 0o2000000;
 const F_OK = 0;
 /** What the umask leaves of it: memory of a machine is nobody else's business. */
 const MODE = 0o600;
@@ -57,7 +53,7 @@ export function publishFile(from: string, to: string, replace: boolean): void {
 
 /** Makes the names in a directory last: without it a crash may bring back an older state. */
 export function syncDirectory(path: string): void {
-  const fd = libc().open(cString(path), O_RDONLY | O_CLOEXEC, 0);
+  const fd = libc().open(cString(path), OpenFlag.RDONLY | OpenFlag.CLOEXEC, 0);
   if (fd < 0) return; // no permission to read it; the file itself is safe
   libc().fsync(fd);
   libc().close(fd);
@@ -82,7 +78,7 @@ export class OutputFile implements Disposable {
    * @throws {SyscallError} for example `EEXIST` or `EACCES`
    */
   static create(path: string): OutputFile {
-    const flags = O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC;
+    const flags = OpenFlag.RDWR | OpenFlag.CREAT | OpenFlag.EXCL | OpenFlag.CLOEXEC;
     const fd = libc().open(cString(path), flags, MODE);
     if (fd < 0) throw fileError("open", errno(), path);
     return new OutputFile(path, fd, true);

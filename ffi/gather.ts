@@ -3,13 +3,13 @@
 import { errno, libc } from "./libc.ts";
 import { Errno } from "./errno.ts";
 import { addressOf } from "./memory.ts";
+import { readPair, writePair } from "./word_pairs.ts";
 
 /** UIO_MAXIOV, the kernel's limit of pieces in one call, from include/uapi/linux/uio.h. */
 export const MAX_PIECES = 1024;
 
 const MSG_DONTWAIT = 0x40;
 const MSG_NOSIGNAL = 0x4000;
-const TWO_TO_32 = 0x1_0000_0000;
 
 /**
  * A list of pieces of memory to send in order. Made once and filled again for each batch: adding and
@@ -66,8 +66,7 @@ export class Gather {
    */
   add(address: number, length: number): void {
     const at = this.#count * 4;
-    this.#vector[at] = address; // ToUint32 takes the low half of a number below 2^53
-    this.#vector[at + 1] = address / TWO_TO_32;
+    writePair(this.#vector, at, address);
     this.#vector[at + 2] = length;
     this.#count++;
   }
@@ -82,9 +81,7 @@ export class Gather {
   send(fd: number): number {
     const words = this.#messageWords;
     while (this.#first < this.#count) {
-      const address = this.#vectorAddress + this.#first * 16;
-      words[4] = address;
-      words[5] = address / TWO_TO_32;
+      writePair(words, 4, this.#vectorAddress + this.#first * 16);
       words[6] = this.#count - this.#first;
       const sent = libc().sendmsg(fd, this.#message, MSG_DONTWAIT | MSG_NOSIGNAL);
       if (sent < 0) {
@@ -131,9 +128,7 @@ export class Gather {
   #advance(sent: number): void {
     const vector = this.#vector;
     const at = this.#first * 4;
-    const address = vector[at]! + vector[at + 1]! * TWO_TO_32 + sent;
-    vector[at] = address;
-    vector[at + 1] = address / TWO_TO_32;
+    writePair(vector, at, readPair(vector, at) + sent);
     vector[at + 2]! -= sent;
   }
 }

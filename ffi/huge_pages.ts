@@ -1,9 +1,10 @@
 /** The huge pages that this host has set aside (hugetlbfs). */
 
 import { cString, libc } from "./libc.ts";
+import { OpenFlag } from "./open_flags.ts";
 
-const O_RDONLY = 0;
-const O_CLOEXEC = 0o2000000;
+/** Bytes of the huge page that every x86-64 has, and every aarch64 with base pages of 4 KiB. */
+export const HUGE_PAGE: number = 2 ** 21;
 
 /** Numbers of huge pages of one size. */
 export interface HugePages {
@@ -46,14 +47,14 @@ export function hugePageRemedy(length: number, pageSize: number): string {
   const { total, available } = pages;
   const wanted = Math.ceil(length / pageSize);
   const enough = total + Math.max(1, wanted - available);
-  const setting = pageSize === 2_097_152
+  const setting = pageSize === HUGE_PAGE
     ? `sysctl vm.nr_hugepages=${enough}`
     : `write ${enough} to /sys/kernel/mm/hugepages/hugepages-${pageSize / 1024}kB/nr_hugepages`;
   return `${wanted} huge pages of ${size} are needed, ${available} of ${total} are free: ${setting}`;
 }
 
 function readNumber(path: string): number | undefined {
-  const fd = libc().open(cString(path), O_RDONLY | O_CLOEXEC, 0);
+  const fd = libc().open(cString(path), OpenFlag.RDONLY | OpenFlag.CLOEXEC, 0);
   if (fd < 0) return undefined;
   const bytes = new Uint8Array(32);
   const count = libc().read(fd, bytes, bytes.length);

@@ -2,6 +2,7 @@
 
 import { cString, errno, libc } from "./libc.ts";
 import { Errno, errnoName, SyscallError } from "./errno.ts";
+import { OpenFlag } from "./open_flags.ts";
 
 // From include/uapi/linux/kvm.h; these ioctl numbers and layouts are equal on x86-64 and aarch64.
 const KVM_GET_API_VERSION = 0xae00;
@@ -17,8 +18,6 @@ const OLD_SLOT_LIMIT = 32;
 const IOEVENTFD_DATAMATCH = 1;
 const IOEVENTFD_PIO = 2;
 const IOEVENTFD_DEASSIGN = 4;
-const O_RDWR = 2;
-const O_CLOEXEC = 0o2000000;
 
 /** Thrown where KVM cannot be used at all. */
 export class KvmAbsentError extends Error {
@@ -70,7 +69,7 @@ export class KvmMachine implements Disposable {
    * @throws {SyscallError} from KVM_CREATE_VM
    */
   constructor(path = "/dev/kvm") {
-    const device = libc().open(cString(path), O_RDWR | O_CLOEXEC, 0);
+    const device = libc().open(cString(path), OpenFlag.RDWR | OpenFlag.CLOEXEC, 0);
     if (device < 0) throw absent(path, errno());
     try {
       const version = libc().ioctlNumber(device, KVM_GET_API_VERSION, 0n);

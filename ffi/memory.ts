@@ -3,6 +3,7 @@
 import { hugePageRemedy } from "./huge_pages.ts";
 import { cString, errno, libc } from "./libc.ts";
 import { Errno, SyscallError } from "./errno.ts";
+import { OpenFlag } from "./open_flags.ts";
 
 // From include/uapi/asm-generic/mman-common.h, mman.h, memfd.h and fcntl.h; equal on x86-64 and aarch64.
 const PROT_READ = 1;
@@ -19,8 +20,6 @@ const MFD_CLOEXEC = 1;
 const MFD_HUGETLB = 4;
 /** The size of a huge page goes into a memfd's flags as its logarithm: MFD_HUGE_2MB is 21 << 26. */
 const MFD_HUGE_SHIFT = 26;
-const O_RDONLY = 0;
-const O_CLOEXEC = 0o2000000;
 const SC_PAGESIZE = 30;
 const SC_PHYS_PAGES = 85;
 
@@ -192,7 +191,7 @@ export class MappedMemory implements Disposable {
    * @throws {SyscallError} from open or mmap
    */
   static file(path: string, length: number): MappedMemory {
-    const fd = libc().open(cString(path), O_RDONLY | O_CLOEXEC, 0);
+    const fd = libc().open(cString(path), OpenFlag.RDONLY | OpenFlag.CLOEXEC, 0);
     if (fd < 0) {
       const code = errno();
       const remedy = code === Errno.EACCES ? "give this user read permission" : undefined;

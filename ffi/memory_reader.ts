@@ -1,18 +1,13 @@
 /** Reading memory by address, a page at a time, without allocating. */
 
-import { viewMemory } from "./memory.ts";
+import { MemoryWindows } from "./memory_windows.ts";
 
-/** Memory seen through one view; V8 does not make views of any length. */
-const WINDOW_BYTES = 2 ** 30;
-/** What begins in a window ends in it: the largest page there is. */
-const OVERLAP_BYTES = 64 * 1024;
+/** More than any user address: those are below 2^47 or 2^48. */
+const ADDRESS_SPACE_BYTES = 2 ** 48;
 
-/**
- * Copies pages out of this process's memory, wherever they lie. A view of each GiB is made when it is
- * first read, and reaches also over what is not mapped: only what is asked for is touched.
- */
+/** Copies pages out of this process's memory, wherever they lie. */
 export class MemoryReader {
-  readonly #windows = new Map<number, DataView>();
+  readonly #windows = new MemoryWindows(0, ADDRESS_SPACE_BYTES);
 
   /**
    * Copies memory, which stays mapped during the call. A DataView reads at any address, also those of a
@@ -24,15 +19,9 @@ export class MemoryReader {
    * @param index of its first word there
    */
   copy(address: number, length: number, words: Int32Array, index: number): void {
-    const number = Math.floor(address / WINDOW_BYTES);
-    let window = this.#windows.get(number);
-    if (window === undefined) {
-      const bytes = viewMemory(number * WINDOW_BYTES, WINDOW_BYTES + OVERLAP_BYTES);
-      window = new DataView(bytes.buffer);
-      this.#windows.set(number, window);
-    }
+    let at = this.#windows.show(address);
+    const data = this.#windows.data;
     const end = index + length / 4;
-    let at = address - number * WINDOW_BYTES;
-    for (let to = index; to < end; to++, at += 4) words[to] = window.getInt32(at, true);
+    for (let to = index; to < end; to++, at += 4) words[to] = data.getInt32(at, true);
   }
 }

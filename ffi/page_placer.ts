@@ -2,6 +2,7 @@
 
 import { errno, libc } from "./libc.ts";
 import { Errno, SyscallError } from "./errno.ts";
+import { writePair } from "./word_pairs.ts";
 
 // From include/uapi/linux/userfaultfd.h.
 const UFFDIO_WAKE = 0x8010_aa02;
@@ -9,7 +10,6 @@ const UFFDIO_COPY = 0xc028_aa03;
 const UFFDIO_ZEROPAGE = 0xc020_aa04;
 const UFFDIO_CONTINUE = 0xc020_aa07;
 const UFFDIO_POISON = 0xc020_aa08;
-const TWO_TO_32 = 0x1_0000_0000;
 
 /** What became of an attempt to place pages. */
 export const Placement = {
@@ -77,10 +77,8 @@ export class PagePlacer {
    */
   copy(to: number, from: number, length: number): Placement {
     const words = this.#words;
-    words[0] = to; // ToUint32 takes the low half of a number below 2^53
-    words[1] = to / TWO_TO_32;
-    words[2] = from;
-    words[3] = from / TWO_TO_32;
+    writePair(words, 0, to);
+    writePair(words, 2, from);
     words[4] = length;
     words[5] = 0;
     words[6] = 0;
@@ -120,8 +118,7 @@ export class PagePlacer {
 
   #range(to: number, length: number): void {
     const words = this.#words;
-    words[0] = to;
-    words[1] = to / TWO_TO_32;
+    writePair(words, 0, to);
     words[2] = length;
     words[3] = 0;
     words[4] = 0;

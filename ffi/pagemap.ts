@@ -3,17 +3,16 @@
 import { cString, errno, libc } from "./libc.ts";
 import { Errno, SyscallError } from "./errno.ts";
 import { MappedMemory } from "./memory.ts";
+import { readPair, writePair } from "./word_pairs.ts";
+import { OpenFlag } from "./open_flags.ts";
 
 // From include/uapi/linux/fs.h of Linux 6.7; equal on x86-64 and aarch64.
 const PAGEMAP_SCAN = 0xc060_6610;
 const PM_SCAN_WP_MATCHING = 1;
 const PM_SCAN_CHECK_WPASYNC = 2;
 const PAGE_IS_WRITTEN = 2;
-const O_RDONLY = 0;
-const O_CLOEXEC = 0o2000000;
 
 const PATH = "/proc/self/pagemap";
-const TWO_TO_32 = 0x1_0000_0000;
 
 /** `sizeof(struct pm_scan_arg)`: twelve 64-bit fields. */
 const ARGUMENT_BYTES = 96;
@@ -69,7 +68,7 @@ export class WrittenPages implements Disposable {
    * @throws {SyscallError} `ENOTTY` from `PAGEMAP_SCAN` when the kernel lacks it (before Linux 6.7)
    */
   constructor(capacity = REGIONS) {
-    this.#fd = libc().open(cString(PATH), O_RDONLY | O_CLOEXEC, 0);
+    this.#fd = libc().open(cString(PATH), OpenFlag.RDONLY | OpenFlag.CLOEXEC, 0);
     if (this.#fd < 0) throw new SyscallError("open", errno(), PATH, "mount /proc");
     try {
       this.#vector = MappedMemory.anonymous(capacity * REGION_BYTES);
@@ -81,8 +80,7 @@ export class WrittenPages implements Disposable {
     const words = this.#words;
     words[SIZE] = ARGUMENT_BYTES;
     words[FLAGS] = PM_SCAN_WP_MATCHING | PM_SCAN_CHECK_WPASYNC;
-    words[VECTOR] = this.#vector.address;
-    words[VECTOR + 1] = this.#vector.address / TWO_TO_32;
+    writePair(words, VECTOR, this.#vector.address);
     words[VECTOR_LENGTH] = capacity;
     // Nothing but this category, asked for and returned: the kernel has a short way for that.
     words[CATEGORY_MASK] = PAGE_IS_WRITTEN;
@@ -107,12 +105,9 @@ export class WrittenPages implements Disposable {
   scan(start: number, end: number): number {
     if (this.#fd < 0) throw new Error("Pagemap is closed");
     const words = this.#words;
-    words[START] = start; // ToUint32 takes the low half of a number below 2^53
-    words[START + 1] = start / TWO_TO_32;
-    words[END] = end;
-    words[END + 1] = end / TWO_TO_32;
-    words[WALK_END] = 0;
-    words[WALK_END + 1] = 0;
+    writePair(words, START, start);
+    writePair(words, END, end);
+    writePair(words, WALK_END, 0);
     const regions = libc().ioctl(this.#fd, PAGEMAP_SCAN, this.#argument);
     if (regions < 0) return this.#failed(start, end, errno());
     if (regions === 0 && start < end && this.scannedTo <= start) {
@@ -138,20 +133,17 @@ export class WrittenPages implements Disposable {
 
   /** Address up to which the last scan took pages: at its `end` nothing is left. */
   get scannedTo(): number {
-    const words = this.#words;
-    return words[WALK_END]! + words[WALK_END + 1]! * TWO_TO_32;
+    return readPair(this.#words, WALK_END);
   }
 
   /** Address of the first byte of a region of the last scan. */
   regionStart(region: number): number {
-    const at = region * REGION_WORDS;
-    return this.#regions[at]! + this.#regions[at + 1]! * TWO_TO_32;
+    return readPair(this.#regions, region * REGION_WORDS);
   }
 
   /** Address behind the last byte of a region of the last scan. */
   regionEnd(region: number): number {
-    const at = region * REGION_WORDS + 2;
-    return this.#regions[at]! + this.#regions[at + 1]! * TWO_TO_32;
+    return readPair(this.#regions, region * REGION_WORDS + 2);
   }
 
   /** Closes the pagemap. Closing again does nothing. */

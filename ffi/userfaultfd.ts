@@ -3,6 +3,7 @@
 import { cString, errno, libc } from "./libc.ts";
 import { Errno, SyscallError } from "./errno.ts";
 import { syscallNumbers } from "./platform.ts";
+import { OpenFlag } from "./open_flags.ts";
 
 // From include/uapi/linux/userfaultfd.h; the ioctl numbers are equal on x86-64 and aarch64.
 const USERFAULTFD_IOC_NEW = 0x0000_aa00;
@@ -12,9 +13,6 @@ const UFFDIO_UNREGISTER = 0x8010_aa01;
 const UFFDIO_WRITEPROTECT = 0xc018_aa06;
 const UFFD_API = 0xaan;
 const UFFD_USER_MODE_ONLY = 1;
-const O_CLOEXEC = 0o2000000;
-const O_NONBLOCK = 0o4000;
-const O_RDWR = 2;
 const WRITEPROTECT_MODE_WP = 1n;
 
 /** What to watch a range for: `UFFDIO_REGISTER_MODE_*`. */
@@ -47,9 +45,13 @@ function openDescriptor(flags: number): number {
 
 /** /dev/userfaultfd gives full descriptors to whoever may open it (Linux 6.1). */
 function openFromDevice(): number {
-  const device = libc().open(cString("/dev/userfaultfd"), O_RDWR | O_CLOEXEC, 0);
+  const device = libc().open(cString("/dev/userfaultfd"), OpenFlag.RDWR | OpenFlag.CLOEXEC, 0);
   if (device < 0) return -errno();
-  const fd = libc().ioctlNumber(device, USERFAULTFD_IOC_NEW, BigInt(O_CLOEXEC | O_NONBLOCK));
+  const fd = libc().ioctlNumber(
+    device,
+    USERFAULTFD_IOC_NEW,
+    BigInt(OpenFlag.CLOEXEC | OpenFlag.NONBLOCK),
+  );
   const result = fd >= 0 ? fd : -errno();
   libc().close(device);
   return result;
@@ -84,7 +86,7 @@ export class Userfaultfd implements Disposable {
    * missing in this kernel
    */
   constructor(options: UserfaultfdOptions = {}) {
-    const flags = O_CLOEXEC | O_NONBLOCK;
+    const flags = OpenFlag.CLOEXEC | OpenFlag.NONBLOCK;
     let userModeOnly = false;
     let fd = openDescriptor(flags);
     const first = -fd;

@@ -1,12 +1,10 @@
 /** An image for a destination where some of its RAM blocks lie in huge pages. */
 
+import { HUGE_PAGE } from "../ffi/huge_pages.ts";
 import { RamLayout } from "../migration/memory/ram_layout.ts";
 import type { BlockEntry } from "../migration/protocol/ram.ts";
 import type { Image, PageCounts } from "./image.ts";
 import { ImageError } from "./image_error.ts";
-
-/** Bytes of the huge pages that QEMU puts in the block list, on x86-64 and aarch64. */
-const HUGE_PAGE = 2 ** 21;
 
 /**
  * Says of some blocks of an image that their host pages at the destination are of 2 MiB. QEMU compares

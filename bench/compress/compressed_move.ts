@@ -9,32 +9,18 @@ import type { Link } from "../support/link.ts";
 import type { AllocationJob, AllocationReport } from "./allocation_source.ts";
 import type { CompressJob, CompressReport } from "./compress_source.ts";
 import type { ThreadingModel } from "./threading_model.ts";
-import type { CompressSetup } from "./written_guest.ts";
+import type { CompressSetup, WriteSetup } from "./written_guest.ts";
 
 const DESTINATION = new URL("../../client/main.ts", import.meta.url);
 const SOURCE = new URL("./compress_source.ts", import.meta.url);
 const ALLOCATION_SOURCE = new URL("./allocation_source.ts", import.meta.url);
 
 /** What is the same for all migrations of a benchmark. */
-export interface Scene {
+export interface Scene extends WriteSetup {
   /** Where the two ends are. */
   readonly link: Link;
   /** On which CPUs. */
   readonly placement: CpuPlacement;
-  /** Bytes of the guest's memory. */
-  readonly size: number;
-  /** How often the words of a page repeat. */
-  readonly repeats: number;
-  /** Threads of the guest that write. */
-  readonly writers: number;
-  /** Pages that they write a second. */
-  readonly rate: number;
-  /** Milliseconds for which they write before the migration: the threads of either model load meanwhile. */
-  readonly warmUp: number;
-  /** Bytes a second that the source sends at most; 0 for no limit. */
-  readonly maxBandwidth: number;
-  /** Milliseconds that the guest may stand still. */
-  readonly downtimeLimit: number;
   /** Milliseconds after which a migration is cancelled. */
   readonly limit: number;
   readonly method: CompressionMethod;

@@ -6,7 +6,7 @@ import { viewMemory } from "../../ffi/memory.ts";
 import { MemoryReader } from "../../ffi/memory_reader.ts";
 import { PACKED_BYTES, SLOT_BYTES } from "../../migration/compression.ts";
 import { WorkRing } from "../../migration/threads/work_ring.ts";
-import type { CompressionInit } from "../../server/sending/compressing_pages.ts";
+import type { CompressionInit } from "../../server/compression/compression_slots.ts";
 import { type CompressPage, runReferenceThread } from "./reference_thread.ts";
 
 /** What a thread is made from. */

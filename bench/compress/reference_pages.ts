@@ -1,4 +1,4 @@
-/** How pages get into batches with the reference model, in the place of the product's CompressedPages. */
+/** How pages get into batches with the reference model, in the place of the product's CompressingPages. */
 
 import type { MappedMemory } from "../../ffi/memory.ts";
 import { SLOT_BYTES } from "../../migration/compression.ts";

@@ -2,6 +2,7 @@
 
 import { significant } from "../support/markdown.ts";
 import { median } from "../support/statistics.ts";
+import type { Target } from "../support/target.ts";
 import { type Row, seconds, speedup, speedupText } from "./report.ts";
 
 /** Total time of more threads over that of the fewest, at most, to be called equal. */
@@ -14,14 +15,6 @@ const GROWTH = 8 * 2 ** 20;
 /** Pages for which that holds. */
 export const ALLOCATION_PAGES = 1e6;
 
-/** A target, and whether it was met. */
-export interface Target {
-  readonly what: string;
-  readonly value: string;
-  /** Undefined when too little was measured to tell. */
-  readonly met: boolean | undefined;
-}
-
 /** Total time with more threads over that with the fewest, at most; Infinity when one did not complete. */
 function worstOverFewest(rows: readonly Row[]): number {
   const [first, ...more] = rows.toSorted((a, b) => a.case.threads - b.case.threads)
@@ -30,8 +23,8 @@ function worstOverFewest(rows: readonly Row[]): number {
 }
 
 /** The targets that the rows allow to be judged. */
-export function compressTargets(rows: readonly Row[]): Target[] {
-  const targets: Target[] = [];
+export function compressTargets(rows: readonly Row[]): Target<string>[] {
+  const targets: Target<string>[] = [];
   for (const wait of [false, true]) {
     const group = rows.filter((row) => row.case.wait === wait && row.after.length > 0);
     if (group.length < 2) continue;
@@ -64,7 +57,7 @@ export interface Allocation {
 }
 
 /** The target for what compressing allocates. */
-export function allocationTargets(allocations: readonly Allocation[]): Target[] {
+export function allocationTargets(allocations: readonly Allocation[]): Target<string>[] {
   return allocations.map(({ method, pages, growth }) => ({
     what:
       `${pages} pages compressed with ${method} and sent grow the source's process by less than ` +
@@ -72,10 +65,4 @@ export function allocationTargets(allocations: readonly Allocation[]): Target[] 
     value: `${growth.map((bytes) => (bytes / 2 ** 20).toFixed(1)).join(", ")} MiB`,
     met: pages < ALLOCATION_PAGES ? undefined : median(growth) < GROWTH,
   }));
-}
-
-/** Writes a target as a line of a list. */
-export function formatTarget({ what, value, met }: Target): string {
-  const verdict = met === undefined ? "not judged" : met ? "met" : "MISSED";
-  return `- ${verdict}: ${what}: ${value}`;
 }

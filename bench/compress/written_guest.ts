@@ -8,10 +8,8 @@ import { liveBlockSizes } from "../../workload/blocks.ts";
 import { LiveWorkload } from "../../workload/live_workload.ts";
 import { type ThreadingModel, withSettings } from "./threading_model.ts";
 
-/** What to migrate, and how. */
-export interface CompressSetup {
-  /** The destination's address. */
-  readonly to: string;
+/** A guest, and what its migration must keep to. */
+export interface WriteSetup {
   /** Bytes of the guest's memory, without a zero page. */
   readonly size: number;
   /** How often the words of a page repeat: it compresses to about this part. */
@@ -20,12 +18,18 @@ export interface CompressSetup {
   readonly writers: number;
   /** Pages that they write a second, all together, in random order. */
   readonly rate: number;
-  /** Milliseconds for which they write first. */
+  /** Milliseconds for which they write first: the threads of either model load meanwhile. */
   readonly warmUp: number;
   /** Bytes a second of precopy; 0 for no limit. */
   readonly maxBandwidth: number;
   /** Milliseconds that the guest may stand still. */
   readonly downtimeLimit: number;
+}
+
+/** What to migrate, and how. */
+export interface CompressSetup extends WriteSetup {
+  /** The destination's address. */
+  readonly to: string;
   /** Whose threads compress. */
   readonly model: ThreadingModel;
   /** How they do. */

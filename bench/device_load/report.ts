@@ -3,6 +3,7 @@
 import type { LoadTransaction } from "../../workload/machine/machine.ts";
 import { markdownTable, significant } from "../support/markdown.ts";
 import { median, ratioOfPairs, type Spread } from "../support/statistics.ts";
+import type { Target } from "../support/target.ts";
 import type { DowntimeFigures } from "./downtime.ts";
 import { exponent } from "./fit.ts";
 import type { CallFigures, ListenerFigures } from "./listeners.ts";
@@ -165,13 +166,6 @@ export function listenerTable(figures: ListenerFigures): string {
   return markdownTable(["listeners with real ioctls", "median"], rows);
 }
 
-/** A target, and whether it was met. */
-export interface Target {
-  readonly what: string;
-  readonly value: number;
-  readonly met: boolean;
-}
-
 /** The targets. */
 export function targets(rows: readonly LoadRow[], sweeps: readonly SweepRows[]): Target[] {
   const [first] = rows;
@@ -186,9 +180,4 @@ export function targets(rows: readonly LoadRow[], sweeps: readonly SweepRows[]):
       return { what, value, met: value <= EXPONENT };
     }),
   ];
-}
-
-/** Writes a target as a line of a list. */
-export function formatTarget({ what, value, met }: Target): string {
-  return `- ${met ? "met" : "MISSED"}: ${what}: ${significant(value)}`;
 }

@@ -3,7 +3,6 @@
 import {
   listenForMigration,
   type MigrationInfo,
-  queryMigrate,
   setCapabilities,
   setParameters,
   UNLIMITED_BANDWIDTH,
@@ -14,6 +13,7 @@ import type { QemuBinary } from "../../qemu/qemu_binary.ts";
 import { atExit } from "../support/at_exit.ts";
 import { type End, placementPrefix } from "../support/cpu_placement.ts";
 import { cpuSeconds } from "../support/cpu_time.ts";
+import { finalInfo } from "../support/final_info.ts";
 import { haltedBios } from "./halted_bios.ts";
 import { LinkMeter } from "./link_use.ts";
 import { checkSameFiles } from "./same_bytes.ts";
@@ -56,17 +56,6 @@ async function compress(qemu: Qemu): Promise<void> {
     "decompress-threads": SETTINGS.decompressThreads,
     "compress-wait-thread": SETTINGS.wait,
   });
-}
-
-/**
- * Asks a source for its statistics after the end. It says that it completed before it works out how
- * long it took.
- */
-async function finalInfo(source: Qemu): Promise<MigrationInfo> {
-  while (true) {
-    const info = await queryMigrate(source);
-    if (info["total-time"] !== 0) return info;
-  }
 }
 
 function compressionFigures(info: MigrationInfo): CompressionFigures | undefined {

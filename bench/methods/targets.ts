@@ -2,6 +2,7 @@
 
 import { significant } from "../support/markdown.ts";
 import { ratioOfPairs } from "../support/statistics.ts";
+import type { Target } from "../support/target.ts";
 import { middle, type Section } from "./report.ts";
 import { type MoveFigures, type WayName, WAYS } from "./way.ts";
 
@@ -13,16 +14,6 @@ const QEMU_RATIO = 1.5;
 const LINK_SHARE = 0.95;
 /** An end that takes more than this share of its CPU is the bottleneck. */
 const BUSY_SHARE = 0.9;
-
-/** A target, and whether it was met. */
-export interface Target {
-  readonly what: string;
-  readonly value: number;
-  /** Undefined for what is no target: said for comparison, or not to be expected as things are. */
-  readonly met: boolean | undefined;
-  /** What the value rests on. */
-  readonly because: string;
-}
 
 function runsOf({ rows }: Section, name: WayName): readonly MoveFigures[] {
   return rows.find(({ way }) => way === name)?.runs ?? [];
@@ -103,10 +94,4 @@ export function methodsTargets(section: Section, cpus: number): Target[] {
       linkUsed(section, name, cpus)
     ),
   ];
-}
-
-/** Writes a target as a line of a list. */
-export function formatTarget({ what, value, met, because }: Target): string {
-  const outcome = met === undefined ? "no target" : met ? "met" : "MISSED";
-  return `- ${outcome}: ${what}: ${significant(value)} (${because})`;
 }

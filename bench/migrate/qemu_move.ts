@@ -22,6 +22,7 @@ import { atExit } from "../support/at_exit.ts";
 import { type End, placementPrefix } from "../support/cpu_placement.ts";
 import { cpuSeconds } from "../support/cpu_time.ts";
 import { warmHugePages } from "../support/warm_huge_pages.ts";
+import { finalInfo } from "../support/final_info.ts";
 import type { Move, MoveFigures, Waits } from "./move.ts";
 
 /** ms; QEMU's default, set because the comparison rests on it. */
@@ -86,17 +87,6 @@ async function switchWhenDue(source: Qemu, { postcopy }: Move, since: number): P
   await source.execute("migrate-start-postcopy").catch((error) => {
     if (postcopy === "now") throw error; // a later one may be over already
   });
-}
-
-/**
- * Asks a source for its statistics after the end. It says that it completed before it works out how
- * long it took.
- */
-async function finalInfo(source: Qemu): Promise<MigrationInfo> {
-  while (true) {
-    const info = await queryMigrate(source);
-    if (info["total-time"] !== 0) return info;
-  }
 }
 
 /** Waits for the end, or for the limit; returns the source's statistics. */

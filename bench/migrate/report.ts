@@ -2,6 +2,7 @@
 
 import { markdownTable, significant } from "../support/markdown.ts";
 import { median, ratioOfPairs } from "../support/statistics.ts";
+import type { Target } from "../support/target.ts";
 import type { MoveFigures, Waits } from "./move.ts";
 import { formatScenario, type Scenario } from "./scenario.ts";
 
@@ -138,14 +139,6 @@ export function throughputTable(rows: readonly ThroughputRow[]): string {
   );
 }
 
-/** A target, and whether it was met. */
-export interface Target {
-  readonly what: string;
-  /** Ours over QEMU's. */
-  readonly ratio: number;
-  readonly met: boolean;
-}
-
 /** The targets for the scenarios of a link. */
 export function migrationTargets({ link, rows }: Section): Target[] {
   return rows.flatMap((row) => {
@@ -155,7 +148,7 @@ export function migrationTargets({ link, rows }: Section): Target[] {
       const value = ratio(row, pick);
       if (value === undefined) continue;
       const text = `${name}: ${what} no worse than QEMU's`;
-      targets.push({ what: text, ratio: value, met: value <= TIME_RATIO });
+      targets.push({ what: text, value, met: value <= TIME_RATIO });
     }
     return targets;
   });
@@ -167,11 +160,6 @@ export function throughputTargets(rows: readonly ThroughputRow[]): Target[] {
     const value = ratio(row, throughput(row.size));
     if (value === undefined) return [];
     const what = `throughput at least 1.5 times QEMU's single stream, ${row.way}`;
-    return [{ what, ratio: value, met: value >= THROUGHPUT_RATIO }];
+    return [{ what, value, met: value >= THROUGHPUT_RATIO }];
   });
-}
-
-/** Writes a target as a line of a list. */
-export function formatTarget({ what, ratio, met }: Target): string {
-  return `- ${met ? "met" : "MISSED"}: ${what}: ${significant(ratio)}`;
 }

@@ -18,8 +18,12 @@ export interface Machine {
   readonly qemu?: string;
 }
 
-/** Describes this machine. */
-export async function describeMachine(): Promise<Machine> {
+/**
+ * Describes this machine.
+ *
+ * @param qemu version of the QEMU that takes part, if one does and says it
+ */
+export async function describeMachine(qemu?: string): Promise<Machine> {
   const cpuinfo = await Deno.readTextFile("/proc/cpuinfo");
   const model = /^model name\s*:\s*(.+)$/m.exec(cpuinfo)?.[1] ?? Deno.build.arch;
   return {
@@ -29,6 +33,7 @@ export async function describeMachine(): Promise<Machine> {
     memory: Deno.systemMemoryInfo().total,
     kernel: Deno.osRelease(),
     deno: Deno.version.deno,
+    ...qemu === undefined ? {} : { qemu },
   };
 }
 

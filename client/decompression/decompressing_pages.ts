@@ -8,7 +8,7 @@ import { MigrationError } from "../../migration/migration_error.ts";
 import type { DiscardCommand } from "../../migration/protocol/discard.ts";
 import { WorkRings } from "../../migration/threads/work_rings.ts";
 import type { StreamMachine } from "../../migration/protocol/stream_machine.ts";
-import { pageNumber } from "../placing/block_map.ts";
+import { blockIndex, pageNumber } from "../incoming/page_number.ts";
 import {
   type Decompression,
   decompressionShape,
@@ -37,7 +37,7 @@ export const FIRST_OF_BURST = 4;
  * and for what a thread left behind that failed, it decompresses itself. So it does where pages come
  * one by one, as those that were asked for do.
  */
-export class CompressedPages implements IncomingPages, Disposable {
+export class DecompressingPages implements IncomingPages, Disposable {
   readonly #memory: IncomingMemory;
   readonly #buffer: ReceiveBuffer;
   readonly #begin: (method: CompressionMethod) => void;
@@ -105,9 +105,7 @@ export class CompressedPages implements IncomingPages, Disposable {
 
   select(name: string): void {
     if (this.#blocks[this.#selected]?.name === name) return;
-    const index = this.#blocks.findIndex((block) => block.name === name);
-    if (index < 0) throw new MigrationError("BAD_PEER", `Page of an unknown RAM block: ${name}`);
-    this.#selected = index;
+    this.#selected = blockIndex(this.#blocks, name);
   }
 
   page(offset: number, bytes: Uint8Array, at: number, address: number): void {

@@ -1,13 +1,12 @@
 /** From a guest's device state to the guest that runs. */
 
 import { MigrationError } from "../../migration/migration_error.ts";
-import type { Guest, GuestMemory } from "../../migration/guest.ts";
+import type { Guest, GuestMachine, GuestMemory } from "../../migration/guest.ts";
 import { guestState } from "../../migration/protocol/guest_section.ts";
 import type { SendingEnd } from "../../channel/sending_end.ts";
 import { monotonicNanoseconds } from "../../ffi/clock.ts";
 import type { ArrivalTimes } from "./arrival_times.ts";
 import type { ControlAnswers } from "../return_path/control_answers.ts";
-import { loadDevices } from "./device_loading.ts";
 import type { ArrivedMachine } from "./incoming_stream.ts";
 
 /** Who arrives, and who must hear of it. */
@@ -64,6 +63,23 @@ export async function arrive(init: ArrivalInit): Promise<boolean> {
     }
   }
   return started;
+}
+
+/**
+ * Loads the devices. Each of them may change the memory map; all these changes are committed together
+ * when the last device is loaded, or sooner when one of them reads the map.
+ *
+ * @param machine the devices, and the memory map
+ * @param sections SECTION_FULL elements
+ * @returns nanoseconds spent in commits
+ * @throws what the devices throw; the map is consistent then
+ */
+function loadDevices(machine: GuestMachine, sections: Uint8Array): number {
+  const { devices, memory } = machine;
+  const before = memory.statistics.commitTime;
+  memory.transaction(() => devices.load(sections));
+  machine.finishLoad?.();
+  return memory.statistics.commitTime - before;
 }
 
 /** Tells the source that guest and memory are here: it may close the connection at once. */

@@ -6,7 +6,7 @@ import type { Backing } from "../../ffi/memory.ts";
 import type { CompressionMethod } from "../../migration/compression.ts";
 import { ReturnPathEncoder } from "../../migration/protocol/return_path_encoder.ts";
 import type { Configuration } from "../../migration/protocol/configuration.ts";
-import { CompressedPages } from "../decompression/decompressing_pages.ts";
+import { DecompressingPages as CompressedPages } from "../decompression/decompressing_pages.ts";
 import type { Decompression } from "../decompression/decompression.ts";
 import { DestinationState } from "../placing/destination_state.ts";
 import { GuestMemoryStore, type ListeningBlocks } from "../placing/guest_memory_store.ts";

@@ -1,7 +1,6 @@
 /** From addresses to page numbers and back. */
 
-import { type RamBlock, RamLayout } from "../../migration/memory/ram_layout.ts";
-import { MigrationError } from "../../migration/migration_error.ts";
+import { RamLayout } from "../../migration/memory/ram_layout.ts";
 import type { MappedBlocks } from "./destination_memory.ts";
 
 /** The mapped RAM blocks as one thread sees them. */
@@ -46,23 +45,4 @@ export class BlockMap {
   aliasOf(index: number): number {
     return this.#aliases[index]!;
   }
-}
-
-/**
- * Returns the number of a page that a source sent.
- *
- * @param block the selected block, if any
- * @param offset bytes from its start, a multiple of the target page
- * @param pageSize bytes of a target page
- * @throws {MigrationError} when there is no such page
- */
-export function pageNumber(block: RamBlock | undefined, offset: number, pageSize: number): number {
-  if (block === undefined) throw new MigrationError("BAD_PEER", "Page before any RAM block");
-  if (offset + pageSize > block.usedLength) {
-    throw new MigrationError(
-      "BAD_PEER",
-      `Page outside RAM block ${block.name} of ${block.usedLength} bytes: at ${offset}`,
-    );
-  }
-  return block.firstPage + offset / pageSize;
 }

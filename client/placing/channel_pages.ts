@@ -1,7 +1,7 @@
 /** The pages of one channel, each to the sink that suits its block. */
 
-import { MigrationError } from "../../migration/migration_error.ts";
 import type { RamLayout } from "../../migration/memory/ram_layout.ts";
+import { blockIndex } from "../incoming/page_number.ts";
 import type { BlockMap } from "./block_map.ts";
 import type { DestinationState } from "./destination_state.ts";
 import { HugePageSink } from "./huge_page_sink.ts";
@@ -55,8 +55,7 @@ export class ChannelPages {
   select(name: string): void {
     const { blocks } = this.#layout;
     if (this.#selected >= 0 && blocks[this.#selected]!.name === name) return;
-    const index = blocks.findIndex((block) => block.name === name);
-    if (index < 0) throw new MigrationError("BAD_PEER", `Page of an unknown RAM block: ${name}`);
+    const index = blockIndex(blocks, name);
     this.#small.flush();
     this.#selected = index;
     const huge = blocks[index]!.pagesPerHostPage > 1;

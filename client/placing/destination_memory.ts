@@ -1,7 +1,7 @@
 /** The RAM blocks of an incoming migration, mapped in this process. */
 
 import { type Backing, hostPageSize, MappedMemory, physicalMemory } from "../../ffi/memory.ts";
-import { hugePageRemedy, hugePages } from "../../ffi/huge_pages.ts";
+import { HUGE_PAGE, hugePageRemedy, hugePages } from "../../ffi/huge_pages.ts";
 import { RegisterMode, registerRange, unregisterRange } from "../../ffi/userfaultfd.ts";
 import { type RamBlockSize, RamLayout } from "../../migration/memory/ram_layout.ts";
 import type { GuestBlock } from "../../migration/memory/guest_block.ts";
@@ -21,9 +21,6 @@ export interface MappedBlocks {
    */
   readonly aliases: readonly number[];
 }
-
-/** Bytes of the huge pages that blocks may have. */
-const HUGE_PAGE = 2 ** 21;
 
 /**
  * Maps memory for the blocks that a source announces; no page exists yet. Blocks of huge pages are

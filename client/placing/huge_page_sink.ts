@@ -2,17 +2,16 @@
 
 import { monotonicNanoseconds } from "../../ffi/clock.ts";
 import { viewMemory } from "../../ffi/memory.ts";
+import { MemoryWindows } from "../../ffi/memory_windows.ts";
 import { PagePlacer, Placement } from "../../ffi/page_placer.ts";
 import { PageBitmap } from "../../migration/memory/page_bitmap.ts";
 import type { RamBlock, RamLayout } from "../../migration/memory/ram_layout.ts";
 import { MigrationError } from "../../migration/migration_error.ts";
-import { type BlockMap, pageNumber } from "./block_map.ts";
+import { pageNumber } from "../incoming/page_number.ts";
+import type { BlockMap } from "./block_map.ts";
 import type { DestinationState } from "./destination_state.ts";
 import { memoryVanished, type OnLanded, type PageBitmaps } from "./page_sink.ts";
 import type { ReceiveBuffer } from "../../channel/receive_buffer.ts";
-
-/** Memory seen through one view; V8 does not make views of any length. */
-const WINDOW_BYTES = 2 ** 30;
 
 /**
  * Places the pages of one channel in blocks of huge pages, on one thread. The kernel places a huge
@@ -32,9 +31,9 @@ export class HugePageSink {
   #block: RamBlock | undefined;
   #blockAddress = 0;
   #blockAlias = 0;
-  #window = -1;
-  #view = new Uint8Array(0);
-  #words = new Int32Array(0);
+  readonly #memories: readonly MemoryWindows[];
+  /** The selected block, written before LISTEN. */
+  #memory: MemoryWindows | undefined;
   // The host page being gathered.
   readonly #buffer: ReceiveBuffer;
   readonly #here: PageBitmap;
@@ -68,6 +67,9 @@ export class HugePageSink {
     this.#onLanded = onLanded;
     this.#pageSize = map.layout.targetPageSize;
     this.#buffer = buffer;
+    this.#memories = map.layout.blocks.map(({ usedLength }, index) =>
+      new MemoryWindows(map.addressOf(index), usedLength)
+    );
     const most = Math.max(...map.layout.blocks.map((block) => block.pagesPerHostPage));
     this.#here = new PageBitmap(Math.ceil(most / 32) * 32);
   }
@@ -82,7 +84,7 @@ export class HugePageSink {
     this.#block = this.#map.layout.blocks[index]!;
     this.#blockAddress = this.#map.addressOf(index);
     this.#blockAlias = this.#map.aliasOf(index);
-    this.#window = -1;
+    this.#memory = this.#memories[index]!;
   }
 
   /**
@@ -101,9 +103,10 @@ export class HugePageSink {
       return;
     }
     this.#note(page);
-    const index = this.#seen(offset);
+    const memory = this.#memory!;
+    const index = memory.show(offset);
     this.#buffer.gather(bytes, at, pageSize, 0);
-    this.#buffer.writeTo(0, pageSize, this.#words, index / 4);
+    this.#buffer.writeTo(0, pageSize, memory.words, index / 4);
   }
 
   /** Takes a zero page. */
@@ -115,10 +118,11 @@ export class HugePageSink {
       return;
     }
     this.#note(page);
-    const index = this.#seen(offset);
+    const memory = this.#memory!;
+    const index = memory.show(offset);
     // Written in any case: a host page that is not there would fault after LISTEN, and one that was
     // discarded holds what it held.
-    this.#view.fill(0, index, index + this.#pageSize);
+    memory.bytes.fill(0, index, index + this.#pageSize);
   }
 
   /**
@@ -148,8 +152,8 @@ export class HugePageSink {
   present(offset: number): Uint8Array | undefined {
     const page = pageNumber(this.#block, offset, this.#pageSize);
     if (!this.#bitmaps.received.has(page)) return undefined;
-    const index = this.#seen(offset);
-    return this.#view.subarray(index, index + this.#pageSize);
+    const index = this.#memory!.show(offset);
+    return this.#memory!.bytes.subarray(index, index + this.#pageSize);
   }
 
   /** Precopy: later content replaces earlier. */
@@ -157,19 +161,6 @@ export class HugePageSink {
     if (!this.#bitmaps.received.add(page)) return;
     this.#bitmaps.claimed.add(page);
     this.#state.addReceived(1);
-  }
-
-  /** Brings the page into view; its index there. */
-  #seen(offset: number): number {
-    const window = Math.floor(offset / WINDOW_BYTES);
-    const start = window * WINDOW_BYTES;
-    if (window !== this.#window) {
-      const length = Math.min(WINDOW_BYTES, this.#block!.usedLength - start);
-      this.#view = viewMemory(this.#blockAddress + start, length);
-      this.#words = new Int32Array(this.#view.buffer, this.#view.byteOffset, length / 4);
-      this.#window = window;
-    }
-    return offset - start;
   }
 
   /** Finds a page its place in the host page being gathered, and says where. */

@@ -1,11 +1,12 @@
 /** Where a channel's pages go: into the guest's memory, each once. */
 
 import { monotonicNanoseconds } from "../../ffi/clock.ts";
-import { viewMemory } from "../../ffi/memory.ts";
+import { MemoryWindows } from "../../ffi/memory_windows.ts";
 import { PagePlacer, Placement } from "../../ffi/page_placer.ts";
 import type { PageBitmap } from "../../migration/memory/page_bitmap.ts";
 import type { RamBlock } from "../../migration/memory/ram_layout.ts";
-import { type BlockMap, pageNumber } from "./block_map.ts";
+import { pageNumber } from "../incoming/page_number.ts";
+import type { BlockMap } from "./block_map.ts";
 import type { DestinationState } from "./destination_state.ts";
 import { MigrationError } from "../../migration/migration_error.ts";
 import type { ReceiveBuffer } from "../../channel/receive_buffer.ts";
@@ -29,8 +30,6 @@ export interface PageBitmaps {
  * nothing (bench:placement).
  */
 const BATCH_PAGES = 16;
-/** Memory seen through one view; V8 does not make views of any length. */
-const WINDOW_BYTES = 2 ** 30;
 
 /**
  * Places the pages of one channel, on one thread, through the userfaultfd. UFFDIO_COPY is the fastest
@@ -55,10 +54,9 @@ export class PageSink {
   #listening = false;
   #block: RamBlock | undefined;
   #blockAddress = 0;
-  #blockAlias = 0;
-  #window = -1;
-  #view = new Uint8Array(0);
-  #words = new Int32Array(0);
+  /** Of each block, where its pages can be touched without a fault. */
+  readonly #aliases: readonly MemoryWindows[];
+  #alias: MemoryWindows | undefined;
   // A run of pages not placed yet, all data or all zero: zero pages in a row have no limit but the
   // piece of input, one ioctl for them is seven times cheaper a page.
   #runStart = 0;
@@ -93,6 +91,9 @@ export class PageSink {
     this.#onLanded = onLanded;
     this.#pageSize = map.layout.targetPageSize;
     this.#buffer = buffer;
+    this.#aliases = map.layout.blocks.map(({ usedLength }, index) =>
+      new MemoryWindows(map.aliasOf(index), usedLength)
+    );
   }
 
   /** From here on a page in place is left as it is. */
@@ -106,8 +107,7 @@ export class PageSink {
     this.flush();
     this.#block = this.#map.layout.blocks[index]!;
     this.#blockAddress = this.#map.addressOf(index);
-    this.#blockAlias = this.#map.aliasOf(index);
-    this.#window = -1;
+    this.#alias = this.#aliases[index]!;
   }
 
   /**
@@ -124,8 +124,7 @@ export class PageSink {
     const batchAt = this.#runPages * pageSize;
     this.#buffer.gather(bytes, at, pageSize, batchAt);
     if (!this.#listening && this.#received.has(page)) {
-      const index = this.#seen(offset);
-      return this.#buffer.writeTo(batchAt, pageSize, this.#words, index / 4);
+      return this.#write(batchAt, offset);
     }
     if (this.#runPages++ === 0) this.#begin(offset, false);
     if (this.#requested.has(page)) this.flush(); // somebody waits for it
@@ -136,9 +135,7 @@ export class PageSink {
     const page = pageNumber(this.#block, offset, this.#pageSize);
     if (!this.#continues(offset, true)) this.flush();
     if (!this.#listening && this.#received.has(page)) {
-      const index = this.#seen(offset);
-      this.#view.fill(0, index, index + this.#pageSize);
-      return;
+      return this.#clear(offset);
     }
     if (this.#runPages++ === 0) this.#begin(offset, true);
     if (this.#requested.has(page)) this.flush();
@@ -154,8 +151,8 @@ export class PageSink {
     const page = pageNumber(this.#block, offset, this.#pageSize);
     this.flush();
     if (!this.#received.has(page)) return undefined;
-    const index = this.#seen(offset);
-    return this.#view.subarray(index, index + this.#pageSize);
+    const index = this.#alias!.show(offset);
+    return this.#alias!.bytes.subarray(index, index + this.#pageSize);
   }
 
   /** Places the pages gathered so far: at the end of every piece of input. */
@@ -185,19 +182,6 @@ export class PageSink {
   #begin(offset: number, zero: boolean): void {
     this.#runStart = offset;
     this.#runIsZero = zero;
-  }
-
-  /** Brings the page into view, where it can be touched without a fault; its index there. */
-  #seen(offset: number): number {
-    const window = Math.floor(offset / WINDOW_BYTES);
-    const start = window * WINDOW_BYTES;
-    if (window !== this.#window) {
-      const length = Math.min(WINDOW_BYTES, this.#block!.usedLength - start);
-      this.#view = viewMemory(this.#blockAlias + start, length);
-      this.#words = new Int32Array(this.#view.buffer, this.#view.byteOffset, length / 4);
-      this.#window = window;
-    }
-    return offset - start;
   }
 
   /**
@@ -243,15 +227,28 @@ export class PageSink {
         }`,
       );
     }
+    if (this.#runIsZero) this.#clear(offset);
+    else this.#write(batchAt, offset);
     const pageSize = this.#pageSize;
-    const index = this.#seen(offset);
-    if (this.#runIsZero) this.#view.fill(0, index, index + pageSize);
-    else this.#buffer.writeTo(batchAt, pageSize, this.#words, index / 4);
     const to = this.#blockAddress + offset;
     let placement: Placement;
     do placement = this.#placer.continue(to, pageSize); while (placement === Placement.RETRY);
     if (placement === Placement.GONE) throw memoryVanished();
     if (placement === Placement.PRESENT) this.#placer.wake(to, pageSize);
+  }
+
+  /** Writes a gathered page through the alias. */
+  #write(batchAt: number, offset: number): void {
+    const alias = this.#alias!;
+    const index = alias.show(offset);
+    this.#buffer.writeTo(batchAt, this.#pageSize, alias.words, index / 4);
+  }
+
+  /** Clears a page through the alias. */
+  #clear(offset: number): void {
+    const alias = this.#alias!;
+    const index = alias.show(offset);
+    alias.bytes.fill(0, index, index + this.#pageSize);
   }
 
   #landed(first: number, count: number): void {

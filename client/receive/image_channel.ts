@@ -7,7 +7,7 @@ import type { CompressionMethod } from "../../migration/compression.ts";
 import { MigrationError } from "../../migration/migration_error.ts";
 import type { Configuration } from "../../migration/protocol/configuration.ts";
 import { ReturnPathEncoder } from "../../migration/protocol/return_path_encoder.ts";
-import { CompressedPages } from "../decompression/decompressing_pages.ts";
+import { DecompressingPages as CompressedPages } from "../decompression/decompressing_pages.ts";
 import type { Decompression } from "../decompression/decompression.ts";
 import {
   type ArrivedMachine,

@@ -9,6 +9,7 @@ import type { DiscardCommand } from "../../migration/protocol/discard.ts";
 import { decodeXbzrle } from "../../migration/protocol/xbzrle.ts";
 import type { StreamMachine } from "../../migration/protocol/stream_machine.ts";
 import type { IncomingMemory } from "../incoming/incoming_memory.ts";
+import { blockIndex, pageNumber } from "../incoming/page_number.ts";
 import { MappedRamWriter, type OnWriteError } from "../../image/mapped_ram/mapped_ram_writer.ts";
 import { Counter, type ReceiveState } from "./receive_state.ts";
 
@@ -80,12 +81,7 @@ export class ImageMemory implements IncomingMemory, Disposable {
   select(name: string): void {
     if (this.#block?.name === name) return;
     const { ram } = this.#opened().layout;
-    const block = ram.find(name);
-    if (block === undefined) {
-      throw new MigrationError("BAD_PEER", `Page of an unknown RAM block: ${name}`);
-    }
-    this.#block = block;
-    this.#index = ram.blocks.indexOf(block);
+    this.selected = blockIndex(ram.blocks, name);
   }
 
   page(offset: number, _bytes: Uint8Array, _at: number, address: number): void {
@@ -178,15 +174,7 @@ export class ImageMemory implements IncomingMemory, Disposable {
 
   /** Counts a page in; returns its number, or -1 for one that must not replace what is there. */
   #arrive(offset: number): number {
-    const block = this.#block;
-    if (block === undefined) throw new MigrationError("BAD_PEER", "Page before any RAM block");
-    if (offset + this.#pageSize > block.usedLength) {
-      throw new MigrationError(
-        "BAD_PEER",
-        `Page outside RAM block ${block.name} of ${block.usedLength} bytes: at ${offset}`,
-      );
-    }
-    const page = block.firstPage + offset / this.#pageSize;
+    const page = pageNumber(this.#block, offset, this.#pageSize);
     if (this.#came.add(page)) {
       this.#state.add(Counter.RECEIVED, 1);
       if (this.#missing.take(page)) this.#state.add(Counter.MISSING, -1);

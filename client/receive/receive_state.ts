@@ -1,5 +1,6 @@
 /** What the threads of one {@linkcode ImageReceiver} share. */
 
+import { SharedLayout } from "../../migration/threads/shared_layout.ts";
 import type { IncomingConnections } from "../connecting/preempt_door.ts";
 
 /** Who can run the guest: only one end may. */
@@ -15,18 +16,6 @@ export const Holder = {
 } as const;
 /** See {@linkcode Holder}. */
 export type Holder = typeof Holder[keyof typeof Holder];
-
-const FLAGS = 128;
-const STOP = 0;
-const HOLDER = 1;
-const SEALED = 2;
-// Descriptors of the connections that the control plane has accepted.
-const HANDED_OVER = 3;
-const LISTENER_FD = 4;
-const SILENT_COUNT = 5;
-const SILENT = 6;
-// Words of each: descriptor, number of bytes that it has said, these bytes (less than eight, see FirstBytes).
-const SILENT_WORDS = 4;
 
 /** Figures of an image that is being received; the worker alone writes them. */
 export const Counter = {
@@ -52,8 +41,17 @@ export const Counter = {
 /** See {@linkcode Counter}. */
 export type Counter = typeof Counter[keyof typeof Counter];
 
-const COUNTERS = 16;
-const COUNTER_OFFSET = FLAGS * 4;
+const layout = new SharedLayout();
+const Flag = layout.words("STOP", "HOLDER", "SEALED");
+// Descriptors of the connections that the control plane has accepted.
+const Connection = layout.words("HANDED_OVER", "LISTENER_FD", "SILENT_COUNT");
+// Words of each: descriptor, number of bytes that it has said, these bytes (less than eight, see FirstBytes).
+const SILENT_WORDS = 4;
+/** More than are ever kept. */
+const MOST_SILENT = 30;
+const SILENT = layout.room(MOST_SILENT * SILENT_WORDS * 4) / 4;
+const COUNTERS = Object.keys(Counter).length;
+const COUNTER_OFFSET = layout.room(COUNTERS * 8);
 
 /** Flags and counters in shared memory. Every thread makes its own from the same buffer. */
 export class ReceiveState {
@@ -64,63 +62,63 @@ export class ReceiveState {
 
   /** @param buffer shared memory of another thread's state; without it, new */
   constructor(buffer?: SharedArrayBuffer) {
-    this.buffer = buffer ?? new SharedArrayBuffer(COUNTER_OFFSET + COUNTERS * 8);
-    this.#flags = new Int32Array(this.buffer, 0, FLAGS);
+    this.buffer = buffer ?? new SharedArrayBuffer(layout.bytes);
+    this.#flags = new Int32Array(this.buffer);
     this.#counters = new Float64Array(this.buffer, COUNTER_OFFSET, COUNTERS);
   }
 
   /** Tells the worker to give up; its eventfd must be signalled too. */
   stop(): void {
-    Atomics.store(this.#flags, STOP, 1);
+    Atomics.store(this.#flags, Flag.STOP, 1);
   }
 
   /** True when the worker is to give up. */
   get stopped(): boolean {
-    return Atomics.load(this.#flags, STOP) === 1;
+    return Atomics.load(this.#flags, Flag.STOP) === 1;
   }
 
   /** Who can run the guest. */
   get holder(): Holder {
-    return Atomics.load(this.#flags, HOLDER) as Holder;
+    return Atomics.load(this.#flags, Flag.HOLDER) as Holder;
   }
 
   set holder(holder: Holder) {
-    Atomics.store(this.#flags, HOLDER, holder);
+    Atomics.store(this.#flags, Flag.HOLDER, holder);
   }
 
   /** True when the file is complete, whatever its name. */
   get sealed(): boolean {
-    return Atomics.load(this.#flags, SEALED) === 1;
+    return Atomics.load(this.#flags, Flag.SEALED) === 1;
   }
 
   /** Records that the file is complete. */
   setSealed(): void {
-    Atomics.store(this.#flags, SEALED, 1);
+    Atomics.store(this.#flags, Flag.SEALED, 1);
   }
 
   /** Gives the worker the connections made so far; its eventfd must be signalled too. */
   handOver({ listenerFd, silent }: IncomingConnections): void {
-    this.#flags[LISTENER_FD] = listenerFd;
-    this.#flags[SILENT_COUNT] = silent.length;
+    this.#flags[Connection.LISTENER_FD] = listenerFd;
+    this.#flags[Connection.SILENT_COUNT] = silent.length;
     silent.forEach(({ fd, head = new Uint8Array() }, index) => {
       const word = SILENT + index * SILENT_WORDS;
       this.#flags[word] = fd;
       this.#flags[word + 1] = head.length;
       new Uint8Array(this.buffer).set(head, (word + 2) * 4);
     });
-    Atomics.store(this.#flags, HANDED_OVER, 1); // publishes the words above
+    Atomics.store(this.#flags, Connection.HANDED_OVER, 1); // publishes the words above
   }
 
   /** The connections that were handed over, if they were. */
   get connections(): IncomingConnections | undefined {
-    if (Atomics.load(this.#flags, HANDED_OVER) === 0) return undefined;
-    const silent = Array.from({ length: this.#flags[SILENT_COUNT]! }, (_, index) => {
+    if (Atomics.load(this.#flags, Connection.HANDED_OVER) === 0) return undefined;
+    const silent = Array.from({ length: this.#flags[Connection.SILENT_COUNT]! }, (_, index) => {
       const word = SILENT + index * SILENT_WORDS;
       const start = (word + 2) * 4;
       const head = new Uint8Array(this.buffer).slice(start, start + this.#flags[word + 1]!);
       return { fd: this.#flags[word]!, head };
     });
-    return { listenerFd: this.#flags[LISTENER_FD]!, silent };
+    return { listenerFd: this.#flags[Connection.LISTENER_FD]!, silent };
   }
 
   /** Worker: changes a figure. */

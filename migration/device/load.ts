@@ -1,12 +1,10 @@
 /** Reading a device's fields and subsections into its state. */
 
-import { readU16, readU32 } from "../protocol/byte_order.ts";
+import { readU16, readU32, TWO_TO_32 } from "../protocol/byte_order.ts";
 import { FieldError, fieldPath, hookError, within } from "./field_error.ts";
 import { newArray } from "./new_state.ts";
 import { FIELD_KIND, type State, type Step, type Structure } from "./structure.ts";
 import { subsectionHead, versionFault } from "./subsection_head.ts";
-
-const TWO_32 = 2 ** 32;
 
 /**
  * Reads states from device state, each field into the object that is there. All it allocates are bigints
@@ -109,7 +107,7 @@ export class StateReader {
    * @param index of the element; -1 for no array
    */
   #safe(step: Step, index: number, at: number, high: number): number {
-    const value = high * TWO_32 + readU32(this.#bytes, at + 4);
+    const value = high * TWO_TO_32 + readU32(this.#bytes, at + 4);
     if (Number.isSafeInteger(value)) return value;
     const found = `0x${this.#view.getBigUint64(at).toString(16)}`;
     const expected = "less than 2^53, whatever its sign";

@@ -1,11 +1,11 @@
 /** Writing a device's fields and subsections. */
 
+import { TWO_TO_32 } from "../protocol/byte_order.ts";
 import type { ByteWriter } from "../protocol/byte_writer.ts";
 import { ELEMENT } from "../protocol/constants.ts";
 import { FieldError, fieldPath, hookError, within } from "./field_error.ts";
 import { FIELD_KIND, type State, type Step, type Structure } from "./structure.ts";
 
-const TWO_32 = 2 ** 32;
 /** Most that a kind of number holds, indexed by {@linkcode FIELD_KIND}. */
 const MOST = [0xff, 0x7f, 0xffff, 0x7fff, 0xffff_ffff, 0x7fff_ffff];
 /** Least that it holds. */
@@ -155,9 +155,9 @@ export class StateWriter {
   }
 
   #safe(value: number): void {
-    const high = Math.floor(value / TWO_32);
+    const high = Math.floor(value / TWO_TO_32);
     this.#to.u32(high);
-    this.#to.u32(value - high * TWO_32);
+    this.#to.u32(value - high * TWO_TO_32);
   }
 
   #big(step: Step, value: unknown, index: number, fit: typeof BigInt.asUintN): void {

@@ -4,6 +4,9 @@
  * is why a missing byte reads as 0 and no more is made of it.
  */
 
+/** What a 64-bit number's upper word counts. */
+export const TWO_TO_32 = 0x1_0000_0000;
+
 /** Unsigned 16 bits at `at`. */
 export function readU16(bytes: Uint8Array, at: number): number {
   return (bytes[at]! << 8) | bytes[at + 1]!;
@@ -17,7 +20,7 @@ export function readU32(bytes: Uint8Array, at: number): number {
 
 /** Unsigned 64 bits at `at`; above `Number.MAX_SAFE_INTEGER` inexact, but never below it again. */
 export function readU64(bytes: Uint8Array, at: number): number {
-  return readU32(bytes, at) * 0x1_0000_0000 + readU32(bytes, at + 4);
+  return readU32(bytes, at) * TWO_TO_32 + readU32(bytes, at + 4);
 }
 
 /** Writes the low 16 bits of `value`. */
@@ -36,8 +39,8 @@ export function writeU32(bytes: Uint8Array, at: number, value: number): void {
 
 /** Writes 64 bits; `value` is a whole number from 0 to 2^53 - 1. */
 export function writeU64(bytes: Uint8Array, at: number, value: number): void {
-  writeU32(bytes, at, Math.floor(value / 0x1_0000_0000));
+  writeU32(bytes, at, Math.floor(value / TWO_TO_32));
   // Not `value >>> 0`: with values beyond 2^31 that goes through a slow conversion of a double anyway,
   // and the remainder says what is meant.
-  writeU32(bytes, at + 4, value % 0x1_0000_0000);
+  writeU32(bytes, at + 4, value % TWO_TO_32);
 }

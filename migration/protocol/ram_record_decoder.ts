@@ -1,7 +1,7 @@
 /** RAM records, decoded, on whichever channel they come. */
 
 import { BlockListDecoder } from "./block_list_decoder.ts";
-import { readU16, readU32 } from "./byte_order.ts";
+import { readU16, readU32, TWO_TO_32 } from "./byte_order.ts";
 import { maxCompressedBytes } from "./compressed_page.ts";
 import { RECORD, XBZRLE_ENCODING } from "./constants.ts";
 import { NameTable } from "./names.ts";
@@ -74,7 +74,7 @@ export class RamRecordDecoder {
         if (end - at < 8 + pageSize) return at;
         const high = readU32(bytes, at);
         if (high > 0x1f_ffff) throw offsetTooLarge(high, origin + at);
-        handler.page(high * 0x1_0000_0000 + (low - flags), bytes, at + 8);
+        handler.page(high * TWO_TO_32 + (low - flags), bytes, at + 8);
         at += 8 + pageSize;
         continue;
       }
@@ -96,7 +96,7 @@ export class RamRecordDecoder {
     const low = readU32(bytes, start + 4);
     const flags = low & (this.#pageSize - 1);
     if (high > 0x1f_ffff) throw offsetTooLarge(high, origin + start);
-    const offset = high * 0x1_0000_0000 + (low - flags);
+    const offset = high * TWO_TO_32 + (low - flags);
     const kind = flags & ~RECORD.CONTINUE;
     const allowed = this.#preempt
       ? kind === RECORD.PAGE || kind === RECORD.ZERO || flags === RECORD.END_OF_SECTION

@@ -9,7 +9,7 @@ import {
 import { MigrationError } from "../../migration/migration_error.ts";
 import { WorkRings } from "../../migration/threads/work_rings.ts";
 import { WorkerThread } from "../../migration/threads/worker_thread.ts";
-import { type CompressionInit, SLOT_WORDS } from "../sending/compressing_pages.ts";
+import { type CompressionInit, SLOT_WORDS } from "./compression_slots.ts";
 import type { CompressionSettings } from "./compression_settings.ts";
 import type { PageCompressorInit, PageCompressorMessage } from "./page_compressor.ts";
 

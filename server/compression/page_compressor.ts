@@ -5,12 +5,7 @@ import { openCompressor } from "../../ffi/compression/codec.ts";
 import { viewMemory } from "../../ffi/memory.ts";
 import { PACKED_BYTES, SLOT_BYTES } from "../../migration/compression.ts";
 import { WorkRing } from "../../migration/threads/work_ring.ts";
-import {
-  BYTES_WORD,
-  type CompressionInit,
-  FAILED,
-  PAGE_WORD,
-} from "../sending/compressing_pages.ts";
+import { BYTES_WORD, type CompressionInit, FAILED, PAGE_WORD } from "./compression_slots.ts";
 import type { CompressionSettings } from "./compression_settings.ts";
 
 /** What a compression thread is made from; structured-cloned into its worker. */

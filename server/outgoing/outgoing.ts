@@ -25,9 +25,8 @@ import { type PreemptRules, preemptRules } from "./machine_type.ts";
 import { isTimeout, preemptClosed, PreemptConnection } from "./preempt_connection.ts";
 import type { OutgoingMemory, OutgoingOptions } from "./outgoing_options.ts";
 import type { Mode } from "../sending/mode.ts";
-import { REQUEST_RING_CAPACITY } from "../sending/request_ring.ts";
 import type { RequestServerInit, ReturnPathMessage } from "../sending/request_server.ts";
-import type { SenderInit } from "../sending/sender_init.ts";
+import { REQUEST_RING_CAPACITY, type SenderInit } from "../sending/sender_init.ts";
 import { SENDING_THREADS, SourceState } from "../sending/source_state.ts";
 import type { SourceTimes, ThreadStatistics } from "./statistics.ts";
 

@@ -3,31 +3,18 @@
 import { viewMemory } from "../../ffi/memory.ts";
 import { MemoryReader } from "../../ffi/memory_reader.ts";
 import { SLOT_BYTES } from "../../migration/compression.ts";
-import { WorkRings, type WorkRingsShape } from "../../migration/threads/work_rings.ts";
+import { WorkRings } from "../../migration/threads/work_rings.ts";
 import type { CompressionCounters } from "../compression/compression_counters.ts";
+import {
+  BYTES_WORD,
+  type CompressionInit,
+  FAILED,
+  PAGE_WORD,
+} from "../compression/compression_slots.ts";
 import type { PageRecords } from "./page_records.ts";
-import type { PageSaver } from "./page_saver.ts";
-
-/** What a thread needs to have pages compressed: plain data, for `postMessage`. */
-export interface CompressionInit {
-  /** Workers and slots. */
-  readonly shape: WorkRingsShape;
-  /** Shared memory of the rings. */
-  readonly rings: SharedArrayBuffer;
-  /** Address of the slots' memory, {@linkcode SLOT_BYTES} for each, owned by the control plane. */
-  readonly memory: number;
-  /** Whether a page waits for a thread when all are busy; else it is sent as it is. */
-  readonly wait: boolean;
-}
-
-/** Words of a slot. */
-export const SLOT_WORDS = 2;
-/** Going in: the page's number. */
-export const PAGE_WORD = 0;
-/** Coming out: the bytes that it was compressed to; 0 when it is to be sent as it is. */
-export const BYTES_WORD = 1;
-/** In place of these bytes: the library failed. */
-export const FAILED = -1;
+import { type PageSaver, PlainPages } from "./page_saver.ts";
+import type { SenderInit } from "./sender_init.ts";
+import type { SourceState } from "./source_state.ts";
 
 /**
  * Pages of a batch that go as they are because all threads are busy, at most: sending them takes about
@@ -41,7 +28,7 @@ export const MOST_BUSY = 16;
  * itself. One thread at a time has it; pages come out in any order, which is why they must all be out
  * before a page is sent a second time.
  */
-export class CompressedPages implements PageSaver {
+export class CompressingPages implements PageSaver {
   readonly #records: PageRecords;
   readonly #counters: CompressionCounters;
   readonly #rings: WorkRings;
@@ -168,4 +155,11 @@ export class CompressedPages implements PageSaver {
     else this.#counters.addIncompressible();
     this.#records.addNormal(page, copy);
   }
+}
+
+/** Makes the saver of a main channel, as the migration was asked for. */
+export function pageSaver(init: SenderInit, records: PageRecords, state: SourceState): PageSaver {
+  const { compression, targetPageSize } = init;
+  if (compression === undefined) return new PlainPages(records);
+  return new CompressingPages(records, compression, targetPageSize, state.compression);
 }

@@ -1,10 +1,6 @@
 /** How the pages of a channel get into its batches. */
 
-import { CompressedPages } from "./compressing_pages.ts";
 import type { PageRecords } from "./page_records.ts";
-import { PlainPages } from "./plain_pages.ts";
-import type { SenderInit } from "./sender_init.ts";
-import type { SourceState } from "./source_state.ts";
 
 /**
  * Puts the pages that a thread has claimed into the batches that it sends: zero pages as such, the
@@ -27,9 +23,26 @@ export interface PageSaver {
   sent(): void;
 }
 
-/** Makes the saver of a main channel, as the migration was asked for. */
-export function pageSaver(init: SenderInit, records: PageRecords, state: SourceState): PageSaver {
-  const { compression, targetPageSize } = init;
-  if (compression === undefined) return new PlainPages(records);
-  return new CompressedPages(records, compression, targetPageSize, state.compression);
+/** Sends every page that is not zero as it is, straight from where it lies. */
+export class PlainPages implements PageSaver {
+  readonly #records: PageRecords;
+
+  /** @param records the channel's batch */
+  constructor(records: PageRecords) {
+    this.#records = records;
+  }
+
+  /** Always 0: a page is in the batch at once. */
+  readonly outstanding = 0;
+
+  prepare(): boolean {
+    return !this.#records.full;
+  }
+
+  save(page: number): void {
+    this.#records.add(page);
+  }
+
+  settle(): void {}
+  sent(): void {}
 }

@@ -2,9 +2,16 @@
 
 import type { ConnectionInit } from "../../channel/connection.ts";
 import type { RamBlockSize } from "../../migration/memory/ram_layout.ts";
-import type { CompressionInit } from "./compressing_pages.ts";
+import type { CompressionInit } from "../compression/compression_slots.ts";
 import type { PageSource } from "../../pages/page_locator.ts";
 import type { Mode } from "./mode.ts";
+
+/**
+ * Entries of the ring that takes requested pages from the return-path worker to the background worker. A
+ * destination asks once for a page and has at most one fault a thread under way, so this holds more than
+ * any guest's vCPUs; when it is full the return path is simply read later.
+ */
+export const REQUEST_RING_CAPACITY = 16384;
 
 /** Plain data, structured-cloned into a worker. */
 export interface SenderInit {

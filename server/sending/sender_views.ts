@@ -4,8 +4,7 @@ import { PageBitmap } from "../../migration/memory/page_bitmap.ts";
 import { RamLayout } from "../../migration/memory/ram_layout.ts";
 import { Ring } from "../../migration/threads/ring.ts";
 import { PageLocator } from "../../pages/page_locator.ts";
-import { REQUEST_RING_CAPACITY } from "./request_ring.ts";
-import type { SenderInit } from "./sender_init.ts";
+import { REQUEST_RING_CAPACITY, type SenderInit } from "./sender_init.ts";
 import { SourceState } from "./source_state.ts";
 
 /** One thread's own views of what all sending threads of a migration share. */

@@ -1,74 +1,87 @@
 /** What the threads of one outgoing migration share. */
 
 import { LatencyHistogram } from "../../migration/threads/histogram.ts";
+import { SharedLayout } from "../../migration/threads/shared_layout.ts";
 import { CompressionCounters } from "../compression/compression_counters.ts";
-
-const FLAG_BYTES = 64 * 4;
-const STOP = 0;
-const BACKGROUND_ENDED = 1;
-const GUEST_LOADED = 2;
-const PREEMPT_FD = 3;
-const SWITCHED = 4;
-const PEER_CLOSED = 5;
-// Cache lines of their own for what the workers write while they run.
-const URGENT = 16;
-const LOCALITY = 32;
-
-const COUNTER_OFFSET = FLAG_BYTES;
-const SENDER_SLOTS = 8;
-const COUNTER_BYTES = 5 * SENDER_SLOTS * 8;
-const HISTOGRAM_OFFSET = COUNTER_OFFSET + COUNTER_BYTES;
 
 /** The threads that send, of which a migration of an image has no `precopy`. */
 export const SENDING_THREADS = ["precopy", "background", "return-path"] as const;
 /** One of {@linkcode SENDING_THREADS}. */
 export type SendingThread = typeof SENDING_THREADS[number];
 
+const counters = new SharedLayout();
+const Slot = counters.numbers("PAGES", "ZERO_PAGES", "BYTES", "REQUESTS");
+
 /** Counters of one sending thread; that thread alone writes them, any may read. */
 export class SenderCounters {
+  /** Bytes of shared memory. */
+  static readonly BYTES: number = counters.bytes;
+
   readonly #slots: Float64Array;
 
-  /** @param slots eight float64 slots of shared memory */
-  constructor(slots: Float64Array) {
-    this.#slots = slots;
+  /**
+   * @param buffer shared memory
+   * @param offset bytes from its start, a multiple of 8
+   */
+  constructor(buffer: SharedArrayBuffer, offset: number) {
+    this.#slots = new Float64Array(buffer, offset, SenderCounters.BYTES / 8);
   }
 
   /** Counts a batch: pages sent as they are, and zero pages. */
   addPages(pages: number, zeroPages: number): void {
-    this.#slots[0]! += pages;
-    this.#slots[1]! += zeroPages;
+    this.#slots[Slot.PAGES]! += pages;
+    this.#slots[Slot.ZERO_PAGES]! += zeroPages;
   }
 
   /** Counts bytes given to a socket. */
   addBytes(bytes: number): void {
-    this.#slots[2]! += bytes;
+    this.#slots[Slot.BYTES]! += bytes;
   }
 
   /** Counts pages that a destination asked for. */
   addRequests(pages: number): void {
-    this.#slots[3]! += pages;
+    this.#slots[Slot.REQUESTS]! += pages;
   }
 
   /** Pages sent as they are. */
   get pages(): number {
-    return this.#slots[0]!;
+    return this.#slots[Slot.PAGES]!;
   }
 
   /** Zero pages sent. */
   get zeroPages(): number {
-    return this.#slots[1]!;
+    return this.#slots[Slot.ZERO_PAGES]!;
   }
 
   /** Bytes given to a socket. */
   get bytes(): number {
-    return this.#slots[2]!;
+    return this.#slots[Slot.BYTES]!;
   }
 
   /** Pages that the destination asked for. */
   get requests(): number {
-    return this.#slots[3]!;
+    return this.#slots[Slot.REQUESTS]!;
   }
 }
+
+const layout = new SharedLayout();
+const Flag = layout.words(
+  "STOP",
+  "BACKGROUND_ENDED",
+  "GUEST_LOADED",
+  "PREEMPT_FD",
+  "SWITCHED",
+  "PEER_CLOSED",
+);
+// Groups of their own for what the workers write while they run.
+const { URGENT } = layout.words("URGENT");
+const { LOCALITY } = layout.words("LOCALITY");
+const BACKGROUND = layout.room(SenderCounters.BYTES);
+const REQUESTED = layout.room(SenderCounters.BYTES);
+const RETURN_PATH = layout.room(SenderCounters.BYTES);
+const COMPRESSION = layout.room(CompressionCounters.BYTES);
+const CpuTime = layout.numbers(...SENDING_THREADS);
+const SERVICE = layout.room(LatencyHistogram.BYTES);
 
 /**
  * Flags and counters of one outgoing migration, in shared memory. Every thread makes its own from
@@ -88,94 +101,93 @@ export class SourceState {
   /** From a request in the return-path worker's hands to its page in the socket. */
   readonly service: LatencyHistogram;
   readonly #flags: Int32Array;
-  readonly #cpuTimes: Float64Array;
+  readonly #numbers: Float64Array;
 
   /** @param buffer shared memory of another thread's state; without it, new */
   constructor(buffer?: SharedArrayBuffer) {
-    this.buffer = buffer ?? new SharedArrayBuffer(HISTOGRAM_OFFSET + LatencyHistogram.BYTES);
-    this.#flags = new Int32Array(this.buffer, 0, 64);
-    const slots = (index: number) =>
-      new Float64Array(this.buffer, COUNTER_OFFSET + index * SENDER_SLOTS * 8, SENDER_SLOTS);
-    this.background = new SenderCounters(slots(0));
-    this.urgent = new SenderCounters(slots(1));
-    this.returnPath = new SenderCounters(slots(2));
-    this.compression = new CompressionCounters(slots(3));
-    this.#cpuTimes = slots(4);
-    this.service = new LatencyHistogram(this.buffer, HISTOGRAM_OFFSET);
+    const memory = buffer ?? new SharedArrayBuffer(layout.bytes);
+    this.buffer = memory;
+    this.#flags = new Int32Array(memory);
+    this.#numbers = new Float64Array(memory);
+    this.background = new SenderCounters(memory, BACKGROUND);
+    this.urgent = new SenderCounters(memory, REQUESTED);
+    this.returnPath = new SenderCounters(memory, RETURN_PATH);
+    this.compression = new CompressionCounters(memory, COMPRESSION);
+    this.service = new LatencyHistogram(memory, SERVICE);
     if (buffer === undefined) {
-      this.#flags[PREEMPT_FD] = -1;
+      this.#flags[Flag.PREEMPT_FD] = -1;
       this.#flags[LOCALITY] = -1;
     }
   }
 
   /** Records the processor time that a thread has used so far, in nanoseconds; that thread alone does. */
   setCpuTime(thread: SendingThread, nanoseconds: number): void {
-    this.#cpuTimes[SENDING_THREADS.indexOf(thread)] = nanoseconds;
+    this.#numbers[CpuTime[thread]] = nanoseconds;
   }
 
   /** The processor time that a thread has used, in nanoseconds, as it recorded it last. */
   cpuTime(thread: SendingThread): number {
-    return this.#cpuTimes[SENDING_THREADS.indexOf(thread)]!;
+    return this.#numbers[CpuTime[thread]]!;
   }
 
   /** Tells all threads to end; their eventfds must be signalled too. */
   stop(): void {
-    Atomics.store(this.#flags, STOP, 1);
+    Atomics.store(this.#flags, Flag.STOP, 1);
     this.endUrgent();
   }
 
   /** True when the threads are to end. */
   get stopped(): boolean {
-    return Atomics.load(this.#flags, STOP) === 1;
+    return Atomics.load(this.#flags, Flag.STOP) === 1;
   }
 
   /** The preempt channel's descriptor; -1 before it is connected. */
   get preemptFd(): number {
-    return Atomics.load(this.#flags, PREEMPT_FD);
+    return Atomics.load(this.#flags, Flag.PREEMPT_FD);
   }
 
   set preemptFd(fd: number) {
-    Atomics.store(this.#flags, PREEMPT_FD, fd);
+    Atomics.store(this.#flags, Flag.PREEMPT_FD, fd);
   }
 
   /** Set when the destination said that the guest is loaded there (PONG 3, or SHUT 0). */
   get guestLoaded(): boolean {
-    return Atomics.load(this.#flags, GUEST_LOADED) === 1;
+    return Atomics.load(this.#flags, Flag.GUEST_LOADED) === 1;
   }
 
   /** Records that the destination has loaded the device state. */
   setGuestLoaded(): void {
-    Atomics.store(this.#flags, GUEST_LOADED, 1);
+    Atomics.store(this.#flags, Flag.GUEST_LOADED, 1);
   }
 
   /** Set when the guest is being handed over: from here on pages may be asked for. */
   get switched(): boolean {
-    return Atomics.load(this.#flags, SWITCHED) === 1;
+    return Atomics.load(this.#flags, Flag.SWITCHED) === 1;
   }
 
   /** Records that the guest is being handed over; before the destination is told to run it. */
   setSwitched(): void {
-    Atomics.store(this.#flags, SWITCHED, 1);
+    Atomics.store(this.#flags, Flag.SWITCHED, 1);
   }
 
   /** Set when the destination has closed the connection, and all that it had said was heard. */
   get peerClosed(): boolean {
-    return Atomics.load(this.#flags, PEER_CLOSED) === 1;
+    return Atomics.load(this.#flags, Flag.PEER_CLOSED) === 1;
   }
 
   /** Records that the destination will say nothing more. */
   setPeerClosed(): void {
-    Atomics.store(this.#flags, PEER_CLOSED, 1);
+    Atomics.store(this.#flags, Flag.PEER_CLOSED, 1);
   }
 
   /** Set when no page is left to claim. */
   get backgroundEnded(): boolean {
-    return Atomics.load(this.#flags, BACKGROUND_ENDED) === 1;
+    return Atomics.load(this.#flags, Flag.BACKGROUND_ENDED) === 1;
   }
 
   /** Records that no page is left to claim. */
   setBackgroundEnded(): void {
-    Atomics.store(this.#flags, BACKGROUND_ENDED, 1);
+    Atomics.store(this.#flags, Flag.BACKGROUND_ENDED, 1);
   }
 
   /** Holds the background worker's next batch back until {@linkcode SourceState.endUrgent}. */

@@ -7,7 +7,8 @@ import {
   totalTable,
   workTable,
 } from "../../bench/compress/report.ts";
-import { allocationTargets, compressTargets, formatTarget } from "../../bench/compress/targets.ts";
+import { allocationTargets, compressTargets } from "../../bench/compress/targets.ts";
+import { formatTarget } from "../../bench/support/target.ts";
 
 function run(total: number, completed = true): MoveFigures {
   return {

@@ -8,7 +8,6 @@ import {
   countTable,
   downtimeTable,
   forcedList,
-  formatTarget,
   loadTable,
   sweepTable,
   targets,
@@ -89,6 +88,7 @@ Deno.test("The targets are met or missed by ratio and exponents", () => {
   assert(sweepTable(grows(2)).includes("2.00"));
   assert(formatTarget(targets(rows(2.4), [])[0]!).startsWith("- MISSED: 8 net x 16"));
 });
+import { formatTarget } from "../../bench/support/target.ts";
 
 for (const transaction of ["one", "per-change"] as const) {
   Deno.test(`moveMachine moves a machine between two processes, ${transaction}`, async () => {

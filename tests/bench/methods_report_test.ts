@@ -5,7 +5,8 @@ import {
   publishedTable,
   type Section,
 } from "../../bench/methods/report.ts";
-import { formatTarget, methodsTargets } from "../../bench/methods/targets.ts";
+import { methodsTargets } from "../../bench/methods/targets.ts";
+import { formatTarget } from "../../bench/support/target.ts";
 import type { MoveFigures, WayName } from "../../bench/methods/way.ts";
 
 function figures(changes: Partial<MoveFigures> = {}): MoveFigures {

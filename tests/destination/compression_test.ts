@@ -297,7 +297,7 @@ for (const warm of [true, false]) {
   );
 }
 
-/** Bytes of a compressed page, from the first to the last: tests/destination/compressed_pages_test.ts tries all. */
+/** Bytes of a compressed page, from the first to the last: tests/destination/decompressing_pages_test.ts tries all. */
 const POSITIONS = Array.from({ length: 6 }, (_, index) => index / 5);
 
 for (const method of METHODS) {

@@ -1,7 +1,7 @@
 /** Compressed pages on their way through decompression threads to a memory that only keeps them. */
 
 import { assertEquals } from "@std/assert";
-import { CompressedPages } from "../../client/decompression/decompressing_pages.ts";
+import { DecompressingPages } from "../../client/decompression/decompressing_pages.ts";
 import {
   type Decompression,
   decompressionShape,
@@ -105,7 +105,7 @@ export class Unpacking implements AsyncDisposable {
   readonly #machine: StreamMachine;
   readonly #method: CompressionMethod;
   readonly #begin: (unpacking: Unpacking) => void;
-  pages: CompressedPages;
+  pages: DecompressingPages;
 
   /** @param begin starts the threads */
   constructor(
@@ -188,9 +188,9 @@ export class Unpacking implements AsyncDisposable {
     await this.threads.close();
   }
 
-  #open(): CompressedPages {
+  #open(): DecompressingPages {
     const begin = () => this.#begin(this);
-    const pages = new CompressedPages(this.memory, this.buffer, this.shared, begin);
+    const pages = new DecompressingPages(this.memory, this.buffer, this.shared, begin);
     pages.open(this.#machine);
     pages.compressedBy(this.#method);
     return pages;

@@ -3,7 +3,7 @@ import { assertEquals, assertThrows } from "@std/assert";
 import { deflateSync } from "node:zlib";
 import { OutputFile } from "../../ffi/file.ts";
 import { MappedMemory } from "../../ffi/memory.ts";
-import { CompressedPages } from "../../client/decompression/decompressing_pages.ts";
+import { DecompressingPages } from "../../client/decompression/decompressing_pages.ts";
 import { DecompressionThreads } from "../../client/decompression/decompression_threads.ts";
 import { ReceiveBuffer } from "../../channel/receive_buffer.ts";
 import { MAIN_CHANNEL_BYTES } from "../../client/incoming/stream_reader.ts";
@@ -59,7 +59,7 @@ for (let seed = 1; seed <= 4; seed++) {
       const { shared } = threads;
       using input = new ReceiveBuffer(MAIN_CHANNEL_BYTES, shared.memory);
       const begin = (method: CompressionMethod) => threads.start(method);
-      using pages = new CompressedPages(memory, input, shared, begin);
+      using pages = new DecompressingPages(memory, input, shared, begin);
       pages.open(MACHINE);
       const model = new ModelChannel();
       for (const entry of BLOCKS) model.blockEntry(entry);

@@ -28,7 +28,7 @@ const METHODS: readonly CompressionMethod[] = ["zlib", "zstd"];
 for (const method of METHODS) {
   for (const threads of [0, 1, 2, 8]) {
     Deno.test(
-      `CompressedPages gives every page of ${method} with ${threads} threads, whole and in its place`,
+      `DecompressingPages gives every page of ${method} with ${threads} threads, whole and in its place`,
       async () => {
         await using unpacking = await Unpacking.start(threads, MACHINE, method);
         using pack = packer(method);
@@ -59,7 +59,7 @@ for (const method of METHODS) {
   }
 }
 
-Deno.test("CompressedPages keeps the last of many versions of a page, however each was sent", async () => {
+Deno.test("DecompressingPages keeps the last of many versions of a page, however each was sent", async () => {
   await using unpacking = await Unpacking.start(2, MACHINE, "zlib");
   using pack = packer("zlib");
   const random = new Random(8);
@@ -105,7 +105,7 @@ Deno.test("CompressedPages keeps the last of many versions of a page, however ea
   assertGreater(pages - byReader, 1000);
 });
 
-Deno.test("CompressedPages waits for all pages before a discard and before LISTEN", async () => {
+Deno.test("DecompressingPages waits for all pages before a discard and before LISTEN", async () => {
   await using unpacking = await Unpacking.start(2, MACHINE, "zlib");
   using pack = packer("zlib");
   const page = new Uint8Array(PAGE).fill(9);
@@ -126,7 +126,7 @@ Deno.test("CompressedPages waits for all pages before a discard and before LISTE
 });
 
 for (const dying of [1, 2]) {
-  Deno.test(`CompressedPages loses no page when ${dying} of 2 threads die in the middle of one`, async () => {
+  Deno.test(`DecompressingPages loses no page when ${dying} of 2 threads die in the middle of one`, async () => {
     const dead: Promise<void>[] = [];
     const begin = ({ shared, rings }: Unpacking) => {
       for (let worker = 0; worker < 2; worker++) {
@@ -160,7 +160,7 @@ for (const dying of [1, 2]) {
 for (const method of METHODS) {
   for (const threads of [0, 2]) {
     Deno.test(
-      `CompressedPages names block, offset and method for each byte of a page of ${method} that is damaged, with ${threads} threads`,
+      `DecompressingPages names block, offset and method for each byte of a page of ${method} that is damaged, with ${threads} threads`,
       async () => {
         await using unpacking = await Unpacking.start(threads, MACHINE, method);
         using pack = packer(method);
@@ -201,7 +201,7 @@ for (const method of METHODS) {
     );
   }
 
-  Deno.test(`CompressedPages refuses what makes more or less than a page of ${method}`, async () => {
+  Deno.test(`DecompressingPages refuses what makes more or less than a page of ${method}`, async () => {
     await using unpacking = await Unpacking.start(2, MACHINE, method);
     using pack = packer(method);
     for (const length of [1, PAGE - 1, PAGE + 1, 3 * PAGE]) {
@@ -219,7 +219,7 @@ for (const method of METHODS) {
   });
 }
 
-Deno.test("CompressedPages refuses a page of zstd where zlib was not replaced", async () => {
+Deno.test("DecompressingPages refuses a page of zstd where zlib was not replaced", async () => {
   await using unpacking = await Unpacking.start(0, MACHINE, "zlib");
   using pack = packer("zstd");
   assertThrows(
@@ -229,7 +229,7 @@ Deno.test("CompressedPages refuses a page of zstd where zlib was not replaced", 
   );
 });
 
-Deno.test("CompressedPages refuses pages of unknown blocks, outside of one, and of other sizes", async () => {
+Deno.test("DecompressingPages refuses pages of unknown blocks, outside of one, and of other sizes", async () => {
   const packed = new Uint8Array(20);
   {
     await using unpacking = await Unpacking.start(1, MACHINE, "zlib");
@@ -251,7 +251,7 @@ Deno.test("CompressedPages refuses pages of unknown blocks, outside of one, and 
   );
 });
 
-Deno.test("CompressedPages waits for a huge page's last part before it gives a part of another", async () => {
+Deno.test("DecompressingPages waits for a huge page's last part before it gives a part of another", async () => {
   const machine = {
     ...MACHINE,
     blocks: [{ name: "huge", usedLength: 4 << 21, pageSize: 1 << 21 }, MACHINE.blocks[0]!],
