@@ -45,7 +45,7 @@ const layout = new SharedLayout();
 const Flag = layout.words("STOP", "HOLDER", "SEALED");
 // Descriptors of the connections that the control plane has accepted.
 const Connection = layout.words("HANDED_OVER", "LISTENER_FD", "SILENT_COUNT");
-// Words of each: descriptor, number of bytes that it has said, these bytes (less than eight, see FirstBytes).
+// Words of each: descriptor, number of bytes that it has said, these bytes (at most eight, see FirstBytes).
 const SILENT_WORDS = 4;
 /** More than are ever kept. */
 const MOST_SILENT = 30;
