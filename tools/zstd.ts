@@ -62,7 +62,9 @@ async function install(environment: Record<string, string>): Promise<string> {
   await Deno.remove(nodeModules, { recursive: true }).catch(() => {});
   const prefix = nodePrefix();
   const { stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: ["install"],
+    // deno.json says none: type checks of a checkout without this directory would fail, for want of the
+    // types that they take for those of Node.
+    args: ["install", "--node-modules-dir=manual"],
     cwd: root,
     env: {
       // npm trusts the system's certificates where it is told to; Deno must be told as well.
