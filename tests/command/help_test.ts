@@ -22,7 +22,7 @@ for (const [entryPoint, commands] of Object.entries(ENTRY_POINTS)) {
         const text = commandHelp(PROGRAM, name, command);
         assertEquals(longLines(text), []);
         assertStringIncludes(text, `Usage: ${PROGRAM} ${name} `);
-        const listed = text.matchAll(/^  (--[^ ]+(?: [^ ]+)?)(?:  |$)/gm).map(([, head]) => head!);
+        const listed = text.matchAll(/^ {2}(--\S+(?: \S+)?)(?: {2}|$)/gm).map(([, head]) => head!);
         const known = Object.entries(command.options)
           .map(([option, { value }]) => `--${option}${value === undefined ? "" : ` ${value}`}`);
         assertEquals([...listed], known); // its own and no other's
