@@ -22,6 +22,7 @@ const O_CLOEXEC = 0o2000000;
 
 /** Thrown where KVM cannot be used at all. */
 export class KvmAbsentError extends Error {
+  /** The class's name. */
   override readonly name = "KvmAbsentError";
   /** Machine-readable reason. */
   readonly code = "KVM_ABSENT";
@@ -143,6 +144,7 @@ export class KvmMachine implements Disposable {
     this.#fd = -1;
   }
 
+  /** Closes it. */
   [Symbol.dispose](): void {
     this.close();
   }

@@ -238,6 +238,7 @@ export class LiveSource implements AsyncDisposable, AsyncIterable<LiveStatistics
     this.#over.resolve();
   }
 
+  /** Closes it. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }

@@ -45,6 +45,8 @@ export class Source implements AsyncDisposable {
   #status: SourceStatus = "setup";
 
   /**
+   * Prepares a migration; nothing is connected before {@linkcode Source.run}.
+   *
    * @param image an open image, which must stay open until the source is closed
    * @param options how to migrate
    * @throws {RangeError} for a compression that cannot be
@@ -107,6 +109,7 @@ export class Source implements AsyncDisposable {
     return this.#outgoing.close(this.#migration);
   }
 
+  /** Closes it. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }

@@ -43,14 +43,15 @@ export function commandHelp(program: string, name: string, command: Command): st
     ...about.flatMap((paragraph) => ["", ...wrapped(paragraph)]),
     "",
     "Options:",
-    ...optionLines(options),
+    ...optionsHelp(options),
     "",
     "Exit codes:",
     ...meanings(Object.entries(exits)),
   ].join("\n");
 }
 
-function optionLines(options: Options): string[] {
+/** Lines of help for options, and for that which asks for them. */
+export function optionsHelp(options: Options): string[] {
   return [
     ...meanings(
       Object.entries(options).map(([name, { value, help }]) => [
