@@ -128,17 +128,22 @@ async function receive(
   await guest.ready;
   const listening = await destination.listen(address);
   reporter.event({ event: "listening", address: formatSocketAddress(listening) });
-  const progress = (): WorkloadProgress => ({
-    destination: destination.statistics(),
-    workload: guest.statistics(),
-  });
+  const pauseReason = () => destination.pauseReason?.message ?? "";
+  const progress = (): WorkloadProgress => {
+    const statistics = destination.statistics();
+    return {
+      destination: statistics,
+      workload: guest.statistics(),
+      ...statistics.status === "postcopy-paused" ? { "error-desc": pauseReason() } : {},
+    };
+  };
   const timer = setInterval(
     () => reporter.event({ event: "progress", ...progress() }),
     PROGRESS_INTERVAL,
   );
   stack.defer(() => clearInterval(timer));
   destination.waitFor("postcopy-paused").then(
-    () => reporter.event({ event: "paused", reason: destination.pauseReason?.message ?? "" }),
+    () => reporter.event({ event: "paused", reason: pauseReason() }),
     () => {}, // it never paused
   );
 

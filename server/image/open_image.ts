@@ -4,11 +4,17 @@ import { MappedMemory } from "../../ffi/memory.ts";
 import { openCapture } from "./captured_image.ts";
 import type { ScanOptions } from "./capture_scan.ts";
 import { requireUnchanged, stampImage } from "./file_stamp.ts";
-import { CONFIGURATION_LIMIT, foreignFormat, isMappedRam, isStream } from "./file_kind.ts";
+import {
+  CONFIGURATION_LIMIT,
+  foreignFormat,
+  isMappedRam,
+  isStream,
+  unknownFormat,
+} from "./file_kind.ts";
 import type { Image } from "./image.ts";
 import { ImageError, TRUNCATED_REMEDY } from "./image_error.ts";
 import { openMappedRam } from "./mapped_ram_image.ts";
-import { describeBadJson, descriptionPath, isRawDescription } from "./raw_description.ts";
+import { descriptionPath, isRawDescription, notADescription } from "./raw_description.ts";
 import { openRaw } from "./raw_image.ts";
 
 /** How to open an image. The first opening of a captured stream reads all of it. */
@@ -52,16 +58,8 @@ export async function openImage(path: string, options: OpenImageOptions = {}): P
       const open = isMappedRam(start) ? openMappedRam : openCapture;
       return await open(path, memory, stamp, options);
     }
-    const problem = description === undefined ? undefined : describeBadJson(description);
-    if (problem !== undefined) {
-      throw new ImageError(
-        "bad-description",
-        path,
-        `Description that is no JSON (${problem}): ${descriptionPath(path)}`,
-        "correct that file",
-      );
-    }
-    throw foreignFormat(path, head);
+    throw foreignFormat(path, head) ??
+      (description === undefined ? unknownFormat(path, head) : notADescription(path, description));
   } catch (error) {
     memory.close();
     throw error;
