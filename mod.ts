@@ -42,9 +42,16 @@ export type {
   GuestMemory,
   LiveGuest,
 } from "./migration/guest.ts";
+export type { Configuration } from "./migration/protocol/configuration.ts";
+export type { BlockEntry, MappedRegion } from "./migration/protocol/ram.ts";
 export type { GuestBlock } from "./migration/memory/guest_block.ts";
 export { MigrationError, type MigrationErrorCode } from "./migration/migration_error.ts";
-export { RamLayoutError } from "./migration/memory/ram_layout.ts";
+export {
+  type RamBlock,
+  type RamBlockSize,
+  RamLayout,
+  RamLayoutError,
+} from "./migration/memory/ram_layout.ts";
 export { ProtocolError, type ProtocolErrorCode } from "./migration/protocol/protocol_error.ts";
 export { type Backing, MappedMemory, viewMemory } from "./ffi/memory.ts";
 export {

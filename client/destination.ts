@@ -217,6 +217,7 @@ export class Destination implements AsyncDisposable {
     return this.#closed;
   }
 
+  /** Closes it. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }

@@ -17,9 +17,9 @@ export {
   type SocketAddress,
   SocketAddressError,
 } from "../ffi/socket_address.ts";
-export { kvmAbsence, KvmAbsentError, KvmMachine } from "../ffi/kvm.ts";
+export { kvmAbsence, KvmAbsentError, type KvmEvent, KvmMachine } from "../ffi/kvm.ts";
 export { KvmEvents } from "./memory/kvm_events.ts";
-export { KvmSlots } from "./memory/kvm_slots.ts";
-export { UserfaultRanges } from "./memory/userfault_ranges.ts";
+export { type KvmSlot, KvmSlots } from "./memory/kvm_slots.ts";
+export { type UserfaultRange, UserfaultRanges } from "./memory/userfault_ranges.ts";
 export { SyscallError } from "../ffi/errno.ts";
 export { UnsupportedPlatformError } from "../ffi/platform.ts";

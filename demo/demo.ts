@@ -18,22 +18,31 @@ import { writeWorkloadImage } from "../workload/image.ts";
 import {
   bytesArgument,
   countArgument,
+  type Options,
   parseCommand,
   secondsArgument,
   UsageError,
 } from "../migration/command/arguments.ts";
+import { optionsHelp } from "../migration/command/help.ts";
 import { ProgressLine } from "../migration/report/progress_line.ts";
 import { formatBytes, formatCount, formatDuration } from "../migration/report/units.ts";
 import type { SourceStatistics } from "../server/mod.ts";
 import { ChildProcess } from "./child_process.ts";
 import { stopSignal } from "./stop_signal.ts";
 
-const USAGE = `deno task demo [options]
-  --size BYTES        memory of the guest (suffix K, M or G); default 512M
-  --threads N         threads that write to it; default 2
-  --bandwidth BYTES   bytes a second of the background stream, 0 for no limit; default 128M, which
-                      leaves time to watch. Pages that the threads wait for are never limited
-  --timeout SECONDS   give up after this time; default 120`;
+const OPTIONS = {
+  size: { value: "BYTES", help: "memory of the guest (suffix K, M or G); default 512M" },
+  threads: { value: "N", help: "threads that write to it; default 2" },
+  bandwidth: {
+    value: "BYTES",
+    help:
+      "bytes a second of the background stream, 0 for no limit; default 128M, which leaves time " +
+      "to watch. Pages that the threads wait for are never limited",
+  },
+  timeout: { value: "SECONDS", help: "give up after this time; default 120" },
+} as const satisfies Options;
+
+const USAGE = ["deno task demo [options]", ...optionsHelp(OPTIONS)].join("\n");
 
 const PAGE = 4096;
 /** Accesses of a thread in a second: it does a little more than waiting for pages. */
@@ -49,16 +58,11 @@ interface Settings {
 }
 
 function readSettings(args: readonly string[]): Settings {
-  if (args.includes("--help")) {
+  if (args.includes("--help") || args.includes("-h")) {
     console.log(USAGE);
     Deno.exit(0);
   }
-  const { values, positionals } = parseCommand(args, {
-    size: { type: "string" },
-    threads: { type: "string" },
-    bandwidth: { type: "string" },
-    timeout: { type: "string" },
-  });
+  const { values, positionals } = parseCommand(args, OPTIONS);
   if (positionals.length > 0) throw new UsageError(`Unexpected argument: ${positionals[0]}`);
   const size = bytesArgument("size", values.size ?? "512M");
   if (size === 0 || size % PAGE !== 0) {

@@ -10,10 +10,12 @@
 import {
   bytesArgument,
   countArgument,
+  type Options,
   parseCommand,
   secondsArgument,
   UsageError,
 } from "../migration/command/arguments.ts";
+import { optionsHelp } from "../migration/command/help.ts";
 import { formatTable } from "../migration/report/table.ts";
 import { formatBytes, formatCount, formatDuration } from "../migration/report/units.ts";
 import type { SourceStatistics } from "../server/mod.ts";
@@ -26,12 +28,25 @@ import type { Qemu } from "../qemu/qemu.ts";
 import { ChildProcess } from "./child_process.ts";
 import { stopSignal } from "./stop_signal.ts";
 
-const USAGE = `deno task demo:qemu [options]
-  --memory MIB        what the guest changes again and again: a power of two; default 64
-  --bandwidth BYTES   bytes a second of the background stream, 0 for no limit; default 64M, which
-                      leaves time for requests. Pages that the guest waits for are never limited
-  --timeout SECONDS   give up after this time; default 120
-QEMU_SYSTEM names another QEMU than /usr/bin/qemu-system-x86_64.`;
+const OPTIONS = {
+  memory: {
+    value: "MIB",
+    help: "what the guest changes again and again: a power of two; default 64",
+  },
+  bandwidth: {
+    value: "BYTES",
+    help:
+      "bytes a second of the background stream, 0 for no limit; default 64M, which leaves time " +
+      "for requests. Pages that the guest waits for are never limited",
+  },
+  timeout: { value: "SECONDS", help: "give up after this time; default 120" },
+} as const satisfies Options;
+
+const USAGE = [
+  "deno task demo:qemu [options]",
+  ...optionsHelp(OPTIONS),
+  "QEMU_SYSTEM names another QEMU than /usr/bin/qemu-system-x86_64.",
+].join("\n");
 
 /** MiB of the machine besides what its guest changes. */
 const REST_MIB = 16;
@@ -49,15 +64,11 @@ interface Settings {
 }
 
 function readSettings(args: readonly string[]): Settings {
-  if (args.includes("--help")) {
+  if (args.includes("--help") || args.includes("-h")) {
     console.log(USAGE);
     Deno.exit(0);
   }
-  const { values, positionals } = parseCommand(args, {
-    memory: { type: "string" },
-    bandwidth: { type: "string" },
-    timeout: { type: "string" },
-  });
+  const { values, positionals } = parseCommand(args, OPTIONS);
   if (positionals.length > 0) throw new UsageError(`Unexpected argument: ${positionals[0]}`);
   const workingSetMiB = countArgument("memory", values.memory ?? "64");
   try {

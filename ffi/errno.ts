@@ -85,6 +85,7 @@ export function errnoName(errno: number): string {
 
 /** A system call that failed. */
 export class SyscallError extends Error {
+  /** The class's name. */
   override readonly name = "SyscallError";
   /** The errno by name, for example `"EPERM"`. */
   readonly code: string;
@@ -94,6 +95,8 @@ export class SyscallError extends Error {
   readonly errno: number;
 
   /**
+   * Makes the error.
+   *
    * @param syscall name of the call
    * @param errno the kernel's errno, positive
    * @param context what was attempted and with which value, for example `"connect to 10.0.0.2:4444"`

@@ -21,6 +21,7 @@ const IOEVENTFD_DEASSIGN = 4;
 
 /** Thrown where KVM cannot be used at all. */
 export class KvmAbsentError extends Error {
+  /** The class's name. */
   override readonly name = "KvmAbsentError";
   /** Machine-readable reason. */
   readonly code = "KVM_ABSENT";
@@ -142,6 +143,7 @@ export class KvmMachine implements Disposable {
     this.#fd = -1;
   }
 
+  /** Closes it. */
   [Symbol.dispose](): void {
     this.close();
   }

@@ -267,6 +267,7 @@ export class MappedMemory implements Disposable {
     this.#fd = -1;
   }
 
+  /** Closes it. */
   [Symbol.dispose](): void {
     this.close();
   }

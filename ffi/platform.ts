@@ -5,6 +5,7 @@ export type Architecture = "x86_64" | "aarch64";
 
 /** Thrown at start on anything but x86-64 or aarch64 Linux. */
 export class UnsupportedPlatformError extends Error {
+  /** The class's name. */
   override readonly name = "UnsupportedPlatformError";
   /** Machine-readable reason. */
   readonly code = "UNSUPPORTED_PLATFORM";

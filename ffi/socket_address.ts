@@ -16,11 +16,16 @@ const UNIX_PATH_MAX = 108;
 
 /** Thrown for an address that cannot be read or resolved. */
 export class SocketAddressError extends Error {
+  /** The class's name. */
   override readonly name = "SocketAddressError";
   /** Machine-readable reason. */
   readonly code: "BAD_ADDRESS" | "UNKNOWN_HOST";
 
-  /** @param code what kind of failure this is */
+  /**
+   * Makes the error.
+   *
+   * @param code what kind of failure this is
+   */
   constructor(code: "BAD_ADDRESS" | "UNKNOWN_HOST", message: string, options?: ErrorOptions) {
     super(message, options);
     this.code = code;

@@ -63,18 +63,24 @@ export function isMappedRam(head: Uint8Array): boolean {
   return handler.found;
 }
 
-/** The error for a file that starts so and is no image. */
-export function foreignFormat(path: string, head: Uint8Array): ImageError {
-  const hex = Array.from(head, (byte) => byte.toString(16).padStart(2, "0")).join("");
+/** The error for a file of a kind that people try to serve; undefined when it does not start as one. */
+export function foreignFormat(path: string, head: Uint8Array): ImageError | undefined {
+  const hex = hexOf(head);
   const foreign = FOREIGN.find(({ magic }) => hex.startsWith(magic));
-  if (foreign !== undefined) {
-    return new ImageError("not-an-image", path, foreign.what, foreign.remedy);
-  }
+  return foreign && new ImageError("not-an-image", path, foreign.what, foreign.remedy);
+}
+
+/** The error for a file that starts so, is of no known kind, and has no description beside it. */
+export function unknownFormat(path: string, head: Uint8Array): ImageError {
   return new ImageError(
     "not-an-image",
     path,
-    `Unknown kind of file, whose first bytes are ${hex}`,
+    `Unknown kind of file, whose first bytes are ${hexOf(head)}`,
     `serve a stream that QEMU wrote, or put ${descriptionPath(path)} beside a raw memory file`,
     { offset: 0 },
   );
+}
+
+function hexOf(bytes: Uint8Array): string {
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

@@ -82,7 +82,11 @@ export interface Image extends Disposable {
   readonly description: string | undefined;
   /** Commands met in the stream; none of them is in `deviceState`. */
   readonly commands: readonly CommandCount[];
-  /** Where each page's bytes are, in plain data that can be posted to a worker. */
+  /**
+   * Where each page's bytes are, in plain data that can be posted to a worker.
+   *
+   * @internal
+   */
   readonly pages: PageSource;
   /** Page counts of each block, in the order of `blocks`; absent for a raw image, see `countPages`. */
   readonly counts: readonly PageCounts[] | undefined;

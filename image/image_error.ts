@@ -12,6 +12,7 @@ export type ImageErrorCode =
 
 /** A file that cannot be served. The file itself is as it was: images are only read. */
 export class ImageError extends Error {
+  /** The class's name. */
   override readonly name = "ImageError";
   /** Machine-readable kind. */
   readonly code: ImageErrorCode;
@@ -21,6 +22,8 @@ export class ImageError extends Error {
   readonly offset: number | undefined;
 
   /**
+   * Makes the error.
+   *
    * @param code kind of the error
    * @param path the image's file name
    * @param problem what is wrong and with which value, capitalised

@@ -4,14 +4,20 @@ import { MappedMemory } from "../ffi/memory.ts";
 import { openCapture } from "./capture/captured_image.ts";
 import type { ScanOptions } from "./stream/stream_scan.ts";
 import { requireUnchanged, stampImage } from "./file_stamp.ts";
-import { CONFIGURATION_LIMIT, foreignFormat, isMappedRam, isStream } from "./file_kind.ts";
+import {
+  CONFIGURATION_LIMIT,
+  foreignFormat,
+  isMappedRam,
+  isStream,
+  unknownFormat,
+} from "./file_kind.ts";
 import type { Image } from "./image.ts";
 import { ImageError, TRUNCATED_REMEDY } from "./image_error.ts";
 import { openMappedRam } from "./mapped_ram/mapped_ram_image.ts";
 import {
-  describeBadJson,
   descriptionPath,
   isRawDescription,
+  notADescription,
   readDescriptionFile,
 } from "./raw/raw_description.ts";
 import { openRaw } from "./raw/raw_image.ts";
@@ -57,16 +63,8 @@ export async function openImage(path: string, options: OpenImageOptions = {}): P
       const open = isMappedRam(start) ? openMappedRam : openCapture;
       return await open(path, memory, stamp, options);
     }
-    const problem = description === undefined ? undefined : describeBadJson(description);
-    if (problem !== undefined) {
-      throw new ImageError(
-        "bad-description",
-        path,
-        `Description that is no JSON (${problem}): ${descriptionPath(path)}`,
-        "correct that file",
-      );
-    }
-    throw foreignFormat(path, head);
+    throw foreignFormat(path, head) ??
+      (description === undefined ? unknownFormat(path, head) : notADescription(path, description));
   } catch (error) {
     memory.close();
     throw error;

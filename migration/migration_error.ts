@@ -29,11 +29,14 @@ export type MigrationErrorCode =
 
 /** A migration that failed. At the source nothing is lost: it may be tried again. */
 export class MigrationError extends Error {
+  /** The class's name. */
   override readonly name = "MigrationError";
   /** Machine-readable reason. */
   readonly code: MigrationErrorCode;
 
   /**
+   * Makes the error.
+   *
    * @param code machine-readable reason
    * @param message what happened and what to do about it
    */

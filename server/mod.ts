@@ -37,5 +37,12 @@ export { LiveSource, type LiveSourceOptions } from "./live/live_source.ts";
 export type { DowntimeParts, LiveRamStatistics, LiveStatistics } from "./live/live_statistics.ts";
 export type { PostcopyPolicy } from "./live/convergence.ts";
 export type { GuestDevices, GuestMachine, LiveGuest } from "../migration/guest.ts";
-export { RamLayoutError } from "../migration/memory/ram_layout.ts";
+export {
+  type RamBlock,
+  type RamBlockSize,
+  RamLayout,
+  RamLayoutError,
+} from "../migration/memory/ram_layout.ts";
+export type { Configuration } from "../migration/protocol/configuration.ts";
+export type { BlockEntry, MappedRegion } from "../migration/protocol/ram.ts";
 export type { GuestBlock } from "../migration/memory/guest_block.ts";

@@ -1,7 +1,7 @@
 /** The source side of a migration of an image: a machine at rest, which runs at the destination first. */
 
 import { monotonicNanoseconds } from "../ffi/clock.ts";
-import { withAdvice, withLoss } from "./outgoing/advice.ts";
+import { withAdvice, withLoss } from "./outgoing/fate.ts";
 import { compressionSettings } from "./compression/compression_settings.ts";
 import {
   encodeDiscards,
@@ -49,6 +49,8 @@ export class Source implements AsyncDisposable {
   #status: SourceStatus = "setup";
 
   /**
+   * Prepares a migration; nothing is connected before {@linkcode Source.run}.
+   *
    * @param image an open image, which must stay open until the source is closed
    * @param options how to migrate
    * @throws {RangeError} for a compression that cannot be
@@ -111,6 +113,7 @@ export class Source implements AsyncDisposable {
     return this.#outgoing.close(this.#migration);
   }
 
+  /** Closes it. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }

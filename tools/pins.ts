@@ -1,4 +1,6 @@
-/** The packages that deno.json pins, read from there so that a version is written down once. */
+/**
+ * The packages that deno.json and npm.json pin, read from there so that a version is written down once.
+ */
 
 /** One pinned package. */
 export interface Pin {
@@ -9,14 +11,15 @@ export interface Pin {
 }
 
 /**
- * Lists the packages of one registry that deno.json imports.
+ * Lists the packages of one registry: of JSR those that deno.json imports, of npm those of npm.json.
  *
  * @param registry `jsr` or `npm`.
- * @returns The packages in the order of deno.json.
+ * @returns The packages in the order of that file.
  * @throws {Error} When a package is not pinned to one version.
  */
 export async function packages(registry: "jsr" | "npm"): Promise<Pin[]> {
-  const text = await Deno.readTextFile(new URL("../deno.json", import.meta.url));
+  const file = registry === "jsr" ? "../deno.json" : "../npm.json";
+  const text = await Deno.readTextFile(new URL(file, import.meta.url));
   const { imports } = JSON.parse(text) as { imports: Record<string, string> };
   const pins: Pin[] = [];
   for (const specifier of Object.values(imports)) {

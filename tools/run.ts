@@ -25,6 +25,7 @@ interface Command {
  * the other all tests take longer than two cores need.
  */
 const BESIDE = [
+  "tests/command",
   "tests/compression",
   "tests/device",
   "tests/image",

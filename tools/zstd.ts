@@ -1,7 +1,9 @@
 // deno-lint-ignore-file no-console -- part of a command: it tells what takes long
 
 /**
- * The npm packages of deno.json, above all zstd-napi with its native binding.
+ * The npm packages of npm.json, above all zstd-napi with its native binding. They are not in deno.json:
+ * every task would fetch them, and types could not be checked where node_modules is missing, for want
+ * of those that Deno then takes for Node's.
  *
  * `deno install` exits 0 also when a package's install script failed, and does not run the script
  * again the next time: what counts is the built file, and `node_modules` goes before a new try.
@@ -22,7 +24,7 @@ const compilerNeeds: readonly Need[] = [
   { debianPackage: "libnode-dev", purpose, present: () => nodePrefix() !== undefined },
 ];
 
-/** Whether all npm packages are there, built, in the version that deno.json pins. */
+/** Whether all npm packages are there, built, in the version that npm.json pins. */
 export async function npmPackagesReady(): Promise<boolean> {
   if (!exists(binding)) return false;
   for (const { name, version } of await packages("npm")) {
@@ -62,7 +64,7 @@ async function install(environment: Record<string, string>): Promise<string> {
   await Deno.remove(nodeModules, { recursive: true }).catch(() => {});
   const prefix = nodePrefix();
   const { stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: ["install"],
+    args: ["install", "--config", "npm.json"],
     cwd: root,
     env: {
       // npm trusts the system's certificates where it is told to; Deno must be told as well.

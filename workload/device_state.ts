@@ -79,7 +79,7 @@ export function notAWorkload(bytes: Uint8Array, cause: unknown): WorkloadError {
     "NOT_A_WORKLOAD",
     `Device state is not a workload guest's, ${bytes.length} bytes beginning with ${
       firstBytes(bytes)
-    }: serve an image made for this guest, or run server/main.ts workload`,
+    }: serve an image made for this guest, or run workload --to at the source`,
     { cause },
   );
 }

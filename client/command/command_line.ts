@@ -1,54 +1,69 @@
-/** What the commands of the destination side share: exit codes. */
+/** What the commands of the destination side share: exit codes, and the threads that decompress. */
 
 import { SyscallError } from "../../ffi/errno.ts";
 import { UnsupportedPlatformError } from "../../ffi/platform.ts";
 import { SocketAddressError } from "../../ffi/socket_address.ts";
-import { UsageError } from "../../migration/command/arguments.ts";
-import { MigrationError } from "../../migration/migration_error.ts";
-import { WorkerThreadError } from "../../migration/threads/worker_thread.ts";
+import { countArgument, UsageError } from "../../migration/command/arguments.ts";
+import { CommonExitCode, commonExitCodeOf } from "../../migration/command/exit_code.ts";
 import { WorkloadError } from "../../workload/workload_error.ts";
+import { checkDecompressThreads, DEFAULT_THREADS } from "../decompression/decompression.ts";
 
-/** Exit codes of `client/main.ts`. */
+/**
+ * Exit codes of the destination side's commands. A migration that failed and memory that is not what it
+ * must be are both FAILED.
+ */
 export const ExitCode = {
-  DONE: 0,
-  /** The migration failed, or the guest's memory is not what it must be. */
-  FAILED: 1,
-  USAGE: 2,
+  ...CommonExitCode,
   /** The address to listen at cannot be used. */
   CANNOT_LISTEN: 4,
-  INTERRUPTED: 130,
 } as const;
-
-/** The user ended the command. */
-export class Interrupted extends Error {
-  override readonly name = "Interrupted";
-
-  /** Says what became of the guest. */
-  constructor() {
-    super("Interrupted: the guest is gone");
-  }
-}
 
 /**
  * Returns the exit code for what a command threw, whose message is for the user; undefined for a
  * mistake of this program.
  */
 export function exitCodeOf(error: Error): number | undefined {
-  if (error instanceof UsageError) return ExitCode.USAGE;
-  if (error instanceof Deno.errors.NotCapable) return ExitCode.USAGE; // names the missing flag
-  if (error instanceof Interrupted) return ExitCode.INTERRUPTED;
   if (error instanceof SocketAddressError) {
     return error.code === "BAD_ADDRESS" ? ExitCode.USAGE : ExitCode.CANNOT_LISTEN;
   }
   if (error instanceof SyscallError) {
     return ["bind", "listen"].includes(error.syscall) ? ExitCode.CANNOT_LISTEN : ExitCode.FAILED;
   }
-  if (
-    error instanceof MigrationError || error instanceof UnsupportedPlatformError ||
-    error instanceof WorkloadError
-  ) return ExitCode.FAILED;
-  // Reading the worker's module takes a permission.
-  if (error instanceof WorkerThreadError && error.code === "CANNOT_RUN") return ExitCode.USAGE;
-  // A thread's: it crossed as plain data, with its name.
-  return error.name === "ProtocolError" ? ExitCode.FAILED : undefined;
+  if (error instanceof UnsupportedPlatformError || error instanceof WorkloadError) {
+    return ExitCode.FAILED;
+  }
+  return commonExitCodeOf(error);
+}
+
+/** The option --listen. */
+export const LISTEN_OPTION = {
+  listen: {
+    value: "ADDRESS",
+    help: "where: tcp:HOST:PORT (port 0: one that is free) or unix:PATH",
+  },
+} as const;
+
+/** The option --decompress-threads. */
+export const DECOMPRESS_OPTION = {
+  "decompress-threads": {
+    value: "N",
+    help: `threads for the pages of a source that compresses; default ${DEFAULT_THREADS}`,
+  },
+} as const;
+
+/**
+ * Reads the number of decompression threads.
+ *
+ * @param text what stands after the flag, if it was given
+ * @throws {UsageError} when there cannot be so many
+ */
+export function decompressThreadsArgument(text: string | undefined): number {
+  if (text === undefined) return DEFAULT_THREADS;
+  const threads = countArgument("decompress-threads", text);
+  try {
+    checkDecompressThreads(threads);
+  } catch (error) {
+    throw error instanceof RangeError ? new UsageError(error.message) : error;
+  }
+  return threads;
 }

@@ -6,17 +6,52 @@ import {
   parseSocketAddress,
   type SocketAddress,
 } from "../../ffi/socket_address.ts";
-import { parseCommand, UsageError } from "../../migration/command/arguments.ts";
+import { type Options, parseCommand, UsageError } from "../../migration/command/arguments.ts";
+import type { Command } from "../../migration/command/command.ts";
 import { onInterrupt } from "../../migration/command/interrupt.ts";
+import { newReporter } from "../../migration/command/reporter.ts";
 import { MigrationError } from "../../migration/migration_error.ts";
-import { ProgressLine } from "../../migration/report/progress_line.ts";
-import { ExitCode } from "./command_line.ts";
-import { decompressThreadsArgument } from "./decompress_threads_argument.ts";
+import type { ProgressLine } from "../../migration/report/progress_line.ts";
+import {
+  DECOMPRESS_OPTION,
+  decompressThreadsArgument,
+  ExitCode,
+  exitCodeOf,
+  LISTEN_OPTION,
+} from "./command_line.ts";
 import { ImageReceiver } from "../receive/image_receiver.ts";
 import { type ReceiveEvent, receiveProgressText, receiveResultLines } from "./receive_report.ts";
 
 /** Milliseconds between two reports of progress. */
 const PROGRESS_INTERVAL = 100;
+
+const OPTIONS = {
+  ...LISTEN_OPTION,
+  image: { value: "FILE", help: "the image; it appears when it is complete" },
+  overwrite: { help: "replace an image of that name" },
+  ...DECOMPRESS_OPTION,
+  json: { help: "print JSON objects, one a line: listening, progress, waiting, result" },
+} as const satisfies Options;
+
+/** The command `receive`. */
+export const RECEIVE: Command = {
+  synopsis: "--listen ADDRESS --image FILE [options]",
+  about: [
+    "Receives a running QEMU's guest into an image: migrate tcp:HOST:PORT there, with " +
+    "migrate_start_postcopy or without. serve of the source side runs it again, so does QEMU 9.0 or " +
+    "later.",
+  ],
+  options: OPTIONS,
+  exits: {
+    [ExitCode.DONE]: "the image is complete",
+    [ExitCode.FAILED]: "the migration failed, or the image cannot be written",
+    [ExitCode.USAGE]: "wrong usage",
+    [ExitCode.CANNOT_LISTEN]: "the address cannot be listened at",
+    [ExitCode.INTERRUPTED]: "interrupted",
+  },
+  run: receiveCommand,
+  exitCodeOf,
+};
 
 interface ReceiveArguments {
   readonly address: SocketAddress;
@@ -29,14 +64,18 @@ interface ReceiveArguments {
 /**
  * Receives a machine into an image.
  *
+ * @param program what the user typed before the command's name
  * @returns the exit code
  * @throws {UsageError} for arguments that cannot be understood
  * @throws {SyscallError} when the image cannot be made, or the address not be listened at
  * @throws {MigrationError} when the migration failed
  */
-export async function receiveCommand(args: readonly string[]): Promise<number> {
+export async function receiveCommand(
+  args: readonly string[],
+  program: string,
+): Promise<number> {
   const { address, path, overwrite, decompressThreads, json } = readArguments(args);
-  const reporter = json ? jsonReporter() : textReporter();
+  const reporter = newReporter<ReceiveEvent>(json, (event, line) => tell(event, line, program));
   // A limit on the size of files (ulimit -f) is told by an errno too: the signal would end the process.
   using _limit = ignoring("SIGXFSZ");
   const abort = new AbortController();
@@ -46,7 +85,7 @@ export async function receiveCommand(args: readonly string[]): Promise<number> {
   using _interrupt = onInterrupt(() => {
     if (receiver.holdsGuest && !warned) {
       warned = true;
-      return reporter.warn(
+      return reporter.note(
         "The source has switched to postcopy and cannot let the guest go on: it is lost here and " +
           "stopped there if you interrupt once more",
       );
@@ -81,42 +120,19 @@ export async function receiveCommand(args: readonly string[]): Promise<number> {
   }
 }
 
-/** Who tells the user what happens. */
-interface Reporter {
-  event(event: ReceiveEvent): void;
-  /** Says something that is not part of the output. */
-  warn(text: string): void;
-}
-
-function jsonReporter(): Reporter {
-  return {
-    event: (event) => console.log(JSON.stringify(event)),
-    warn: (text) => console.error(`postcopy: ${text}`),
-  };
-}
-
-function textReporter(): Reporter {
-  const line = ProgressLine.on(Deno.stderr);
-  return {
-    event: (event) => {
-      switch (event.event) {
-        case "listening":
-          return console.error(`Listening on ${event.address}`);
-        case "progress":
-          return line.update(receiveProgressText(event));
-        case "waiting":
-          return line.update(`Waiting: ${event.reason}`);
-        case "result":
-          line.clear();
-          if (event["error-desc"] !== undefined) return; // told as every error is
-          return console.log(receiveResultLines(event.image, event.machine, event).join("\n"));
-      }
-    },
-    warn: (text) => {
-      line.end();
-      console.error(`postcopy: ${text}`);
-    },
-  };
+function tell(event: ReceiveEvent, line: ProgressLine, program: string): void {
+  switch (event.event) {
+    case "listening":
+      return console.error(`Listening on ${event.address}`);
+    case "progress":
+      return line.update(receiveProgressText(event));
+    case "waiting":
+      return line.update(`Waiting: ${event.reason}`);
+    case "result":
+      line.clear();
+      if (event["error-desc"] !== undefined) return; // told as every error is
+      return console.log(receiveResultLines(event, program).join("\n"));
+  }
 }
 
 function ignoring(signal: Deno.Signal): Disposable {
@@ -126,13 +142,7 @@ function ignoring(signal: Deno.Signal): Disposable {
 }
 
 function readArguments(args: readonly string[]): ReceiveArguments {
-  const { values, positionals } = parseCommand(args, {
-    listen: { type: "string" },
-    image: { type: "string" },
-    overwrite: { type: "boolean" },
-    "decompress-threads": { type: "string" },
-    json: { type: "boolean" },
-  });
+  const { values, positionals } = parseCommand(args, OPTIONS);
   if (positionals.length > 0) throw new UsageError(`Unexpected argument: ${positionals[0]}`);
   if (values.listen === undefined) {
     throw new UsageError("No address given: say where to listen with --listen tcp:HOST:PORT");

@@ -38,12 +38,17 @@ export function receiveProgressText(statistics: ReceiveStatistics): string {
   ].join(", ");
 }
 
-/** Tells the outcome and what to do next as lines of text. */
+/**
+ * Tells the outcome and what to do next as lines of text.
+ *
+ * @param result the last event
+ * @param program what the user typed before the command's name
+ */
 export function receiveResultLines(
-  image: string,
-  machine: string | undefined,
-  statistics: ReceiveStatistics,
+  result: Extract<ReceiveEvent, { event: "result" }>,
+  program: string,
 ): string[] {
+  const { image, machine, ...statistics } = result;
   const { pages, normal, duplicate, unnamed, "page-size": pageSize, decompression } = statistics;
   const size = formatBytes(pages * pageSize);
   const time = formatDuration(statistics["total-time"] * 1e6);
@@ -57,7 +62,9 @@ export function receiveResultLines(
       `${formatCount(decompression.pages)} pages came compressed (${decompression.method}): ` +
       formatBytes(decompression["compressed-size"]),
     ],
-    `Run it again: deno run -A server/main.ts serve ${image} --to tcp:HOST:PORT`,
+    `Run it again: ${
+      program.replace("client/main.ts", "server/main.ts")
+    } serve ${image} --to tcp:HOST:PORT`,
     `Or in QEMU 9.0 or later, started with -incoming defer: migrate_set_capability mapped-ram on, ` +
     `then migrate_incoming file:${image}`,
   ];

@@ -11,13 +11,21 @@ import {
 import {
   choiceArgument,
   countArgument,
+  type Options,
   parseCommand,
   UsageError,
 } from "../../migration/command/arguments.ts";
-import { onInterrupt } from "../../migration/command/interrupt.ts";
-import { ProgressLine } from "../../migration/report/progress_line.ts";
-import { ExitCode, Interrupted } from "./command_line.ts";
-import { decompressThreadsArgument } from "./decompress_threads_argument.ts";
+import type { Command } from "../../migration/command/command.ts";
+import { Interrupted, onInterrupt } from "../../migration/command/interrupt.ts";
+import { newReporter, type Reporter } from "../../migration/command/reporter.ts";
+import type { ProgressLine } from "../../migration/report/progress_line.ts";
+import {
+  DECOMPRESS_OPTION,
+  decompressThreadsArgument,
+  ExitCode,
+  exitCodeOf,
+  LISTEN_OPTION,
+} from "./command_line.ts";
 import { Destination } from "../destination.ts";
 import { ACCESS_PATTERNS, type WorkloadOptions } from "../../workload/options.ts";
 import { WorkloadGuest } from "../../workload/workload_guest.ts";
@@ -34,6 +42,50 @@ import {
 /** Milliseconds between two reports of progress. */
 const PROGRESS_INTERVAL = 100;
 const BACKINGS: readonly Backing[] = ["anonymous", "memfd"];
+
+const OPTIONS = {
+  ...LISTEN_OPTION,
+  threads: { value: "N", help: "the guest's threads; default 2" },
+  pattern: {
+    value: "ORDER",
+    help: "of their accesses: random (default), sequential, or once: each page once",
+  },
+  write: { help: "change what was read, instead of only reading" },
+  rate: { value: "N", help: "most accesses of a thread in a second; default 0: no limit" },
+  cpus: { value: "A,B,...", help: "pin the threads to these CPUs in turn" },
+  accesses: { value: "N", help: "end a thread after so many accesses; default 0: no limit" },
+  "until-touched": {
+    help: "end when every page was touched, not when every page is here",
+  },
+  seed: { value: "N", help: "refuse an image made with another seed" },
+  backing: { value: "KIND", help: "of its memory: anonymous (default) or memfd" },
+  spin: {
+    value: "MICROSECONDS",
+    help: "look for page faults so long before sleeping; default 0",
+  },
+  ...DECOMPRESS_OPTION,
+  json: { help: "print JSON objects, one a line: listening, progress, paused, result" },
+} as const satisfies Options;
+
+/** The command `workload` of the destination side. */
+export const WORKLOAD: Command = {
+  synopsis: "--listen ADDRESS [options]",
+  about: [
+    "Receives a workload guest, a saved one from serve or a running one from workload --to of the " +
+    "source side: threads that use all the memory, and know what it must hold.",
+    "When all memory is here the guest is stopped and every byte of it is checked.",
+  ],
+  options: OPTIONS,
+  exits: {
+    [ExitCode.DONE]: "every byte is right",
+    [ExitCode.FAILED]: "the migration failed, or a byte is wrong",
+    [ExitCode.USAGE]: "wrong usage",
+    [ExitCode.CANNOT_LISTEN]: "the address cannot be listened at",
+    [ExitCode.INTERRUPTED]: "interrupted",
+  },
+  run: workloadCommand,
+  exitCodeOf,
+};
 
 interface WorkloadArguments {
   readonly address: SocketAddress;
@@ -55,8 +107,8 @@ export async function workloadCommand(args: readonly string[]): Promise<number> 
   const settings = readArguments(args);
   const interrupted = Promise.withResolvers<never>();
   interrupted.promise.catch(() => {}); // may come when nobody waits for it
-  using _interrupt = onInterrupt(() => interrupted.reject(new Interrupted()));
-  const reporter = settings.json ? jsonReporter() : textReporter();
+  using _interrupt = onInterrupt(() => interrupted.reject(new Interrupted("the guest is gone")));
+  const reporter = newReporter(settings.json, tell);
   try {
     return await receive(settings, reporter, interrupted.promise);
   } finally {
@@ -66,7 +118,7 @@ export async function workloadCommand(args: readonly string[]): Promise<number> 
 
 async function receive(
   { address, backing, spin, decompressThreads, workload }: WorkloadArguments,
-  reporter: Reporter,
+  reporter: Reporter<WorkloadEvent>,
   interrupted: Promise<never>,
 ): Promise<number> {
   await using stack = new AsyncDisposableStack();
@@ -76,17 +128,22 @@ async function receive(
   await guest.ready;
   const listening = await destination.listen(address);
   reporter.event({ event: "listening", address: formatSocketAddress(listening) });
-  const progress = (): WorkloadProgress => ({
-    destination: destination.statistics(),
-    workload: guest.statistics(),
-  });
+  const pauseReason = () => destination.pauseReason?.message ?? "";
+  const progress = (): WorkloadProgress => {
+    const statistics = destination.statistics();
+    return {
+      destination: statistics,
+      workload: guest.statistics(),
+      ...statistics.status === "postcopy-paused" ? { "error-desc": pauseReason() } : {},
+    };
+  };
   const timer = setInterval(
     () => reporter.event({ event: "progress", ...progress() }),
     PROGRESS_INTERVAL,
   );
   stack.defer(() => clearInterval(timer));
   destination.waitFor("postcopy-paused").then(
-    () => reporter.event({ event: "paused", reason: destination.pauseReason?.message ?? "" }),
+    () => reporter.event({ event: "paused", reason: pauseReason() }),
     () => {}, // it never paused
   );
 
@@ -113,38 +170,21 @@ async function receive(
   return isRight(result) ? ExitCode.DONE : ExitCode.FAILED;
 }
 
-/** Who tells the user what happens. */
-interface Reporter {
-  event(event: WorkloadEvent): void;
-  /** Ends a line that is not complete. */
-  end(): void;
-}
-
-function jsonReporter(): Reporter {
-  return { event: (event) => console.log(JSON.stringify(event)), end: () => {} };
-}
-
-function textReporter(): Reporter {
-  const line = ProgressLine.on(Deno.stderr);
-  return {
-    event: (event) => {
-      switch (event.event) {
-        case "listening":
-          return console.error(`Listening on ${event.address}`);
-        case "progress":
-          return line.update(progressText(event));
-        case "paused":
-          line.end();
-          return console.error(
-            `Paused: ${event.reason}: threads that wait for a page stay held until Ctrl-C`,
-          );
-        case "result":
-          line.clear();
-          return console.log(resultLines(event).join("\n"));
-      }
-    },
-    end: () => line.end(),
-  };
+function tell(event: WorkloadEvent, line: ProgressLine): void {
+  switch (event.event) {
+    case "listening":
+      return console.error(`Listening on ${event.address}`);
+    case "progress":
+      return line.update(progressText(event));
+    case "paused":
+      line.end();
+      return console.error(
+        `Paused: ${event.reason}: threads that wait for a page stay held until Ctrl-C`,
+      );
+    case "result":
+      line.clear();
+      return console.log(resultLines(event).join("\n"));
+  }
 }
 
 function newGuest(options: WorkloadOptions): WorkloadGuest {
@@ -157,21 +197,7 @@ function newGuest(options: WorkloadOptions): WorkloadGuest {
 }
 
 function readArguments(args: readonly string[]): WorkloadArguments {
-  const { values, positionals } = parseCommand(args, {
-    listen: { type: "string" },
-    threads: { type: "string" },
-    pattern: { type: "string" },
-    write: { type: "boolean" },
-    rate: { type: "string" },
-    cpus: { type: "string" },
-    accesses: { type: "string" },
-    "until-touched": { type: "boolean" },
-    seed: { type: "string" },
-    backing: { type: "string" },
-    spin: { type: "string" },
-    "decompress-threads": { type: "string" },
-    json: { type: "boolean" },
-  });
+  const { values, positionals } = parseCommand(args, OPTIONS);
   if (positionals.length > 0) throw new UsageError(`Unexpected argument: ${positionals[0]}`);
   if (values.listen === undefined) {
     throw new UsageError("No address given: say where to listen with --listen tcp:HOST:PORT");

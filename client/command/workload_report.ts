@@ -34,6 +34,8 @@ export interface WorkloadProgress {
   readonly destination: DestinationStatistics;
   /** What the guest counted. */
   readonly workload: WorkloadStatistics;
+  /** Why it is paused; absent when it is not. The name is QEMU's. */
+  readonly "error-desc"?: string;
 }
 
 /** The outcome of a migration. */
@@ -60,14 +62,16 @@ export function waitPercentiles(guest: WorkloadGuest): WorkloadResult["percentil
 }
 
 /** Tells the figures so far on one line. */
-export function progressText({ destination, workload }: WorkloadProgress): string {
-  const { received, pages } = destination;
+export function progressText({ destination, workload, ...why }: WorkloadProgress): string {
+  const { received, pages, status } = destination;
   const seconds = destination["total-time"] / 1000;
+  // Nothing comes any more: a mean of all the time would look as if it did.
+  const paused = status === "postcopy-paused";
   return [
-    destination.status,
+    paused ? `${status}: ${why["error-desc"]}` : status,
     ...pages === 0 ? [] : [
       `${formatShare(received, pages)} of ${formatCount(pages)} pages here`,
-      formatRate(seconds === 0 ? 0 : receivedBytes(destination) / seconds),
+      ...paused ? [] : [formatRate(seconds === 0 ? 0 : receivedBytes(destination) / seconds)],
       `${formatCount(workload.accesses)} accesses`,
       `${formatCount(workload.waits)} waited, ${formatDuration(workload.meanWait)} each`,
     ],

@@ -84,6 +84,7 @@ export class FaultServer implements PreemptPages, Disposable {
   readonly #poll = new PollSet(DOOR + DOOR_SLOTS);
   readonly #door: PreemptDoor;
   #preempt: PreemptRecords | undefined;
+  #preemptOpen = false;
   /** From the background worker and from the control plane: a ring has one producer. */
   readonly #answers: readonly Ring[];
   readonly #landed: Ring;
@@ -184,8 +185,8 @@ export class FaultServer implements PreemptPages, Disposable {
     this.#lookForPreempt();
     while (!this.#state.stopped && !this.#state.paused) {
       this.#answer();
+      const preempt = this.#openPreempt();
       if (this.#complete()) return;
-      const preempt = this.#preempt;
       poll.watch(PREEMPT, preempt === undefined || preempt.ended ? -1 : preempt.fd, PollEvents.IN);
       // The main channel is read by the background worker; here only for room on the return path,
       // and for a source that leaves although a preempt channel never showed itself.
@@ -223,7 +224,19 @@ export class FaultServer implements PreemptPages, Disposable {
     if (connection === undefined) return;
     const { targetPageSize } = this.#map.layout;
     this.#preempt = new PreemptRecords(connection, this.#buffer, this, targetPageSize);
-    this.#receivePages(this.#preempt); // what came while it was found out who it is
+  }
+
+  /**
+   * The preempt channel, once its pages can be placed: a source may send some before LISTEN was read on
+   * the main channel, when the memory is not registered yet.
+   */
+  #openPreempt(): PreemptRecords | undefined {
+    if (this.#preempt === undefined || !this.#state.listening) return undefined;
+    if (!this.#preemptOpen) {
+      this.#preemptOpen = true;
+      this.#receivePages(this.#preempt); // what came while it was found out who it is
+    }
+    return this.#preempt;
   }
 
   #receivePages(preempt: PreemptRecords): void {

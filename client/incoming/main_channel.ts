@@ -6,7 +6,7 @@ import type { Backing } from "../../ffi/memory.ts";
 import type { CompressionMethod } from "../../migration/compression.ts";
 import { ReturnPathEncoder } from "../../migration/protocol/return_path_encoder.ts";
 import type { Configuration } from "../../migration/protocol/configuration.ts";
-import { DecompressingPages as CompressedPages } from "../decompression/decompressing_pages.ts";
+import { DecompressingPages } from "../decompression/decompressing_pages.ts";
 import type { Decompression } from "../decompression/decompression.ts";
 import { DestinationState } from "../placing/destination_state.ts";
 import { GuestMemoryStore, type ListeningBlocks } from "../placing/guest_memory_store.ts";
@@ -68,7 +68,7 @@ export class MainChannel implements StreamEvents, Disposable {
   readonly #answers;
   readonly #buffer: ReceiveBuffer;
   readonly #memory: GuestMemoryStore;
-  readonly #pages: CompressedPages;
+  readonly #pages: DecompressingPages;
   readonly #stream: IncomingStream;
   readonly #reader: StreamReader;
   readonly #returnPath: SendingEnd;
@@ -93,7 +93,7 @@ export class MainChannel implements StreamEvents, Disposable {
       signalEvent(init.faultWakeFd);
     }, this.#buffer);
     const begin = (method: CompressionMethod) => tell({ kind: "compressed", method });
-    this.#pages = new CompressedPages(this.#memory, this.#buffer, init.decompression, begin);
+    this.#pages = new DecompressingPages(this.#memory, this.#buffer, init.decompression, begin);
     this.#stream = new IncomingStream(this.#pages, this);
     const reader = {
       main: init.main,
@@ -149,6 +149,7 @@ export class MainChannel implements StreamEvents, Disposable {
 
   listening(): void {
     this.#state.setListening();
+    signalEvent(this.#init.faultWakeFd);
     this.#tell({ kind: "listen" });
   }
 

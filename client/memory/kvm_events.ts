@@ -28,6 +28,8 @@ export class KvmEvents implements MemoryListener {
   #count = 0;
 
   /**
+   * Makes the events of a machine; none is assigned before it listens to an address space.
+   *
    * @param machine the virtual machine, owned elsewhere
    * @param options how it works
    */

@@ -49,6 +49,8 @@ export class KvmSlots implements MemoryListener {
   #next = 0;
 
   /**
+   * Makes the slots of a machine; none is set before it listens to an address space.
+   *
    * @param machine the virtual machine, owned elsewhere
    * @param ram where the blocks are
    * @param options how it works

@@ -64,6 +64,8 @@ export class UserfaultRanges implements MemoryListener {
   #unregistrations = 0;
 
   /**
+   * Makes the ranges of a userfaultfd; none is registered before it listens to an address space.
+   *
    * @param uffd the userfaultfd, owned elsewhere, with the features that memfds need if there are any
    * @param ram where the blocks are
    * @param options how it works

@@ -7,7 +7,7 @@ import type { CompressionMethod } from "../../migration/compression.ts";
 import { MigrationError } from "../../migration/migration_error.ts";
 import type { Configuration } from "../../migration/protocol/configuration.ts";
 import { ReturnPathEncoder } from "../../migration/protocol/return_path_encoder.ts";
-import { DecompressingPages as CompressedPages } from "../decompression/decompressing_pages.ts";
+import { DecompressingPages } from "../decompression/decompressing_pages.ts";
 import type { Decompression } from "../decompression/decompression.ts";
 import {
   type ArrivedMachine,
@@ -89,7 +89,7 @@ export class ImageChannel implements StreamEvents, Disposable {
   readonly #state: ReceiveState;
   readonly #buffer: ReceiveBuffer;
   readonly #memory: ImageMemory;
-  readonly #pages: CompressedPages;
+  readonly #pages: DecompressingPages;
   readonly #stream: IncomingStream;
   readonly #reader: StreamReader;
   readonly #returnPath: SendingEnd;
@@ -114,7 +114,7 @@ export class ImageChannel implements StreamEvents, Disposable {
     this.#memory = new ImageMemory(file, state, (error) => this.#waitToWrite(error));
     this.#buffer = new ReceiveBuffer(MAIN_CHANNEL_BYTES, init.decompression.memory);
     const begin = (method: CompressionMethod) => tell({ kind: "compressed", method });
-    this.#pages = new CompressedPages(this.#memory, this.#buffer, init.decompression, begin);
+    this.#pages = new DecompressingPages(this.#memory, this.#buffer, init.decompression, begin);
     this.#stream = new IncomingStream(this.#pages, this);
     const reader = {
       main: init.main,

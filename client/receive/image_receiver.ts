@@ -162,6 +162,7 @@ export class ImageReceiver implements AsyncDisposable {
     return this.#closed;
   }
 
+  /** Closes it. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }

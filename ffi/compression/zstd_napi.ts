@@ -1,7 +1,6 @@
 /** zstd through the addon of the npm package zstd-napi. */
 
 import { createRequire } from "node:module";
-import type { CCtx, DCtx } from "zstd-napi/binding.js";
 import { OwnedContext } from "./owned_context.ts";
 import {
   checkPackedLength,
@@ -20,6 +19,20 @@ import {
 
 /** The package. */
 export const ZSTD_NAPI = "zstd-napi";
+
+// The package is optional, and so are its types: what is used of them is written down here, or the types
+// of this project could not be checked where it is not installed.
+
+/** The addon's context of a compressor. */
+interface CCtx {
+  setParameter(parameter: number, value: number): void;
+  compress2(to: Uint8Array, from: Uint8Array): number;
+}
+
+/** The addon's context of a decompressor. */
+interface DCtx {
+  decompress(to: Uint8Array, from: Uint8Array): number;
+}
 
 /** The part of the addon that is used. */
 interface Addon {

@@ -28,7 +28,7 @@ export async function openIndexStorage(path: string): Promise<IndexStorage> {
     return new FileStorage(path, temporary, await Deno.open(temporary, options));
   } catch (error) {
     // A directory that cannot be written to is no reason not to serve the image.
-    return new MemoryStorage(reasonOf(error));
+    return new MemoryStorage(whyNotKept(error, path, temporary));
   }
 }
 
@@ -80,7 +80,7 @@ class FileStorage implements IndexStorage {
       this.#named = true;
       return { memory };
     } catch (error) {
-      return { memory, reason: reasonOf(error) };
+      return { memory, reason: whyNotKept(error, this.#path, this.#temporary) };
     } finally {
       this[Symbol.dispose]();
     }
@@ -125,6 +125,13 @@ class MemoryStorage implements IndexStorage {
   [Symbol.dispose](): void {
     this.#memory?.close();
   }
+}
+
+/** Why an index cannot be kept, without the temporary name, which says nothing to anybody. */
+function whyNotKept(error: unknown, path: string, temporary: string): string {
+  const directory = path.slice(0, path.lastIndexOf("/") + 1) || "./";
+  const reason = reasonOf(error).replace(/: (?:open|rename) '.*$/, "");
+  return `no file can be made in ${directory}: ${reason.replaceAll(temporary, path)}`;
 }
 
 function reasonOf(error: unknown): string {

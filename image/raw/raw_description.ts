@@ -49,18 +49,37 @@ export function isRawDescription(text: string): boolean {
   return (parseJson(text) as { format?: unknown } | null | undefined)?.format === FORMAT;
 }
 
-/** Returns why a file beside an image describes nothing, for people; undefined when it is JSON. */
-export function describeBadJson(text: string): string | undefined {
+/** The error for a file of no known kind, with JSON beside it that does not describe it. */
+export function notADescription(path: string, text: string): ImageError {
+  const description = descriptionPath(path);
+  let root: unknown;
   try {
-    JSON.parse(text);
-    return undefined;
+    root = JSON.parse(text);
   } catch (error) {
-    return (error as Error).message;
+    const problem = `Description that is no JSON (${(error as Error).message}): ${description}`;
+    return new ImageError("bad-description", path, problem, "correct that file");
   }
+  const { format } = Object(root) as { format?: unknown };
+  const problem = format === undefined
+    ? `without ${missingOf(Object(root)).join(", ")}`
+    : `of another format: ${format}`;
+  // It may as well belong to something else, and the file be damaged.
+  const remedy = `serve a stream that QEMU wrote, or ${REMEDY}`;
+  return new ImageError("not-an-image", path, `Description ${description} ${problem}`, remedy);
+}
+
+/** Members that a description must have, and that one lacks. */
+function missingOf(root: object): string[] {
+  const needed = ["format", "version", "machine", "targetPageSize", "blocks"];
+  return needed.filter((name) => !Object.hasOwn(root, name));
 }
 
 function parseJson(text: string): unknown {
-  return describeBadJson(text) === undefined ? JSON.parse(text) : undefined;
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
 }
 
 /**
@@ -86,6 +105,11 @@ export async function writeRawDescription(
  */
 export function parseRawDescription(path: string, text: string, size: number): RawDescription {
   const root = JSON.parse(text) as Record<string, unknown>;
+  const missing = missingOf(root);
+  if (missing.length > 0) {
+    const problem = `Description ${descriptionPath(path)} without ${missing.join(", ")}`;
+    throw new ImageError("bad-description", path, problem, REMEDY);
+  }
   const { version, machine, targetPageSize, blocks, devices } = root;
   if (version !== VERSION) throw bad(path, `version of a raw image: ${version}`);
   if (typeof machine !== "string" || machine === "") throw bad(path, `machine type: ${machine}`);

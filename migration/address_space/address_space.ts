@@ -24,6 +24,8 @@ export class AddressSpace {
   #closed = false;
 
   /**
+   * Makes an address space.
+   *
    * @param core the machine it belongs to
    * @param name for messages
    * @param root the region that it shows; several address spaces may show one

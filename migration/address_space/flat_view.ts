@@ -43,6 +43,8 @@ export class FlatView {
   #starts: Float64Array | undefined;
 
   /**
+   * Makes a view of ranges and events that are sorted already.
+   *
    * @param ranges sorted by address, without overlap
    * @param events sorted by address
    */

@@ -4,6 +4,7 @@ import { type FlatEvent, type FlatRange, FlatView } from "./flat_view.ts";
 
 /** A flat view was read although its address space has changed since. */
 export class StaleViewError extends Error {
+  /** The class's name. */
   override readonly name = "StaleViewError";
   /** Machine-readable reason. */
   readonly code = "STALE_VIEW";
@@ -13,6 +14,8 @@ export class StaleViewError extends Error {
   readonly space: string;
 
   /**
+   * Makes the error.
+   *
    * @param reader who read it
    * @param space the address space's name
    */

@@ -25,6 +25,7 @@ export type GuestMemoryErrorCode =
 
 /** Guest memory that cannot be used as asked for. */
 export class GuestMemoryError extends Error {
+  /** The class's name. */
   override readonly name = "GuestMemoryError";
   /** Machine-readable reason. */
   readonly code: GuestMemoryErrorCode;
@@ -32,6 +33,8 @@ export class GuestMemoryError extends Error {
   readonly address: number | undefined;
 
   /**
+   * Makes the error.
+   *
    * @param code machine-readable reason
    * @param address guest-physical address of the range or event, if it has one
    * @param message what happened and what to do about it

@@ -44,6 +44,8 @@ export class GuestTranslation implements Disposable {
   #table: RamTable | undefined;
 
   /**
+   * Makes a translation, which follows the changes of the address space.
+   *
    * @param space the address space
    * @param ram where its blocks are
    * @throws {GuestMemoryError} when it shows RAM that is in no block; a later change that brings such

@@ -55,7 +55,11 @@ export interface MemoryStatistics {
 export class MemoryCore {
   /** See {@linkcode MemoryCoreOptions.debug}. */
   readonly debug: boolean;
-  /** What regions and address spaces tell of themselves; for them alone. */
+  /**
+   * What regions and address spaces tell of themselves; for them alone.
+   *
+   * @internal
+   */
   readonly changes: Changes = new Changes();
   /** What has been done so far; counted on in place: copy it to compare. */
   readonly statistics: MemoryStatistics = noStatistics();
@@ -63,7 +67,11 @@ export class MemoryCore {
   #depth = 0;
   #committing = false;
 
-  /** @param options how it works */
+  /**
+   * Makes a core without address spaces.
+   *
+   * @param options how it works
+   */
   constructor(options: MemoryCoreOptions = {}) {
     this.debug = options.debug ?? false;
   }

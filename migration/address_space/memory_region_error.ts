@@ -29,6 +29,7 @@ export type MemoryRegionErrorCode =
 
 /** A change to memory regions, or a use of them, that cannot be. */
 export class MemoryRegionError extends Error {
+  /** The class's name. */
   override readonly name = "MemoryRegionError";
   /** Machine-readable reason. */
   readonly code: MemoryRegionErrorCode;
@@ -36,6 +37,8 @@ export class MemoryRegionError extends Error {
   readonly regions: readonly string[];
 
   /**
+   * Makes the error.
+   *
    * @param code machine-readable reason
    * @param message what is wrong and what to do about it
    * @param regions names of the regions or address spaces concerned

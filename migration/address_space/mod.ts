@@ -6,7 +6,7 @@
 export { AddressSpace } from "./address_space.ts";
 export { type FlatEvent, type FlatRange, type FlatView, type Translation } from "./flat_view.ts";
 export { StaleViewError } from "./guarded_flat_view.ts";
-export { GuestMemoryError } from "./guest_memory_error.ts";
+export { GuestMemoryError, type GuestMemoryErrorCode } from "./guest_memory_error.ts";
 export { GuestTranslation } from "./guest_translation.ts";
 export { MemoryCore, type MemoryCoreOptions, type MemoryStatistics } from "./memory_core.ts";
 export { type MemoryListener } from "./memory_listener.ts";

@@ -16,7 +16,11 @@ export class RamAddresses {
   /** By a view's ranges, which address spaces that show the same share. */
   readonly #tables = new WeakMap<readonly FlatRange[], RamTable>();
 
-  /** @param blocks the blocks; they must stay mapped for as long as this is used */
+  /**
+   * Makes the addresses of blocks.
+   *
+   * @param blocks the blocks; they must stay mapped for as long as this is used
+   */
   constructor(blocks: readonly GuestBlock[]) {
     this.blocks = blocks;
     this.#indices = new Map(blocks.map(({ name }, index) => [name, index]));
@@ -78,7 +82,11 @@ export class RamAddresses {
     return hostAddress - address < length ? index : -1;
   }
 
-  /** Returns the table of a view's RAM; ranges of it that are in no block are left out. */
+  /**
+   * Returns the table of a view's RAM; ranges of it that are in no block are left out.
+   *
+   * @internal
+   */
   tableOf(view: FlatView): RamTable {
     const { ranges } = view;
     let table = this.#tables.get(ranges);

@@ -1,26 +1,96 @@
 /** Reading command lines: the same rules for every command of the project. */
 
-import { parseArgs, type ParseArgsConfig } from "node:util";
+import { parseArgs } from "node:util";
+import { nearest } from "./nearest.ts";
 
 /** Arguments that cannot be understood. */
 export class UsageError extends Error {
   override readonly name = "UsageError";
 }
 
-/** `parseArgs` of node:util with positionals, its errors as {@linkcode UsageError}. */
-export function parseCommand<T extends NonNullable<ParseArgsConfig["options"]>>(
+/** An option of a command. */
+export interface Option {
+  /** What stands after it, as the help shows it, for example `"BYTES"`; absent when nothing does. */
+  readonly value?: string;
+  /** What it means, for the help. */
+  readonly help: string;
+}
+
+/** Options by their names, without dashes. */
+export type Options = Readonly<Record<string, Option>>;
+
+/** Options as they were written on the command line. */
+export type OptionValues<O extends Options> = {
+  readonly [Name in keyof O]?:
+    | (O[Name] extends { readonly value: string } ? string : boolean)
+    | undefined;
+};
+
+/**
+ * Takes arguments apart.
+ *
+ * @param args what follows the command's name
+ * @param options those that the command knows
+ * @returns the options that were given, of one that was given twice the last, and all other arguments
+ * @throws {UsageError} for an option that is unknown, lacks its value or takes none
+ */
+export function parseCommand<O extends Options>(
   args: readonly string[],
-  options: T,
-): ReturnType<
-  typeof parseArgs<{ args: string[]; options: T; allowPositionals: true; strict: true }>
-> {
-  try {
-    return parseArgs({ args: [...args], options, allowPositionals: true, strict: true });
-  } catch (error) {
-    const message = error instanceof Error ? error.message : String(error);
-    const unknown = /^Unknown option '([^']*)'/.exec(message)?.[1];
-    throw new UsageError(unknown === undefined ? message : `Unknown option: ${unknown}`);
+  options: O,
+): { readonly values: OptionValues<O>; readonly positionals: readonly string[] } {
+  const { tokens } = parseArgs({
+    args: [...args],
+    options: Object.fromEntries(
+      Object.entries(options).map(([name, { value }]) => [name, {
+        type: value === undefined ? "boolean" as const : "string" as const,
+      }]),
+    ),
+    strict: false, // what is wrong is told below, with what to do about it
+    allowPositionals: true,
+    tokens: true,
+  });
+  const values: Record<string, string | boolean> = {};
+  const positionals: string[] = [];
+  for (const token of tokens) {
+    if (token.kind === "positional") positionals.push(token.value);
+    if (token.kind === "option") values[token.name] = optionValue(options, token);
   }
+  return { values: values as OptionValues<O>, positionals };
+}
+
+/** What `parseArgs` says of an option. */
+interface OptionToken {
+  readonly name: string;
+  /** With its dashes. */
+  readonly rawName: string;
+  readonly value?: string | undefined;
+  /** Whether the value stands behind a sign of equality. */
+  readonly inlineValue?: boolean | undefined;
+}
+
+function optionValue(
+  options: Options,
+  { name, rawName, value, inlineValue }: OptionToken,
+): string | true {
+  const option = Object.hasOwn(options, name) ? options[name] : undefined;
+  if (option === undefined) {
+    const meant = nearest(name, Object.keys(options));
+    throw new UsageError(
+      `Unknown option: ${rawName}${meant === undefined ? "" : `: did you mean --${meant}?`}`,
+    );
+  }
+  if (option.value === undefined) {
+    if (value === undefined) return true;
+    throw new UsageError(`Option takes no value: ${rawName}=${value}: write ${rawName} alone`);
+  }
+  const example = `${rawName} ${option.value}`;
+  if (value === undefined) throw new UsageError(`No value after ${rawName}: write ${example}`);
+  if (inlineValue !== true && /^-./.test(value)) {
+    throw new UsageError(
+      `No value after ${rawName}: ${value}: write ${example}, or ${rawName}=${value} if that is meant`,
+    );
+  }
+  return value;
 }
 
 /**

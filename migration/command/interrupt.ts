@@ -2,6 +2,16 @@
 
 const SIGNALS = ["SIGINT", "SIGTERM"] as const;
 
+/** The user ended the command. */
+export class Interrupted extends Error {
+  override readonly name = "Interrupted";
+
+  /** @param fate what became of what the command worked on, as `"the guest is gone"` */
+  constructor(fate: string) {
+    super(`Interrupted: ${fate}`);
+  }
+}
+
 /**
  * Calls back when the user ends the command, until it is disposed of.
  *

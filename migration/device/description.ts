@@ -9,7 +9,11 @@ declare const STATE: unique symbol;
 
 /** What a state of type `S` consists of. */
 export interface Description<S> extends Structure {
-  /** Exists for the type only. */
+  /**
+   * Exists for the type only.
+   *
+   * @internal
+   */
   readonly [STATE]?: (state: S) => void;
 }
 

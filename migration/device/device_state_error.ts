@@ -52,6 +52,7 @@ export interface FieldFault {
  * they must not run, and the source may go on.
  */
 export class DeviceStateError extends Error {
+  /** The class's name. */
   override readonly name = "DeviceStateError";
   /** Machine-readable kind. */
   readonly code: DeviceStateErrorCode;
@@ -69,6 +70,8 @@ export class DeviceStateError extends Error {
   readonly found: string;
 
   /**
+   * Makes the error.
+   *
    * @param action what was being done
    * @param device name of the device, or empty
    * @param instance tells devices of one name apart

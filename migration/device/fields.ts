@@ -8,22 +8,29 @@ import { FIELD_KIND, type FieldFormat } from "./structure.ts";
 
 declare const VALUE: unique symbol;
 declare const ARRAY: unique symbol;
-declare const NO_VALUE: unique symbol;
 
 /** A field whose value in the state is a `T`. */
 export interface Field<T> extends FieldFormat {
-  /** Exists for the type only. */
+  /**
+   * Exists for the type only.
+   *
+   * @internal
+   */
   readonly [VALUE]?: T;
 }
 
 /** A field that arrays can be made of; the state holds such an array as an `A`. */
 export interface Element<T, A> extends Field<T> {
-  /** Exists for the type only. */
+  /**
+   * Exists for the type only.
+   *
+   * @internal
+   */
   readonly [ARRAY]?: A;
 }
 
 /** A field without a value in the state. */
-export type Padding = Field<typeof NO_VALUE>;
+export type Padding = Field<never>;
 
 /** What the state holds for a field. */
 export type ValueOf<F> = F extends Field<infer T> ? T : never;

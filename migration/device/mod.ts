@@ -42,3 +42,11 @@ export {
   unused,
   type ValueOf,
 } from "./fields.ts";
+export {
+  FIELD_KIND,
+  type FieldFormat,
+  type FieldKind,
+  type State,
+  type Step,
+  type Structure,
+} from "./structure.ts";

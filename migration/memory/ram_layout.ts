@@ -28,6 +28,7 @@ export interface RamBlockSize {
 
 /** A RAM block list that cannot be. */
 export class RamLayoutError extends Error {
+  /** The class's name. */
   override readonly name = "RamLayoutError";
   /** Machine-readable reason. */
   readonly code = "BAD_RAM_LAYOUT";
@@ -52,6 +53,8 @@ export class RamLayout {
   readonly #byName = new Map<string, RamBlock>();
 
   /**
+   * Lays the blocks out.
+   *
    * @param sizes the blocks
    * @param targetPageSize bytes of a target page
    * @throws {RamLayoutError} for a length that is no multiple of the page, a host page that is no

@@ -23,6 +23,7 @@ export type ProtocolErrorCode =
  * The decoder that threw it is of no further use: its position is lost.
  */
 export class ProtocolError extends Error {
+  /** The class's name. */
   override readonly name = "ProtocolError";
   /** Machine-readable kind. */
   readonly code: ProtocolErrorCode;
@@ -34,6 +35,8 @@ export class ProtocolError extends Error {
   readonly found: string;
 
   /**
+   * Makes the error.
+   *
    * @param code Kind of the error.
    * @param offset Bytes from the start of the decoded input.
    * @param expected What would have been right.

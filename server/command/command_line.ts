@@ -4,38 +4,21 @@ import { SyscallError } from "../../ffi/errno.ts";
 import { UnsupportedPlatformError } from "../../ffi/platform.ts";
 import { SocketAddressError } from "../../ffi/socket_address.ts";
 import { UsageError } from "../../migration/command/arguments.ts";
-import { MigrationError } from "../../migration/migration_error.ts";
-import { WorkerThreadError } from "../../migration/threads/worker_thread.ts";
+import { CommonExitCode, commonExitCodeOf } from "../../migration/command/exit_code.ts";
 import { ImageError } from "../../image/image_error.ts";
 
-/** Exit codes of `server/main.ts`. */
+/** Exit codes of the source side's commands. */
 export const ExitCode = {
-  DONE: 0,
-  FAILED: 1,
-  USAGE: 2,
+  ...CommonExitCode,
   BAD_IMAGE: 3,
   UNREACHABLE: 4,
-  INTERRUPTED: 130,
 } as const;
-
-/** The user ended the command. */
-export class Interrupted extends Error {
-  override readonly name = "Interrupted";
-
-  /** Says that nothing is lost. */
-  constructor() {
-    super("Interrupted: the image is as it was");
-  }
-}
 
 /**
  * Returns the exit code for what a command threw, whose message is for the user; undefined for a
  * mistake of this program.
  */
 export function exitCodeOf(error: Error): number | undefined {
-  if (error instanceof UsageError) return ExitCode.USAGE;
-  if (error instanceof Deno.errors.NotCapable) return ExitCode.USAGE; // names the missing flag
-  if (error instanceof Interrupted) return ExitCode.INTERRUPTED;
   if (error instanceof ImageError) return ExitCode.BAD_IMAGE;
   if (error instanceof SocketAddressError) {
     return error.code === "BAD_ADDRESS" ? ExitCode.USAGE : ExitCode.UNREACHABLE;
@@ -45,15 +28,15 @@ export function exitCodeOf(error: Error): number | undefined {
     if (error.syscall === "open") return ExitCode.BAD_IMAGE;
     return error.syscall === "connect" ? ExitCode.UNREACHABLE : ExitCode.FAILED;
   }
-  if (error instanceof MigrationError || error instanceof UnsupportedPlatformError) {
-    return ExitCode.FAILED;
-  }
-  // Reading the worker's module takes a permission.
-  if (error instanceof WorkerThreadError && error.code === "CANNOT_RUN") return ExitCode.USAGE;
-  // A thread's: it crossed as plain data, with its name.
-  if (error.name === "DamagedPageError") return ExitCode.BAD_IMAGE;
-  return error.name === "ProtocolError" ? ExitCode.FAILED : undefined;
+  if (error instanceof UnsupportedPlatformError) return ExitCode.FAILED;
+  if (error.name === "DamagedPageError") return ExitCode.BAD_IMAGE; // a thread's, with its name
+  return commonExitCodeOf(error);
 }
+
+/** What IMAGE may be, for a command's help. */
+export const IMAGE_KINDS: string =
+  'IMAGE is a captured QEMU stream (migrate "exec:cat > IMAGE"), a file that QEMU 9.0 or later wrote ' +
+  "with the capability mapped-ram (migrate file:IMAGE), or a raw memory file with IMAGE.json.";
 
 /**
  * Returns the one IMAGE that a command takes.

@@ -1,7 +1,13 @@
 /** The options by which every command that migrates compresses. */
 
 import { compressionLibrary } from "../../ffi/compression/codec.ts";
-import { choiceArgument, integerArgument, UsageError } from "../../migration/command/arguments.ts";
+import {
+  choiceArgument,
+  integerArgument,
+  type Options,
+  type OptionValues,
+  UsageError,
+} from "../../migration/command/arguments.ts";
 import { COMPRESSION_METHODS } from "../../migration/compression.ts";
 import {
   type CompressionOptions,
@@ -10,26 +16,26 @@ import {
 
 /** The options, for `parseCommand`. */
 export const COMPRESS_OPTIONS = {
-  compress: { type: "string" },
-  "compress-level": { type: "string" },
-  "compress-threads": { type: "string" },
-  "compress-wait-thread": { type: "string" },
-} as const;
+  compress: {
+    value: "METHOD",
+    help: "zlib, as QEMU's capability compress (7.2 to 9.0); zstd, for our own destination; none " +
+      "(default). Pages that are asked for never are",
+  },
+  "compress-level": {
+    value: "LEVEL",
+    help:
+      "0 (stores) to 9 for zlib, -7 to 19 for zstd (with a minus, write --compress-level=-7); " +
+      "default 1",
+  },
+  "compress-threads": { value: "N", help: "threads that compress, 1 to 255; default 8" },
+  "compress-wait-thread": {
+    value: "on|off",
+    help: "whether a page waits while all are busy (default), or is sent as it is",
+  },
+} as const satisfies Options;
 
 /** The options as they are written on the command line. */
-export type CompressValues = {
-  readonly [Option in keyof typeof COMPRESS_OPTIONS]?: string | undefined;
-};
-
-/** What {@linkcode COMPRESS_OPTIONS} mean, for a command's help. */
-export const COMPRESS_HELP = `\
-      --compress METHOD                zlib, as QEMU's capability compress (7.2 to 9.0); zstd, for our own
-                                       destination; none (default). Pages that are asked for never are
-      --compress-level LEVEL           0 (stores) to 9 for zlib, -7 to 19 for zstd (with a minus, write
-                                       --compress-level=-7); default 1
-      --compress-threads N             threads that compress, 1 to 255; default 8
-      --compress-wait-thread on|off    whether a page waits while all are busy (default), or is sent as
-                                       it is`;
+export type CompressValues = OptionValues<typeof COMPRESS_OPTIONS>;
 
 /**
  * Reads the options.

@@ -1,8 +1,14 @@
 // deno-lint-ignore-file no-console -- a command
 /** `inspect IMAGE`. */
 
-import { countArgument, parseCommand, UsageError } from "../../migration/command/arguments.ts";
-import { ExitCode, imageArgument } from "./command_line.ts";
+import {
+  countArgument,
+  type Options,
+  parseCommand,
+  UsageError,
+} from "../../migration/command/arguments.ts";
+import type { Command } from "../../migration/command/command.ts";
+import { ExitCode, exitCodeOf, IMAGE_KINDS, imageArgument } from "./command_line.ts";
 import type { Image } from "../../image/image.ts";
 import { openImage } from "../../image/open_image.ts";
 import { formatImageReport, inspectImage } from "../../image/inspect/inspect.ts";
@@ -10,24 +16,37 @@ import { type DeviceChoice, inspectFields } from "../../image/inspect/inspect_fi
 import { fieldsReportJson } from "../../image/inspect/inspect_fields_json.ts";
 import { formatFieldsReport } from "../../image/inspect/inspect_fields_text.ts";
 
-/** What `--help` says of the command. */
-export const INSPECT_HELP = `\
-  deno run -A server/main.ts inspect IMAGE [options]
-      Prints the machine, RAM blocks, page counts and device sections of IMAGE.
-      --fields                         print all fields of all devices instead, with their values, by
-                                       the description in IMAGE; as bytes where it has none that fits
-      --device NAME                    print those of this device, for example cpu
-      --instance N                     of those with one name, print this one; default all of them
-      --all                            shorten no array and no bytes
-      --json                           print JSON; of fields, the tree with offsets and sizes`;
-
 const OPTIONS = {
-  fields: { type: "boolean" },
-  device: { type: "string" },
-  instance: { type: "string" },
-  all: { type: "boolean" },
-  json: { type: "boolean" },
-} as const;
+  fields: {
+    help:
+      "print all fields of all devices instead, with their values, by the description in IMAGE; " +
+      "as bytes where it has none that fits",
+  },
+  device: { value: "NAME", help: "print those of this device, for example cpu" },
+  instance: {
+    value: "N",
+    help: "of those with one name, print this one; default all of them",
+  },
+  all: { help: "shorten no array and no bytes" },
+  json: { help: "print JSON; of fields, the tree with offsets and sizes" },
+} as const satisfies Options;
+
+/** The command `inspect`. */
+export const INSPECT: Command = {
+  synopsis: "IMAGE [options]",
+  about: [
+    "Prints the machine, RAM blocks, page counts and device sections of IMAGE.",
+    IMAGE_KINDS,
+  ],
+  options: OPTIONS,
+  exits: {
+    [ExitCode.DONE]: "done",
+    [ExitCode.USAGE]: "wrong usage, or no such device",
+    [ExitCode.BAD_IMAGE]: "the image cannot be used",
+  },
+  run: inspectCommand,
+  exitCodeOf,
+};
 
 /**
  * Prints what is in an image.

@@ -20,13 +20,16 @@ export function liveProgressText({ status, ram, ...times }: LiveStatistics): str
       formatRate(ram.mbps * 1e6 / 8),
     ].join(", ");
   }
+  const rounds = ram["dirty-sync-count"];
+  const sent = ram["pages-per-second"];
   return [
     status,
-    `round ${ram["dirty-sync-count"]}`,
+    ...rounds === 0 ? [] : [`round ${rounds}`],
     `${formatBytes(ram.remaining)} left`,
-    `${formatRate(ram["dirty-pages-rate"] * pageSize)} written`,
-    `${formatRate(ram["pages-per-second"] * pageSize)} sent`,
-    `downtime ${formatDuration(times["expected-downtime"] * 1e6)} expected`,
+    // What is written, and how long the rest would take, is known when a round has ended.
+    ...rounds < 2 ? [] : [`${formatRate(ram["dirty-pages-rate"] * pageSize)} written`],
+    ...sent === 0 ? [] : [`${formatRate(sent * pageSize)} sent`],
+    ...rounds < 2 ? [] : [`downtime ${formatDuration(times["expected-downtime"] * 1e6)} expected`],
   ].join(", ");
 }
 

@@ -1,20 +1,10 @@
 // deno-lint-ignore-file no-console -- a command
 /** `serve IMAGE --to ADDRESS`. */
 
-import {
-  formatSocketAddress,
-  parseSocketAddress,
-  type SocketAddress,
-} from "../../ffi/socket_address.ts";
-import {
-  bytesArgument,
-  choiceArgument,
-  countArgument,
-  parseCommand,
-  secondsArgument,
-  UsageError,
-} from "../../migration/command/arguments.ts";
-import { onInterrupt } from "../../migration/command/interrupt.ts";
+import { formatSocketAddress, type SocketAddress } from "../../ffi/socket_address.ts";
+import { type Options, parseCommand } from "../../migration/command/arguments.ts";
+import type { Command } from "../../migration/command/command.ts";
+import { Interrupted, onInterrupt } from "../../migration/command/interrupt.ts";
 import { ProgressLine } from "../../migration/report/progress_line.ts";
 import {
   formatBytes,
@@ -23,19 +13,49 @@ import {
   formatRate,
   formatShare,
 } from "../../migration/report/units.ts";
-import { lossOf } from "../outgoing/advice.ts";
-import { COMPRESS_OPTIONS, compressArgument, compressionNote } from "./compress_arguments.ts";
-import { ExitCode, imageArgument, Interrupted } from "./command_line.ts";
+import { lossOf } from "../outgoing/fate.ts";
+import { compressionNote } from "./compress_arguments.ts";
+import { ExitCode, exitCodeOf, IMAGE_KINDS, imageArgument } from "./command_line.ts";
 import { withHugePages } from "../../image/huge_pages_image.ts";
 import type { Image } from "../../image/image.ts";
 import { openImage } from "../../image/open_image.ts";
-import { MODES } from "../sending/mode.ts";
+import { OUTGOING_OPTIONS, outgoingArguments } from "./outgoing_arguments.ts";
 import { sentPagesText } from "./sent_pages_text.ts";
 import { Source, type SourceOptions } from "../source.ts";
 import type { SourceStatistics } from "../outgoing/statistics.ts";
 
 /** Milliseconds between two progress lines. */
 const PROGRESS_INTERVAL = 100;
+
+const OPTIONS = {
+  ...OUTGOING_OPTIONS,
+  "huge-pages": {
+    value: "BLOCK,...",
+    help: "RAM blocks that lie in pages of 2 MiB at the destination",
+  },
+  json: { help: "print the figures as one JSON object at the end" },
+} as const satisfies Options;
+
+/** The command `serve`. */
+export const SERVE: Command = {
+  synopsis: "IMAGE --to ADDRESS [options]",
+  about: [
+    "Runs the machine in IMAGE at a destination, a QEMU that waits with -incoming or a destination " +
+    "of this project, and sends its pages, those that the machine asks for first.",
+    IMAGE_KINDS,
+  ],
+  options: OPTIONS,
+  exits: {
+    [ExitCode.DONE]: "the destination has all of the machine",
+    [ExitCode.FAILED]: "the migration failed",
+    [ExitCode.USAGE]: "wrong usage",
+    [ExitCode.BAD_IMAGE]: "the image cannot be used",
+    [ExitCode.UNREACHABLE]: "the destination cannot be reached",
+    [ExitCode.INTERRUPTED]: "interrupted",
+  },
+  run: serveCommand,
+  exitCodeOf,
+};
 
 /** What was asked for. */
 interface ServeArguments {
@@ -59,7 +79,7 @@ export async function serveCommand(args: readonly string[]): Promise<number> {
   const { path, hugePages, json, options } = readArguments(args, abort.signal);
   const note = compressionNote(options.compress);
   if (note !== undefined) console.error(note);
-  using _interrupt = onInterrupt(() => abort.abort(new Interrupted()));
+  using _interrupt = onInterrupt(() => abort.abort(new Interrupted("the image is as it was")));
   const line = ProgressLine.on(Deno.stderr);
   using opened = await openImage(path, {
     signal: abort.signal,
@@ -72,36 +92,12 @@ export async function serveCommand(args: readonly string[]): Promise<number> {
 }
 
 function readArguments(args: readonly string[], signal: AbortSignal): ServeArguments {
-  const { values, positionals } = parseCommand(args, {
-    to: { type: "string" },
-    mode: { type: "string" },
-    "max-postcopy-bandwidth": { type: "string" },
-    "stall-timeout": { type: "string" },
-    spin: { type: "string" },
-    "huge-pages": { type: "string" },
-    ...COMPRESS_OPTIONS,
-    json: { type: "boolean" },
-  });
-  const path = imageArgument(positionals);
-  if (values.to === undefined) {
-    throw new UsageError("No destination given: say where it listens with --to tcp:HOST:PORT");
-  }
-  const compress = compressArgument(values);
-  const bandwidth = values["max-postcopy-bandwidth"] ?? "0";
-  const stall = values["stall-timeout"] ?? "30";
+  const { values, positionals } = parseCommand(args, OPTIONS);
   return {
-    path,
+    path: imageArgument(positionals),
     hugePages: values["huge-pages"]?.split(",") ?? [],
     json: values.json ?? false,
-    options: {
-      to: parseSocketAddress(values.to),
-      mode: choiceArgument("mode", values.mode ?? "preempt-full", MODES),
-      maxPostcopyBandwidth: bytesArgument("max-postcopy-bandwidth", bandwidth),
-      stallTimeout: secondsArgument("stall-timeout", stall),
-      spin: countArgument("spin", values.spin ?? "0"),
-      ...compress === undefined ? {} : { compress },
-      signal,
-    },
+    options: { ...outgoingArguments(values), signal },
   };
 }
 

@@ -5,16 +5,19 @@ import {
   bytesArgument,
   choiceArgument,
   countArgument,
+  type Options,
   parseCommand,
   UsageError,
 } from "../../migration/command/arguments.ts";
+import type { Command } from "../../migration/command/command.ts";
 import { onInterrupt } from "../../migration/command/interrupt.ts";
-import { ProgressLine } from "../../migration/report/progress_line.ts";
+import { newReporter, type Reporter } from "../../migration/command/reporter.ts";
+import type { ProgressLine } from "../../migration/report/progress_line.ts";
 import { liveBlockSizes } from "../../workload/blocks.ts";
 import { LiveWorkload, type LiveWorkloadOptions } from "../../workload/live_workload.ts";
 import { ACCESS_PATTERNS, COMPRESSIBLE } from "../../workload/options.ts";
 import { compressionNote } from "./compress_arguments.ts";
-import { ExitCode } from "./command_line.ts";
+import { ExitCode, exitCodeOf } from "./command_line.ts";
 import { LIVE_OPTIONS, liveArguments } from "./live_arguments.ts";
 import { liveProgressText } from "./live_report.ts";
 import { LiveRegion } from "../live/live_region.ts";
@@ -31,6 +34,51 @@ import {
 const PAGE_SIZES = { "4K": 4096, "2M": 2 * 1024 * 1024 } as const;
 /** Milliseconds for which a guest that was not moved goes on before it is checked. */
 const GOES_ON = 100;
+
+const OPTIONS = {
+  ...LIVE_OPTIONS,
+  "warm-up": {
+    value: "SECONDS",
+    help: "let the guest run so long before it is moved; default 1",
+  },
+  size: { value: "BYTES", help: "of its memory (suffix K, M or G); default 512M" },
+  "page-size": { value: "SIZE", help: "of the host: 4K (default), or 2M of hugetlbfs" },
+  threads: { value: "N", help: "the guest's threads; default 8" },
+  pattern: {
+    value: "ORDER",
+    help: "of their accesses: random (default), sequential, or once: each page once",
+  },
+  rate: { value: "N", help: "accesses of a thread in a second; default 0: no limit" },
+  cpus: { value: "A,B,...", help: "pin the threads to these CPUs in turn" },
+  seed: { value: "N", help: "what its content is made from; default 1" },
+  "zero-every": { value: "N", help: "one page in N is zero at first; 0 for none; default 4" },
+  compressible: {
+    value: "N",
+    help:
+      "its other pages compress to about one N-th: 1 (default, not at all), 2, 4, 8, 16, 32 or 64",
+  },
+  json: { help: "print JSON objects, one a line: started, progress, result" },
+} as const satisfies Options;
+
+/** The command `workload` of the source side. */
+export const WORKLOAD: Command = {
+  synopsis: "--to ADDRESS [options]",
+  about: [
+    "Runs a guest here, threads that write to all of its memory and know what it must hold, and moves " +
+    "it while it runs to workload --listen of the destination side.",
+    "Ctrl-C cancels: the guest goes on here, and every byte of it is checked.",
+  ],
+  options: OPTIONS,
+  exits: {
+    [ExitCode.DONE]: "the guest runs at the destination",
+    [ExitCode.FAILED]: "the migration failed, or a byte is wrong here",
+    [ExitCode.USAGE]: "wrong usage",
+    [ExitCode.UNREACHABLE]: "the destination cannot be reached",
+    [ExitCode.INTERRUPTED]: "cancelled",
+  },
+  run: workloadCommand,
+  exitCodeOf,
+};
 
 interface WorkloadArguments {
   readonly size: number;
@@ -52,7 +100,7 @@ interface WorkloadArguments {
  */
 export async function workloadCommand(args: readonly string[]): Promise<number> {
   const settings = readArguments(args);
-  const reporter = settings.json ? jsonReporter() : textReporter();
+  const reporter = newReporter(settings.json, tell);
   try {
     return await run(settings, reporter);
   } finally {
@@ -60,7 +108,10 @@ export async function workloadCommand(args: readonly string[]): Promise<number> 
   }
 }
 
-async function run(settings: WorkloadArguments, reporter: Reporter): Promise<number> {
+async function run(
+  settings: WorkloadArguments,
+  reporter: Reporter<LiveWorkloadEvent>,
+): Promise<number> {
   const note = compressionNote(settings.migration.compress);
   if (note !== undefined) reporter.note(note);
   using region = withUsage(() => newRegion(settings));
@@ -107,7 +158,7 @@ async function run(settings: WorkloadArguments, reporter: Reporter): Promise<num
 }
 
 /** Migrates, and tells how far it is until the end. */
-async function migrate(source: LiveSource, reporter: Reporter): Promise<void> {
+async function migrate(source: LiveSource, reporter: Reporter<LiveWorkloadEvent>): Promise<void> {
   const done = source.run();
   done.catch(() => {}); // awaited at the end of the progress
   for await (const statistics of source) reporter.event({ event: "progress", ...statistics });
@@ -135,44 +186,17 @@ async function outcome(
   };
 }
 
-/** Who tells the user what happens. */
-interface Reporter {
-  event(event: LiveWorkloadEvent): void;
-  /** Something that the user should know besides. */
-  note(text: string): void;
-  /** Ends a line that is not complete. */
-  end(): void;
-}
-
-function jsonReporter(): Reporter {
-  return {
-    event: (event) => console.log(JSON.stringify(event)),
-    note: (text) => console.error(`postcopy: ${text}`),
-    end: () => {},
-  };
-}
-
-function textReporter(): Reporter {
-  const line = ProgressLine.on(Deno.stderr);
-  return {
-    event: (event) => {
-      switch (event.event) {
-        case "started":
-          return console.error(startedText(event));
-        case "progress":
-          return line.update(liveProgressText(event));
-        case "result":
-          line.clear();
-          for (const text of resultLines(event)) console.log(text);
-          return;
-      }
-    },
-    note: (text) => {
-      line.end();
-      console.error(`postcopy: ${text}`);
-    },
-    end: () => line.end(),
-  };
+function tell(event: LiveWorkloadEvent, line: ProgressLine): void {
+  switch (event.event) {
+    case "started":
+      return console.error(startedText(event));
+    case "progress":
+      return line.update(liveProgressText(event));
+    case "result":
+      line.clear();
+      for (const text of resultLines(event)) console.log(text);
+      return;
+  }
 }
 
 /**
@@ -211,20 +235,7 @@ function withUsage<T>(make: () => T): T {
 }
 
 function readArguments(args: readonly string[]): WorkloadArguments {
-  const { values, positionals } = parseCommand(args, {
-    ...LIVE_OPTIONS,
-    size: { type: "string" },
-    "page-size": { type: "string" },
-    threads: { type: "string" },
-    pattern: { type: "string" },
-    rate: { type: "string" },
-    cpus: { type: "string" },
-    seed: { type: "string" },
-    "zero-every": { type: "string" },
-    compressible: { type: "string" },
-    "warm-up": { type: "string" },
-    json: { type: "boolean" },
-  });
+  const { values, positionals } = parseCommand(args, OPTIONS);
   if (positionals.length > 0) throw new UsageError(`Unexpected argument: ${positionals[0]}`);
   const names = Object.keys(PAGE_SIZES) as (keyof typeof PAGE_SIZES)[];
   return {

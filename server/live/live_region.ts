@@ -81,6 +81,7 @@ export class LiveRegion implements Disposable {
     this.#memories.dispose();
   }
 
+  /** Closes it. */
   [Symbol.dispose](): void {
     this.close();
   }

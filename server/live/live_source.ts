@@ -7,7 +7,7 @@ import { PageBitmap } from "../../migration/memory/page_bitmap.ts";
 import { MigrationError } from "../../migration/migration_error.ts";
 import { WorkerThread } from "../../migration/threads/worker_thread.ts";
 import { joinDeviceState } from "../../migration/protocol/device_state.ts";
-import { cannotGoOn, goesOn, ranThere, undecided } from "../outgoing/advice.ts";
+import { cannotGoOn, goesOn, ranThere, undecided } from "../outgoing/fate.ts";
 import { untilAborted } from "../outgoing/answers.ts";
 import {
   encodeGreeting,
@@ -238,6 +238,7 @@ export class LiveSource implements AsyncDisposable, AsyncIterable<LiveStatistics
     this.#over.resolve();
   }
 
+  /** Closes it. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }

@@ -1,5 +1,5 @@
 import { assertEquals, assertThrows } from "@std/assert";
-import { decompressThreadsArgument } from "../../client/command/decompress_threads_argument.ts";
+import { decompressThreadsArgument } from "../../client/command/command_line.ts";
 import { UsageError } from "../../migration/command/arguments.ts";
 
 Deno.test("decompressThreadsArgument gives what was said, or QEMU's 2", () => {

@@ -146,6 +146,34 @@ Deno.test("openImage takes JSON beside a file for a description only when it is 
   });
 });
 
+Deno.test("openImage names what is missing in a description, and not the description as missing", async () => {
+  const { format, version, ...rest } = DESCRIPTION;
+  const cases: [unknown, string][] = [
+    [{}, ".json without format, version, machine, targetPageSize, blocks: "],
+    [null, ".json without format, version, machine, targetPageSize, blocks: "],
+    [{ version, ...rest }, ".json without format: "],
+    [{ format }, ".json without version, machine, targetPageSize, blocks: "],
+    [{ format, version: 1, machine: "pc" }, ".json without targetPageSize, blocks: "],
+    [{ ...DESCRIPTION, format: "qcow2" }, ".json of another format: qcow2: "],
+  ];
+  await withDirectory(async (directory) => {
+    for (const [description, text] of cases) {
+      const path = await writeImage(directory, description);
+      const { message } = await assertRejects(() => openImage(path), ImageError);
+      assertStringIncludes(message, `${path}${text}${path}: `);
+      assertEquals(message.includes("beside"), false, message);
+    }
+  });
+});
+
+Deno.test("openImage tells a compressed file from a raw one, whatever JSON is beside it", async () => {
+  await withDirectory(async (directory) => {
+    const path = await writeImage(directory, {});
+    await Deno.writeFile(path, Uint8Array.of(0x28, 0xb5, 0x2f, 0xfd, 0, 0));
+    await assertRejects(() => openImage(path), ImageError, "File compressed by zstd");
+  });
+});
+
 Deno.test("openImage says why a description beside a file is no JSON", async () => {
   await withDirectory(async (directory) => {
     const path = await writeImage(directory, '{ "format": "postcopy-raw", ');

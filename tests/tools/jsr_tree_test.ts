@@ -12,9 +12,10 @@ async function withDirectory(fn: (directory: URL) => Promise<void>): Promise<voi
   }
 }
 
-Deno.test("packages lists what deno.json pins, by registry", async () => {
+Deno.test("packages lists what deno.json and npm.json pin, by registry", async () => {
   const names = (await packages("jsr")).map((pin) => pin.name);
   assertEquals(names, ["@std/assert", "@std/net", "@std/streams"]);
+  assertEquals((await packages("npm")).map((pin) => pin.name), ["node-gyp", "zstd-napi"]);
 });
 
 Deno.test("buildJsrTree writes a checksum for every file of a package", async () => {

@@ -153,6 +153,8 @@ Deno.test("workload stays paused when the source dies, and ends when it is told 
     const complaint = new Response(destination.stderr).text();
     let source: Deno.ChildProcess | undefined;
     let paused = false;
+    let reason = "";
+    let told: string | undefined;
     let rest = "";
     for await (const text of destination.stdout.pipeThrough(new TextDecoderStream())) {
       const lines = (rest + text).split("\n");
@@ -176,8 +178,12 @@ Deno.test("workload stays paused when the source dies, and ends when it is told 
             // It is gone already.
           }
         }
-        if (event.event === "paused") {
+        if (event.event === "paused") reason = event.reason;
+        if (event.event === "progress" && event.destination.status === "postcopy-paused") {
+          assert(event["error-desc"]);
+          if (paused) continue;
           paused = true;
+          told = event["error-desc"];
           destination.kill("SIGINT");
         }
         assert(event.event !== "result");
@@ -186,6 +192,7 @@ Deno.test("workload stays paused when the source dies, and ends when it is told 
     const { code } = await destination.status;
     await source!.output();
     assert(paused);
+    assertEquals(told, reason); // progress says why too
     assertEquals(code, 130);
     assertStringIncludes(await complaint, "Interrupted");
   });

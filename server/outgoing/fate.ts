@@ -22,14 +22,13 @@ export function withAdvice(
 ): unknown {
   if (!(error instanceof MigrationError) || !ADVISED.has(error.code)) return error;
   const preempt = mode === "vanilla" ? "postcopy-preempt off" : "postcopy-preempt on";
-  return new MigrationError(
-    error.code,
-    `${error.message}: the machine did not start: look into the destination's log, and see that it ` +
+  return extended(
+    error,
+    "the machine did not start: look into the destination's log, and see that it " +
       `has machine type ${machine}, the same memory and devices, and the capabilities postcopy-ram ` +
       `on, ${preempt}${
         takenByQemu(mode, compress) ? ", compress on (QEMU 7.2 to 9.0 has it)" : ""
       }`,
-    { cause: error },
   );
 }
 
