@@ -21,7 +21,7 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
   bench: ["qemu", "workload", "server", "client", "image", "pages", "channel", "migration", "ffi"],
   tests: [
     ...["bench", "demo", "tools", "qemu", "workload", "server", "client", "image", "pages"],
-    ...["channel", "migration", "ffi"],
+    ...["channel", "migration", "ffi", ""],
   ],
 };
 
