@@ -75,7 +75,7 @@ export async function migrateLive(options: LiveMigrationOptions = {}): Promise<L
   run.catch(() => {});
   await during?.(source, guest);
   try {
-    await within("both ends to complete", Promise.all([run, destination.finished]), 60_000);
+    await within("both ends to complete", Promise.all([run, destination.finished]));
   } catch (cause) {
     const figures = JSON.stringify([source.statistics(), destination.statistics()]);
     const why = destination.pauseReason?.message ?? "";
