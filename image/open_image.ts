@@ -14,12 +14,7 @@ import {
 import type { Image } from "./image.ts";
 import { ImageError, TRUNCATED_REMEDY } from "./image_error.ts";
 import { openMappedRam } from "./mapped_ram/mapped_ram_image.ts";
-import {
-  descriptionPath,
-  isRawDescription,
-  notADescription,
-  readDescriptionFile,
-} from "./raw/raw_description.ts";
+import { isRawDescription, notADescription, readDescriptionFile } from "./raw/raw_description.ts";
 import { openRaw } from "./raw/raw_image.ts";
 
 /** How to open an image. The first opening of a captured stream reads all of it. */

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { needsRoot, testUnless } from "./support/skip.ts";
 
-const SMALL = ["--size", "32M", "--bandwidth", "64M"];
+const SMALL = ["--size", "32M", "--bandwidth", "16M"];
 const NOBODY = 65534;
 /** What the demo loads. */
 const ROOMS = [

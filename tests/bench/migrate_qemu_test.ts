@@ -18,7 +18,7 @@ const MOVE: Move = {
   writers: 4,
   rate: 2000,
   postcopy: "never",
-  limit: 30_000,
+  limit: 120_000,
 };
 
 for (const postcopy of ["never", "now", 1] as const) {

@@ -4,6 +4,7 @@ import { FIRST_OF_BURST } from "../../client/decompression/decompressing_pages.t
 import { DecompressionThreads } from "../../client/decompression/decompression_threads.ts";
 import { ReceiveBuffer } from "../../channel/receive_buffer.ts";
 import { MAIN_CHANNEL_BYTES } from "../../client/incoming/stream_reader.ts";
+import { assertGreaterOrEqual } from "@std/assert";
 import type { CompressionMethod } from "../../migration/compression.ts";
 import { MigrationError } from "../../migration/migration_error.ts";
 import { WorkerThread } from "../../migration/threads/worker_thread.ts";
@@ -50,9 +51,10 @@ for (const method of METHODS) {
         unpacking.assertBlock("high", high);
         const figures = unpacking.threads.statistics()!;
         assertEquals([figures.method, figures.threads.length], [method, threads]);
-        const used = figures.threads.filter((thread) => thread["cpu-time"] > 0).length;
-        if (threads === 0) assertEquals(figures["by-reader"], figures.pages);
-        else assertGreater(used, 0);
+        // Each page comes once and all threads are there: the fifth page of the burst goes to one at least.
+        const byThreads = figures.pages - figures["by-reader"];
+        if (threads === 0) assertEquals(byThreads, 0);
+        else assertGreater(byThreads, 0);
         assertGreater(figures["compressed-size"], figures.pages * 20);
       },
     );
@@ -69,6 +71,8 @@ Deno.test("DecompressingPages keeps the last of many versions of a page, however
     return { page, packed: pack(page) };
   });
   const expected = new Uint8Array(40 * PAGE);
+  let inBurst = 0;
+  let surelyGiven = 0;
   for (let round = 0; round < 3000; round++) {
     for (let record = random.between(2, 16); record > 0; record--) {
       const offset = random.below(6) * PAGE;
@@ -91,18 +95,26 @@ Deno.test("DecompressingPages keeps the last of many versions of a page, however
         default:
           unpacking.send("low", offset, packed);
           expected.set(page, offset);
+          // Given to a thread, which cannot be too busy for one of six pages: so the next record may be
+          // of this page, wait for it, and begin another burst.
+          if (++inBurst <= FIRST_OF_BURST) break;
+          surelyGiven++;
+          inBurst = 0;
       }
     }
-    if (random.oneIn(2)) unpacking.pages.settle();
-    else {
+    if (!random.oneIn(2)) {
       unpacking.pages.flush();
       continue;
     }
+    unpacking.pages.settle();
+    inBurst = 0;
     unpacking.assertBlock("low", expected);
   }
-  // On their way at the same time as they came again, or nothing was tried.
+  // On their way at the same time as they came again, or nothing was tried. How many depends on how
+  // quick the threads are, but for those that come behind so many of their burst.
   const { pages, "by-reader": byReader } = unpacking.threads.statistics()!;
-  assertGreater(pages - byReader, 1000);
+  assertGreaterOrEqual(pages - byReader, surelyGiven);
+  assertGreater(surelyGiven, 1000);
 });
 
 Deno.test("DecompressingPages waits for all pages before a discard and before LISTEN", async () => {
@@ -131,7 +143,8 @@ for (const dying of [1, 2]) {
     const begin = ({ shared, rings }: Unpacking) => {
       for (let worker = 0; worker < 2; worker++) {
         const thread = new WorkerThread<DyingInit, never>(DYING);
-        const after = worker < dying ? 30 + 40 * worker : Infinity;
+        // Each gets at least the four of each of the six bursts that its ring takes, however slow it is.
+        const after = worker < dying ? 7 + 10 * worker : Infinity;
         const slots = shared.memory.address + ReceiveBuffer.roomFor(MAIN_CHANNEL_BYTES);
         thread.run({ method: "zlib", worker, threads: 2, rings: rings.buffer, slots, after });
         dead.push(thread.ended);

@@ -70,11 +70,11 @@ for (const method of COMPRESSION_METHODS) {
   Deno.test(
     `Source with ${method} and a limit of its bandwidth lets no page that is asked for wait for it`,
     leavingNoDescriptors(async () => {
-      // At this rate the background stream alone would take a minute.
+      // At this rate the background stream alone would take five minutes.
       using image = await TestImage.make({ ram: 2048 }, { ...COMPRESSIBLE, zeroEvery: 0 });
       const guest = new WorkloadGuest({ threads: 2, untilTouched: true });
       const compress = { method, threads: 8 };
-      const how = { guest, compress, maxPostcopyBandwidth: 40e3 };
+      const how = { guest, compress, maxPostcopyBandwidth: 8e3 };
       await migrate(image.path, how, async (migrated) => {
         assertEachPageOnce(migrated);
         await guest.ended;

@@ -96,7 +96,7 @@ Deno.test(
   leavingNoDescriptors(async () => {
     using image = await TestImage.make({ ram: 3000, rom: 100 });
     const guest = new WorkloadGuest({ threads: 2, pattern: "once" });
-    await migrate(image.path, { guest, maxPostcopyBandwidth: 64 << 20 }, async (migrated) => {
+    await migrate(image.path, { guest, maxPostcopyBandwidth: 1 << 20 }, async (migrated) => {
       await guest.ended;
       assertEachPageOnce(migrated);
       const { source, destination } = migrated;

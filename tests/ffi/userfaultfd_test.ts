@@ -7,7 +7,7 @@ import { classifyPlacement, PagePlacer, Placement } from "../../ffi/page_placer.
 import { PollEvents, PollSet } from "../../ffi/poll.ts";
 import { RegisterMode, UffdFeature, Userfaultfd } from "../../ffi/userfaultfd.ts";
 import { waitingFaults } from "../../ffi/waiting_faults.ts";
-import { within } from "../support/deadline.ts";
+import { until, within } from "../support/deadline.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
 import { ScriptProcess } from "../support/processes.ts";
 import type { Touch } from "../hostile/touching_worker.ts";
@@ -81,9 +81,7 @@ async function heldThread(bench: Bench, page: number): Promise<
     thread: result[0]!,
     reader,
     released: async () => {
-      while (Atomics.load(result, 0) !== 2) {
-        await within("the thread to run", new Promise((resolve) => setTimeout(resolve, 1)));
-      }
+      await until("the thread to run", () => Atomics.load(result, 0) === 2);
       worker.terminate();
       return result[1]!;
     },

@@ -71,7 +71,7 @@ for (const mode of MODES) {
         await migrate(
           image,
           mode,
-          { maxPostcopyBandwidth: 50e6 },
+          { maxPostcopyBandwidth: 4e6 },
           { guest, backing },
           async ({ destination }) => {
             assert(destination.requests > 0);

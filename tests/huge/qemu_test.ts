@@ -86,7 +86,7 @@ for (const { name, binary, skip } of await testedQemus()) {
         const to = await destination.listen(LOOPBACK);
         await setCapabilities(qemu, { "postcopy-ram": true, "postcopy-preempt": preempt });
         // Told to switch at once: QEMU looks only after 64 host pages, and these are all it has.
-        await setParameters(qemu, { "max-bandwidth": 2 << 20, "max-postcopy-bandwidth": 32 << 20 });
+        await setParameters(qemu, { "max-bandwidth": 2 << 20, "max-postcopy-bandwidth": 8 << 20 });
         await qemu.execute("stop"); // see tests/interop/qemu_source_test.ts
         const since = qemu.qmp.events.items.length;
         await qemu.execute("migrate", { uri: formatSocketAddress(to) });

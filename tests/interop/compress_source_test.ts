@@ -72,7 +72,8 @@ for (const { name, binary, skip } of await testedQemus()) {
           ]);
           const { received, pages, duplicates, decompression } = destination.statistics();
           assertEquals([received, duplicates], [pages, 0]);
-          assertGreater(decompression!.pages, wait ? 1000 : 10);
+          // Without waiting, it is as many as its threads were free for.
+          assertGreater(decompression!.pages, wait ? 1000 : 0);
           const expected = await readRamBlocks(qemu);
           for (const { name, address, length } of guest.blocks) {
             const bytes = expected.get(name); // an old QEMU does not say where all of them are

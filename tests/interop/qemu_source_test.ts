@@ -30,8 +30,8 @@ for (const { name, binary, skip } of await testedQemus()) {
         await using destination = new Destination({ guest });
         const to = await destination.listen(LOOPBACK);
         await setCapabilities(qemu, { "postcopy-ram": true, "postcopy-preempt": preempt });
-        // Precopy must not be done before it is told to switch.
-        await setParameters(qemu, { "max-bandwidth": 4 << 20, "max-postcopy-bandwidth": 0 });
+        // Precopy must not be done before it is told to switch, nor all sent before the guest asks.
+        await setParameters(qemu, { "max-bandwidth": 4 << 20, "max-postcopy-bandwidth": 4 << 20 });
         // Under TCG a running QEMU now and then loses what its guest writes while it is copied.
         await qemu.execute("stop");
         const since = qemu.qmp.events.items.length;

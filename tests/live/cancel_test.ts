@@ -13,6 +13,8 @@ import { assertGoesOn, type Attempt } from "./unharmed.ts";
 import { WritingGuest } from "./writing_guest.ts";
 
 const MIB = 1 << 20;
+/** Bytes a second at which the first round takes minutes: it is not over before a test is. */
+const MINUTES = MIB / 8;
 const CANCELLED = {
   code: "CANCELLED",
   message: /^Migration was cancelled: the guest goes on here$/,
@@ -62,9 +64,9 @@ Deno.test(
   "LiveSource.cancel in the first round lets the guest run on",
   leavingNoDescriptors(() =>
     assertGoesOn({
-      maxBandwidth: 8 * MIB,
+      maxBandwidth: MINUTES,
       act: async (attempt) => {
-        await until("pages sent", () => attempt.source.statistics().ram.normal > 100);
+        await until("pages sent", () => attempt.source.statistics().ram.normal > 20);
         cancel(attempt);
       },
       calls: [],
@@ -79,7 +81,7 @@ Deno.test(
     assertGoesOn({
       postcopy: "never",
       downtimeLimit: 0,
-      maxBandwidth: 128 * MIB, // a round takes so long that the guest has written something
+      writes: {}, // so there is no last round
       burst: 0,
       act: async (attempt) => {
         await until(

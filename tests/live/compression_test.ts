@@ -13,8 +13,6 @@ import { LOOPBACK } from "../support/migrate.ts";
 import { migrateLive, twoBlocks } from "./live_migration.ts";
 import { WritingGuest } from "./writing_guest.ts";
 
-const MIB = 1 << 20;
-
 /** What the figures of any completed migration with compression say. */
 function assertFigures(source: LiveStatistics): void {
   const { ram, compression, threads } = source;
@@ -72,7 +70,7 @@ for (
       const { source, destination } = await migrateLive({
         postcopy: 2,
         downtimeLimit: 0,
-        maxBandwidth: 16 * MIB, // a round takes so long that the guest has written something
+        writes: { rounds: 2 },
         mode,
         compress: { method, threads: 3 },
       });

@@ -11,6 +11,7 @@ import { within } from "../support/deadline.ts";
 import { LOOPBACK } from "../support/migrate.ts";
 import { StillGuest } from "../support/still_guest.ts";
 import { assertSameMemory, WritingGuest, type WritingGuestOptions } from "./writing_guest.ts";
+import { type Writes, writingPrecopy } from "./writing_precopy.ts";
 
 const MIB = 1 << 20;
 
@@ -20,6 +21,8 @@ export interface LiveMigrationOptions extends Omit<LiveSourceOptions, "to">, Wri
   readonly size?: number;
   /** Backing at the destination. */
   readonly backing?: Backing;
+  /** What is written in a round for certain, whatever the guest's threads do; default nothing. */
+  readonly writes?: Writes;
   /** Called once the migration runs. */
   readonly during?: (source: LiveSource, guest: WritingGuest) => void | Promise<void>;
 }
@@ -54,7 +57,7 @@ export function twoBlocks(size = 16 * MIB): LiveRegion {
 
 /** Migrates a writing guest to a destination where nothing writes, and compares every byte. */
 export async function migrateLive(options: LiveMigrationOptions = {}): Promise<LiveMigrated> {
-  const { size, backing, during, threads, burst, ...how } = options;
+  const { size, backing, during, threads, burst, writes, ...how } = options;
   using region = twoBlocks(size);
   await using guest = new WritingGuest(region.blocks, {
     ...threads === undefined ? {} : { threads },
@@ -66,12 +69,13 @@ export async function migrateLive(options: LiveMigrationOptions = {}): Promise<L
     ...backing === undefined ? {} : { backing },
   });
   const to = await destination.listen(LOOPBACK);
-  await using source = new LiveSource(region, guest, { ...how, to });
+  const thread = writes === undefined ? undefined : writingPrecopy(writes);
+  await using source = new LiveSource(region, guest, { ...how, to }, thread);
   const run = source.run();
   run.catch(() => {});
   await during?.(source, guest);
   try {
-    await within("both ends to complete", Promise.all([run, destination.finished]), 60_000);
+    await within("both ends to complete", Promise.all([run, destination.finished]));
   } catch (cause) {
     const figures = JSON.stringify([source.statistics(), destination.statistics()]);
     const why = destination.pauseReason?.message ?? "";

@@ -11,6 +11,7 @@ import { LOOPBACK } from "../support/migrate.ts";
 import { StillGuest } from "../support/still_guest.ts";
 import { twoBlocks } from "./live_migration.ts";
 import { assertSameMemory, WritingGuest } from "./writing_guest.ts";
+import { type Writes, writingPrecopy } from "./writing_precopy.ts";
 
 /** What a test of a failure works with. */
 export interface Attempt {
@@ -29,6 +30,8 @@ export interface FailingMigration extends Omit<LiveSourceOptions, "to"> {
   readonly to?: SocketAddress;
   /** See {@linkcode WritingGuest}; default 20. */
   readonly burst?: number;
+  /** What is written in a round for certain, whatever the guest's threads do; default nothing. */
+  readonly writes?: Writes;
   /** Prepares before the source runs. */
   readonly before?: (attempt: Attempt) => void;
   /** What makes it fail. */
@@ -54,6 +57,7 @@ export async function assertGoesOn(
     calls,
     status,
     burst = 20,
+    writes,
     ...how
   }: FailingMigration,
 ): Promise<void> {
@@ -62,7 +66,8 @@ export async function assertGoesOn(
   await using destination = to === undefined ? new Destination({ guest: arriving }) : undefined;
   {
     const address = to ?? await destination!.listen(LOOPBACK);
-    await using source = new LiveSource(region, guest, { ...how, to: address });
+    const thread = writes === undefined ? undefined : writingPrecopy(writes);
+    await using source = new LiveSource(region, guest, { ...how, to: address }, thread);
     const attempt = { source, guest, destination, arriving };
     before?.(attempt);
     const outcome = source.run().then(() => undefined, (error) => error);
@@ -73,8 +78,8 @@ export async function assertGoesOn(
     assertEquals(source.status, status ?? "failed");
     assertEquals(guest.calls, calls);
   }
-  const { writes } = guest;
-  await until("the guest writes again", () => guest.writes > writes + 1000);
+  const written = guest.writes;
+  await until("the guest writes again", () => guest.writes > written + 1000);
   guest.hold = () => {};
   await migrateAgain(region, guest);
 }

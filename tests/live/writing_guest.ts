@@ -48,11 +48,6 @@ export class WritingGuest implements LiveGuest, AsyncDisposable {
     return this.#control.writes;
   }
 
-  /** Lets its threads stand still, without being told to stop. */
-  async rest(): Promise<void> {
-    await this.#control.pause(this.#threads.length);
-  }
-
   async stop(): Promise<void> {
     this.calls.push("stop");
     await this.#control.pause(this.#threads.length);

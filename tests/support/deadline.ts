@@ -5,12 +5,12 @@
  *
  * @param what what did not happen, for the message
  * @param promise what is waited for
- * @param milliseconds far more than it can take; default 20 s
+ * @param milliseconds far more than it can take; default a minute
  */
 export async function within<T>(
   what: string,
   promise: Promise<T>,
-  milliseconds = 20_000,
+  milliseconds = 60_000,
 ): Promise<T> {
   const { promise: late, reject } = Promise.withResolvers<never>();
   const timer = setTimeout(
@@ -32,7 +32,7 @@ export async function within<T>(
 export async function until(
   what: string,
   holds: () => boolean | Promise<boolean>,
-  milliseconds = 20_000,
+  milliseconds = 60_000,
 ): Promise<void> {
   const end = performance.now() + milliseconds;
   while (!await holds()) {

@@ -44,7 +44,7 @@ export function leavingNoDescriptors(test: () => Promise<void>): () => Promise<v
       Object.fromEntries(
         Object.entries(openDescriptors()).filter(([kind, count]) => count > (before[kind] ?? 0)),
       );
-    await until("no descriptor left open", () => Object.keys(left()).length === 0, 3000).catch(
+    await until("no descriptor left open", () => Object.keys(left()).length === 0).catch(
       () => {},
     );
     assertEquals(left(), {});

@@ -2,6 +2,14 @@
 
 import { Random } from "../support/random.ts";
 
+const { wait } = Atomics;
+const nap = new Int32Array(new SharedArrayBuffer(4));
+
+/** Sleeps for a moment: the thread that is waited for may need this very core. */
+export function giveWay(): void {
+  wait(nap, 0, 0, 0.01);
+}
+
 /** One of two threads that go on at the same moment, and spin until then. */
 export class Barrier {
   readonly #words: Int32Array;
@@ -23,7 +31,7 @@ export class Barrier {
    * Waits for the other side, then up to some 50 ns more.
    *
    * @returns false when the other side has left
-   * @throws {Error} when it does not come for 2 s
+   * @throws {Error} when it does not come for 20 s
    */
   meet(): boolean {
     const words = this.#words;
@@ -34,10 +42,9 @@ export class Barrier {
     for (let turn = 1; Atomics.load(words, other) < this.#meetings; turn++) {
       if (Atomics.load(words, other + 1) !== 0) return false;
       if ((turn & 0xfff) !== 0) continue;
-      // It may need this very core.
-      Atomics.wait(words, this.#own + 2, 0, 0.01);
-      if (end === 0) end = performance.now() + 2000;
-      else if (performance.now() > end) throw new Error("The other side does not come for 2 s");
+      giveWay();
+      if (end === 0) end = performance.now() + 20_000;
+      else if (performance.now() > end) throw new Error("The other side does not come for 20 s");
     }
     for (let turn = 0; turn < delay; turn++) Atomics.load(words, this.#own);
     return true;

@@ -1,6 +1,7 @@
-/** Worker entry: pushes a million entries into a ring. */
+/** Worker entry: pushes entries into a ring. */
 
 import { Ring } from "../../migration/threads/ring.ts";
+import { giveWay } from "./barrier.ts";
 
 /** What to push. */
 export interface RingJob {
@@ -17,7 +18,7 @@ scope.onmessage = ({ data: { buffer, capacity, entries } }) => {
   const ring = new Ring(capacity, 2, buffer);
   let full = 0;
   for (let entry = 0; entry < entries; entry++) {
-    while (!ring.push(entry, ~entry)) full++;
+    while (!ring.push(entry, ~entry)) if ((++full & 0xff) === 0) giveWay();
   }
   scope.postMessage(full);
 };

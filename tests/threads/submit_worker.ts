@@ -1,8 +1,9 @@
 /** Worker entry of the stress test: submits requests and takes results until all are there, or it is stopped. */
 
+import { Own, Shared } from "../../migration/threads/work_ring.ts";
 import { WorkRings } from "../../migration/threads/work_rings.ts";
 import { Random } from "../support/random.ts";
-import { ANSWER, countSleeps, type Job, Pauser, serveJobs, WORDS } from "./work_ring_jobs.ts";
+import { ANSWER, countWakes, type Job, Pauser, serveJobs, WORDS } from "./work_ring_jobs.ts";
 
 /** The submitter's part in a run. */
 export interface SubmitJob extends Job {
@@ -19,16 +20,16 @@ export interface SubmitReport {
   readonly abandoned: number;
   /** Requests that it answered itself, when no worker was left. */
   readonly own: number;
-  /** How often it slept and was notified. */
-  readonly slept: number;
+  /** How often it woke a worker. */
+  readonly wakes: number;
 }
 
 // Far longer than any result takes: a wake-up was lost.
-const LOST = 8_000;
+const LOST = 60_000;
 
 serveJobs((job: SubmitJob): SubmitReport => {
   const { shape, requests, oneByOne } = job;
-  const sleeps = countSleeps();
+  const wakes = countWakes();
   const random = new Random(job.seed ^ 0x55);
   const pauser = new Pauser(job);
   const rings = new WorkRings(shape, job.buffer);
@@ -92,6 +93,8 @@ serveJobs((job: SubmitJob): SubmitReport => {
       const id = again.pop() ?? fresh++;
       for (let word = 0; word < WORDS; word++) words[at + word] = id + word;
       given[slot] = id;
+      const worker = Math.floor(slot / perWorker);
+      pauser.pauseUntilAsleep(words, Shared.WORKERS + worker * Own.WORDS + Own.ASLEEP);
       rings.submit();
       pauser.pause();
       if (!oneByOne) continue;
@@ -110,5 +113,5 @@ serveJobs((job: SubmitJob): SubmitReport => {
   const wrong = answers.findIndex((count) => count > 1 || (whole && count === 0));
   if (wrong >= 0) throw new Error(`Request ${wrong} was answered so often: ${answers[wrong]}`);
   if (whole && rings.outstanding > 0) throw new Error(`Outstanding: ${rings.outstanding}`);
-  return { taken, abandoned, own, slept: sleeps() };
+  return { taken, abandoned, own, wakes: wakes() };
 });

@@ -1,7 +1,8 @@
 /** What the two kinds of threads of the stress test agree on. */
 
-import type { WorkRingsShape } from "../../migration/threads/work_ring.ts";
+import { Shared, type WorkRingsShape } from "../../migration/threads/work_ring.ts";
 import { Random } from "../support/random.ts";
+import { giveWay } from "./barrier.ts";
 
 /** Words of a slot in the stress test: the number of the request, then what it is worth. */
 export const WORDS = 8;
@@ -15,6 +16,8 @@ export interface Pauses {
   readonly short: number;
   /** For a millisecond, which lets all others run out of work. */
   readonly long: number;
+  /** Until the other side is about to sleep, which it must be certain to do; default never. */
+  readonly asleep?: number;
 }
 
 /** What every thread is told. */
@@ -25,23 +28,25 @@ export interface Job {
   readonly pauses: Pauses;
 }
 
-/** A thread's part on the clock: how often it slept on a ring until it was notified. */
-export interface Slept {
-  readonly slept: number;
+const { notify, wait } = Atomics;
+let wakes = 0;
+
+/** Counts from now on how often this thread finds another asleep, or about to be, and wakes it. */
+export function countWakes(): () => number {
+  wakes = 0;
+  Atomics.notify = ((...args: Parameters<typeof notify>) => {
+    wakes++;
+    return notify(...args);
+  }) as typeof notify;
+  return () => wakes;
 }
 
-const { wait } = Atomics;
-let slept = 0;
-
-/** Counts from now on how often this thread sleeps in `Atomics.wait`, and is woken. */
-export function countSleeps(): () => number {
-  slept = 0;
-  Atomics.wait = ((...args: Parameters<typeof wait>) => {
-    const outcome = wait(...args);
-    if (outcome === "ok") slept++;
-    return outcome;
-  }) as typeof wait;
-  return () => slept;
+/** Waits until whoever owns the flag is about to sleep on it, or the rings were stopped. */
+export function awaitAsleep(words: Int32Array, flag: number): void {
+  for (let turn = 1; Atomics.load(words, flag) === 0; turn++) {
+    if (Atomics.load(words, Shared.STOPPED) !== 0) return;
+    if ((turn & 0x3ff) === 0) giveWay();
+  }
 }
 
 /** Pauses at random. */
@@ -62,6 +67,12 @@ export class Pauser {
       for (let turn = this.#random.u32() & 0x3ff; turn > 0; turn--) Atomics.load(this.#word, 0);
     }
     if (long > 0 && this.#random.u32() % long === 0) wait(this.#word, 0, 0, 1);
+  }
+
+  /** Goes on at once, or when the owner of a flag is about to sleep on it. */
+  pauseUntilAsleep(words: Int32Array, flag: number): void {
+    const { asleep = 0 } = this.#pauses;
+    if (asleep > 0 && this.#random.u32() % asleep === 0) awaitAsleep(words, flag);
   }
 }
 

@@ -5,8 +5,10 @@ import { until, within } from "../support/deadline.ts";
 import { LiveWorkloadProcess, type ProcessEnd, WorkloadProcess } from "../support/processes.ts";
 
 const PAGES = 16_384; // 64 MiB
-/** Precopy at this rate takes seconds: long enough for what a test does meanwhile. */
-const SLOW = ["--max-bandwidth", "8M"];
+/** Precopy at this rate takes a minute: it is not over before what a test does meanwhile. */
+const SLOW = ["--max-bandwidth", "1M"];
+/** Four seconds until all memory is there by itself: the guest's threads ask for some of it. */
+const ASKED = ["--max-postcopy-bandwidth", "16M"];
 const CALM = ["--threads", "2", "--rate", "2000"];
 
 /** A migration whose two ends have ended. */
@@ -27,8 +29,8 @@ async function migrate(
   await using destination = new WorkloadProcess("tcp:127.0.0.1:0", ["--write", ...destinationArgs]);
   await using source = new LiveWorkloadProcess(await destination.address(), sourceArgs);
   await meanwhile(source, destination);
-  const sourceEnd = await within("the source to end", source.ended, 60_000);
-  const destinationEnd = await within("the destination to end", destination.ended, 60_000);
+  const sourceEnd = await within("the source to end", source.ended);
+  const destinationEnd = await within("the destination to end", destination.ended);
   return { source, sourceEnd, destinationEnd, result: destination.last("result") };
 }
 
@@ -60,14 +62,15 @@ function assertUnharmed(source: LiveWorkloadProcess): void {
 }
 
 Deno.test("workload --postcopy now moves a guest that writes as fast as it can", async () => {
-  const ended = await migrate(["--postcopy", "now", "--threads", "3"]);
+  const ended = await migrate(["--postcopy", "now", "--threads", "3", ...ASKED]);
   const { destination } = assertMoved(ended);
   assertGreater(destination.requests, 0);
   assertEquals(ended.source.result.statistics.ram["precopy-bytes"], 0);
 });
 
 Deno.test("workload --postcopy auto switches when the guest writes faster than the link", async () => {
-  const ended = await migrate(["--postcopy", "auto", "--max-bandwidth", "100M", "--threads", "3"]);
+  const link = ["--max-bandwidth", "100M", "--downtime-limit", "1"];
+  const ended = await migrate(["--postcopy", "auto", ...link, "--threads", "3"]);
   assertMoved(ended);
   const { ram } = ended.source.result.statistics;
   assertGreater(ram["dirty-sync-count"], 1);
@@ -95,7 +98,7 @@ Deno.test("workload --compressible moves a guest whose pages repeat their words"
 });
 
 Deno.test("workload switches to postcopy on SIGUSR2", async () => {
-  const ended = await migrate([...SLOW, ...CALM], ["--until-touched"], async (source) => {
+  const ended = await migrate([...SLOW, ...ASKED, ...CALM], ["--until-touched"], async (source) => {
     await source.progress("precopy", ({ ram }) => ram["precopy-bytes"] > 0);
     source.kill("SIGUSR2");
   });

@@ -204,25 +204,29 @@ Deno.test("WorkloadGuest.stop leaves a thread behind that waits for the count of
 
 Deno.test("LiveWorkload with a rate of 20000 keeps it", async () => {
   await withStopped({ threads: 1, rate: 20_000 }, async (guest) => {
-    guest.resume();
     const { accesses } = guest.statistics();
     const began = performance.now();
+    guest.resume();
     await until("a second's accesses", () => guest.statistics().accesses >= accesses + 20_000);
-    const took = performance.now() - began;
-    // No faster, but for the slice under way; how much slower depends on what else the machine does.
-    assertGreater(took, 800);
-    assert(took < 5000, `${took} ms`);
+    // No faster, but for what is made up for; that it is no slower is the test of Pace, which has a
+    // clock of its own: here it depends on what else the machine does.
+    assertGreater(performance.now() - began, 800);
   });
 });
 
 Deno.test("LiveWorkload.stop wakes threads that wait for their next access", async () => {
   using region = new LiveRegion({ blocks: BLOCKS });
-  await using guest = new LiveWorkload(region.blocks, { rate: 1 });
+  await using guest = new LiveWorkload(region.blocks, { threads: 2, rate: 1 });
   await guest.start();
-  await until("accesses", () => guest.statistics().accesses >= 2);
-  const before = performance.now();
-  await within("stop", guest.stop());
-  assert(performance.now() - before < 500);
+  // Woken and let go, a thread does the access that it waited for: by its rate in 100 s.
+  const stopOften = async () => {
+    for (let accesses = 2; accesses <= 200; accesses += 2) {
+      await until("accesses", () => guest.statistics().accesses >= accesses);
+      await guest.stop();
+      guest.resume();
+    }
+  };
+  await within("a hundred stops", stopOften(), 60_000);
 });
 
 Deno.test("LiveWorkload before its start can be stopped and closed", async () => {

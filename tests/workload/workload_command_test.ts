@@ -149,6 +149,7 @@ Deno.test("workload stays paused when the source dies, and ends when it is told 
     const destination = run([
       program("client/main.ts"),
       ...["workload", "--listen", "tcp:127.0.0.1:0", "--json", "--pattern", "once"],
+      ...["--rate", "10"], // it takes most of a minute to touch all pages
     ]);
     const complaint = new Response(destination.stderr).text();
     let source: Deno.ChildProcess | undefined;
