@@ -76,8 +76,8 @@ export interface Image extends Disposable {
   /** How many of `deviceSections` are in `earlySections`. */
   readonly earlySectionCount: number;
   /**
-   * JSON in which the stream describes these sections and their fields (facts section 1.5); undefined
-   * when it does not. To be read while the image is open.
+   * JSON in which the stream describes these sections and their fields (docs/protocol.md section 1.5);
+   * undefined when it does not. To be read while the image is open.
    */
   readonly description: string | undefined;
   /** Commands met in the stream; none of them is in `deviceState`. */

@@ -1,6 +1,6 @@
 /**
  * Pages at fixed places with a bitmap of those that are there: mapped-ram files
- * (facts section 6; QEMU docs/devel/migration/mapped-ram.rst).
+ * (docs/protocol.md section 6; QEMU docs/devel/migration/mapped-ram.rst).
  */
 
 import { viewMemory } from "../ffi/memory.ts";

@@ -1,4 +1,4 @@
-/** The figures that were published for the two models (facts/seeds.md section 2). */
+/** The figures that were published for the two models (docs/benchmarks.md, published 2). */
 
 import type { Case } from "./compressed_move.ts";
 import type { ThreadingModel } from "./threading_model.ts";

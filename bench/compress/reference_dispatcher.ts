@@ -8,7 +8,7 @@ import type { Mutex } from "./mutex.ts";
 export type TakeOutput = (thread: number, page: number, bytes: number) => void;
 
 /**
- * Gives pages to threads that have room for one each (facts/qemu-protocol.md section 8.2): under the
+ * Gives pages to threads that have room for one each (docs/benchmarks.md, published 2): under the
  * one lock for all it looks for a thread that is done, from the first on; takes that thread's
  * previous output; hands the page over under the thread's own lock and signals it. When no thread is
  * done it sleeps until any says so, or gives up.

@@ -23,7 +23,7 @@ function machine(nets: number, pairs: number, blocks: number, queues: number): M
   return { netDevices: nets, netQueues: pairs, blockDevices: blocks, blockQueues: queues };
 }
 
-/** The published table (facts/seeds.md section 5). */
+/** The published table (docs/benchmarks.md, published 5). */
 export const SET_UPS: readonly SetUp[] = [
   {
     name: "8 net x 16 queues, 16 block x 4",

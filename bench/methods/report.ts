@@ -78,7 +78,7 @@ export function compressionTable({ rows }: Section): string {
   );
 }
 
-/** facts/seeds.md section 4: 8 vCPUs, 32 GiB, 100 Mbit/s, the same threads and level. */
+/** docs/benchmarks.md, published 4: 8 vCPUs, 32 GiB, 100 Mbit/s, the same threads and level. */
 const PUBLISHED = {
   total: { zlib: 75256, zstd: 44187 },
   downtime: { zlib: 128, zstd: 81 },

@@ -44,8 +44,8 @@ export interface StreamEvents {
 }
 
 /**
- * Takes a stream's elements in QEMU's order (facts sections 3.2 and 4.1) and refuses what has no place
- * in it. Memory goes to {@linkcode IncomingPages}.
+ * Takes a stream's elements in QEMU's order (docs/protocol.md sections 3.2 and 4.1) and refuses what
+ * has no place in it. Memory goes to {@linkcode IncomingPages}.
  */
 export class IncomingStream implements StreamHandler {
   readonly #memory: IncomingPages;

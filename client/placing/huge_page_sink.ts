@@ -16,8 +16,9 @@ import type { ReceiveBuffer } from "../../channel/receive_buffer.ts";
 /**
  * Places the pages of one channel in blocks of huge pages, on one thread. The kernel places a huge
  * page as a whole or not at all, so after {@linkcode HugePageSink.listen} the target pages of one are
- * gathered until all are there; QEMU sends them on one channel, with nothing between them (facts
- * section 3). Before, the memory is not registered with the userfaultfd and written as pages come.
+ * gathered until all are there; QEMU sends them on one channel, with nothing between them
+ * (docs/protocol.md section 3). Before, the memory is not registered with the userfaultfd and written
+ * as pages come.
  */
 export class HugePageSink {
   readonly #map: BlockMap;

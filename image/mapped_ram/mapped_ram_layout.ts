@@ -1,4 +1,7 @@
-/** Where everything lies in a mapped-ram file (facts section 6; QEMU docs/devel/migration/mapped-ram.rst). */
+/**
+ * Where everything lies in a mapped-ram file (docs/protocol.md section 6; QEMU
+ * docs/devel/migration/mapped-ram.rst).
+ */
 
 import { RamLayout } from "../../migration/memory/ram_layout.ts";
 import { bitmapBytes } from "../../migration/protocol/bitmap_codec.ts";

@@ -1,4 +1,7 @@
-/** JSON of what a device state consists of, in the form of QEMU's VMDESCRIPTION (facts section 1.5). */
+/**
+ * JSON of what a device state consists of, in the form of QEMU's VMDESCRIPTION (docs/protocol.md
+ * section 1.5).
+ */
 
 import { FIELD_KIND, type State, type Step, type Structure } from "./structure.ts";
 

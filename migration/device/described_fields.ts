@@ -1,6 +1,6 @@
 /**
  * A device's fields with their values, by the description that a stream carries of itself: QEMU's
- * VMDESCRIPTION (facts section 1.5), and those of this project, which have its form.
+ * VMDESCRIPTION (docs/protocol.md section 1.5), and those of this project, which have its form.
  */
 
 import { readU32 } from "../protocol/byte_order.ts";

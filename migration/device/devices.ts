@@ -52,7 +52,8 @@ interface Entry {
 
 /**
  * The devices of a machine, and their state in QEMU's section format: for each a SECTION_FULL with id,
- * name, instance and version, its fields, and a footer (facts section 1.1). Both ends add the same.
+ * name, instance and version, its fields, and a footer (docs/protocol.md section 1.1). Both ends add
+ * the same.
  */
 export class Devices {
   readonly #entries: Entry[] = [];

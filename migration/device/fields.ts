@@ -1,6 +1,6 @@
 /**
  * Kinds of fields, to put into {@linkcode description}. On the wire all are big-endian, one after the
- * other without padding, as in QEMU's device sections (facts section 1.1).
+ * other without padding, as in QEMU's device sections (docs/protocol.md section 1.1).
  */
 
 import type { Description } from "./description.ts";

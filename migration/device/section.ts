@@ -25,8 +25,8 @@ export interface SectionHead {
 }
 
 /**
- * Reads the head of a device's section (facts section 1.1): byte 0x04, be32 id, counted name, be32
- * instance, be32 version.
+ * Reads the head of a device's section (docs/protocol.md section 1.1): byte 0x04, be32 id, counted
+ * name, be32 instance, be32 version.
  *
  * @throws {FieldError} When there is none, or the device state ends in it.
  */

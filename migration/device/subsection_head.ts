@@ -17,8 +17,8 @@ export interface SubsectionHead {
 }
 
 /**
- * Reads the head of a subsection of the structure whose fields end at `at` (facts section 1.1): byte
- * 0x05, counted name, be32 version.
+ * Reads the head of a subsection of the structure whose fields end at `at` (docs/protocol.md section
+ * 1.1): byte 0x05, counted name, be32 version.
  *
  * Nothing marks the end of the fields, so only the name tells a subsection from a field of what is
  * around: it has to begin with `prefix`.

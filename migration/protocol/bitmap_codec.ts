@@ -1,7 +1,7 @@
 /**
- * A block's bitmap of pages, as a recovering destination sends it (facts section 2) and as a mapped-ram
- * file holds it (facts section 6): bit i of byte i/8, lowest first, is target page i; the size is
- * rounded up to 64 bits.
+ * A block's bitmap of pages, as a recovering destination sends it (docs/protocol.md section 2) and as a
+ * mapped-ram file holds it (docs/protocol.md section 6): bit i of byte i/8, lowest first, is target
+ * page i; the size is rounded up to 64 bits.
  */
 
 /** Bytes of the bitmap of a block of `pages` target pages. */

@@ -12,7 +12,7 @@ const MAX_PAGE_SIZE = 2 ** 40;
 
 /**
  * Decodes the entries behind a MEM_SIZE record and, in a mapped-ram file, the regions between them
- * (facts sections 1.3 and 6).
+ * (docs/protocol.md sections 1.3 and 6).
  *
  * Whether an entry holds the page size of its block depends on capabilities that the stream does not
  * name, but the bytes tell: what follows otherwise is a name, whose count is not 0 where the eight

@@ -8,7 +8,7 @@ export interface DiscardRange {
   readonly length: number;
 }
 
-/** A COMMAND element of the main channel, except PACKAGED (facts section 1.4). */
+/** A COMMAND element of the main channel, except PACKAGED (docs/protocol.md section 1.4). */
 export type Command =
   | { readonly kind: "open-return-path" }
   /** Answered by PONG with the same value. */

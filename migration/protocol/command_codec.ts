@@ -30,7 +30,10 @@ const EMPTY_CODES: Readonly<Record<string, number>> = {
   "switchover-start": COMMAND.SWITCHOVER_START,
 };
 
-/** The payload lengths a command may have (facts section 1.4), as text for errors; undefined when unknown. */
+/**
+ * The payload lengths a command may have (docs/protocol.md section 1.4), as text for errors; undefined
+ * when unknown.
+ */
 function lengthRule(code: number): readonly [least: number, most: number] | undefined {
   if (EMPTY[code] !== undefined) return [0, 0];
   switch (code) {

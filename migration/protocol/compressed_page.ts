@@ -14,7 +14,8 @@ export function maxCompressedBytes(targetPageSize: number): number {
 }
 
 /**
- * Inflates a COMPRESS_PAGE payload (facts section 1.3: a complete zlib stream of one target page).
+ * Inflates a COMPRESS_PAGE payload (docs/protocol.md section 1.3: a complete zlib stream of one target
+ * page).
  *
  * @param bytes Holds the payload at `at`, `length` bytes of it.
  * @param targetPageSize What it must inflate to, bytes.

@@ -1,6 +1,8 @@
 /** What a stream says of its machine before anything else, as plain data. */
 
-/** The CONFIGURATION element: what the destination compares with itself (facts section 1.2). */
+/**
+ * The CONFIGURATION element: what the destination compares with itself (docs/protocol.md section 1.2).
+ */
 export interface Configuration {
   /** Versioned machine type, e.g. `pc-q35-7.2`. */
   readonly machine: string;

@@ -10,7 +10,7 @@ import { ProtocolError } from "./protocol_error.ts";
 const PAGE_BITS = "configuration/target-page-bits";
 const CAPABILITIES = "configuration/capabilities";
 const UUID = "configuration/uuid";
-/** The subsections in the order QEMU sends them (facts section 1.2). */
+/** The subsections in the order QEMU sends them (docs/protocol.md section 1.2). */
 const SUBSECTIONS = [PAGE_BITS, CAPABILITIES, UUID];
 const SUBSECTION_VERSION = 1;
 const UUID_BYTES = 16;

@@ -2,8 +2,8 @@
  * Codes and limits of QEMU's migration stream, version 3.
  *
  * The codes are those of QEMU's documents `docs/devel/migration/main.rst`, `postcopy.rst` and
- * `mapped-ram.rst` and of the recordings in shared/fixtures; the section numbers are those of
- * shared/facts/qemu-protocol.md. All integers on the wire are big-endian unless said otherwise.
+ * `mapped-ram.rst` and of recordings of real QEMU; the section numbers are those of docs/protocol.md.
+ * All integers on the wire are big-endian unless said otherwise.
  */
 
 /** First four bytes of the main channel: "QEVM" (section 1.1). */

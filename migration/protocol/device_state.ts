@@ -38,8 +38,9 @@ const FOOTER_BYTES = 5;
  * Finds the end of the device state in the tail of a captured precopy stream: everything a
  * {@linkcode StreamDecoder} handed to `deviceState`, up to the end of the file.
  *
- * Sections carry no length, so the search goes backwards (facts section 4.3): the description is text
- * that ends where the file ends and begins with a length that says so, and the EOF byte lies before it.
+ * Sections carry no length, so the search goes backwards (docs/protocol.md section 4.3): the
+ * description is text that ends where the file ends and begins with a length that says so, and the EOF
+ * byte lies before it.
  *
  * @returns Views of `tail`.
  * @throws {ProtocolError} When the tail does not end like a stream; offsets are from its start.

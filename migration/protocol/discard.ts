@@ -6,7 +6,7 @@ import { MAX_DISCARD_RANGES } from "./constants.ts";
 import { decodeName, encodeName } from "./names.ts";
 import { hex, ProtocolError } from "./protocol_error.ts";
 
-/** The only version of the payload there is (facts section 1.4). */
+/** The only version of the payload there is (docs/protocol.md section 1.4). */
 const VERSION = 0;
 const RANGE_BYTES = 16;
 

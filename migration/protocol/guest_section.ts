@@ -1,6 +1,7 @@
 /**
  * The state of a guest that is no machine of QEMU's: bytes of any form, in one non-iterable section of
- * the stream (SECTION_FULL, facts section 1.1), so that every destination can tell where they end.
+ * the stream (SECTION_FULL, docs/protocol.md section 1.1), so that every destination can tell where
+ * they end.
  */
 
 import { readU32 } from "./byte_order.ts";
@@ -35,7 +36,7 @@ export function encodeGuestSection(id: number, state: Uint8Array): Uint8Array {
 }
 
 /**
- * Describes that section as a VMDESCRIPTION does (facts section 1.5).
+ * Describes that section as a VMDESCRIPTION does (docs/protocol.md section 1.5).
  *
  * @param length bytes of the state
  * @returns JSON

@@ -12,7 +12,7 @@ import {
 import { COMMAND, ELEMENT } from "./constants.ts";
 import { hex, ProtocolError } from "./protocol_error.ts";
 
-/** What a PACKAGED command carries (facts section 3.1). */
+/** What a PACKAGED command carries (docs/protocol.md section 3.1). */
 export interface Package {
   /** Commands before the device state: LISTEN. */
   readonly before: readonly Command[];

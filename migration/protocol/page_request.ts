@@ -7,7 +7,8 @@ import { MESSAGE } from "./constants.ts";
 export const MAX_PAGE_REQUEST_BYTES: number = 4 + 8 + 4 + 1 + 255;
 
 /**
- * Writes a request for pages into a buffer of the caller's (facts section 2, messages 3 and 4).
+ * Writes a request for pages into a buffer of the caller's (docs/protocol.md section 2, messages 3 and
+ * 4).
  *
  * @param at Where in `bytes`; {@linkcode MAX_PAGE_REQUEST_BYTES} must fit behind it.
  * @param start First byte wanted, from the start of the block; a multiple of the block's page size.

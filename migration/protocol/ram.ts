@@ -1,6 +1,9 @@
 /** What RAM records say, for those who receive or send them. */
 
-/** Where a block's bitmap and pages lie in a mapped-ram file (facts section 6; QEMU docs/devel/migration/mapped-ram.rst). */
+/**
+ * Where a block's bitmap and pages lie in a mapped-ram file (docs/protocol.md section 6; QEMU
+ * docs/devel/migration/mapped-ram.rst).
+ */
 export interface MappedRegion {
   /** Format version; QEMU writes 1. */
   readonly version: number;
@@ -12,7 +15,7 @@ export interface MappedRegion {
   readonly pagesOffset: number;
 }
 
-/** One RAM block of the block list (MEM_SIZE record, facts section 1.3). */
+/** One RAM block of the block list (MEM_SIZE record, docs/protocol.md section 1.3). */
 export interface BlockEntry {
   /** Name, unique in a migration: `pc.ram`, `0000:00:01.0/vga.vram`, ... */
   readonly name: string;

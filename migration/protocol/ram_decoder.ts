@@ -14,7 +14,8 @@ export interface RamDecoderOptions {
 }
 
 /**
- * Decodes the preempt channel: page records without any section around them (facts section 3).
+ * Decodes the preempt channel: page records without any section around them (docs/protocol.md section
+ * 3).
  *
  * A new connection needs a new decoder, for it starts with a record that names its block. The end
  * record that QEMU 7.2 sends last reaches `endOfSection`; nothing need end the channel.

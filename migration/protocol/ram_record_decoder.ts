@@ -12,9 +12,9 @@ import type { RecordFormat } from "./record_format.ts";
 const PAGE_CONTINUED = RECORD.PAGE | RECORD.CONTINUE;
 
 /**
- * Decodes RAM records one after the other (facts section 1.3): what {@linkcode RamDecoder} and the ram
- * sections of {@linkcode StreamDecoder} have in common. Each channel has one of its own, because "same
- * block as before" is meant per channel and outlives a section.
+ * Decodes RAM records one after the other (docs/protocol.md section 1.3): what {@linkcode RamDecoder}
+ * and the ram sections of {@linkcode StreamDecoder} have in common. Each channel has one of its own,
+ * because "same block as before" is meant per channel and outlives a section.
  */
 export class RamRecordDecoder {
   readonly #handler: RamHandler;

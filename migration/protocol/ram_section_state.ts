@@ -4,7 +4,8 @@ import { ELEMENT, RAM_SECTION } from "./constants.ts";
 import { hex, ProtocolError } from "./protocol_error.ts";
 
 /**
- * The life of the ram section: one start, parts, one end, each closed by its footer (facts section 1.1).
+ * The life of the ram section: one start, parts, one end, each closed by its footer (docs/protocol.md
+ * section 1.1).
  *
  * Offsets are of the element in the stream, for the errors.
  */

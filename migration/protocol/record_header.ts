@@ -7,7 +7,8 @@ import { RECORD } from "./constants.ts";
 export const MAX_RECORD_HEADER_BYTES: number = 8 + 1 + 255;
 
 /**
- * Writes the header of a page record, for senders that keep headers and pages apart (facts section 1.3).
+ * Writes the header of a page record, for senders that keep headers and pages apart (docs/protocol.md
+ * section 1.3).
  *
  * @param at Where in `bytes`; {@linkcode MAX_RECORD_HEADER_BYTES} must fit behind it.
  * @param offset Of the page in its block, bytes; a multiple of the target page size below 2^53.

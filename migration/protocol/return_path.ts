@@ -1,6 +1,6 @@
 /** What a destination says to its source. */
 
-/** Receives the messages a destination sends to its source (facts section 2). */
+/** Receives the messages a destination sends to its source (docs/protocol.md section 2). */
 export interface ReturnPathHandler {
   /** Last message; 0 when the destination is content. */
   shut(value: number): void;

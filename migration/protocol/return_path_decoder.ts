@@ -11,7 +11,7 @@ import type { ReturnPathHandler } from "./return_path.ts";
 const HEAD_BYTES = 4;
 const REQUEST_BYTES = 12;
 
-/** The payload lengths a message may have (facts section 2): least and most. */
+/** The payload lengths a message may have (docs/protocol.md section 2): least and most. */
 const LENGTHS: Readonly<Record<number, readonly [number, number]>> = {
   [MESSAGE.SHUT]: [4, 4],
   [MESSAGE.PONG]: [4, 4],
@@ -26,7 +26,8 @@ const LENGTHS: Readonly<Record<number, readonly [number, number]>> = {
 type State = "message" | "bitmap size" | "bitmap" | "bitmap end" | "nothing after SHUT";
 
 /**
- * Decodes the return path, destination to source (facts sections 2 and 5), as strictly as QEMU's source.
+ * Decodes the return path, destination to source (docs/protocol.md sections 2 and 5), as strictly as
+ * QEMU's source.
  *
  * What a request asks for is not compared with the blocks: the handler does that. No request costs an
  * allocation. A new connection needs a new decoder.

@@ -5,7 +5,7 @@ import type { Configuration } from "./configuration.ts";
 import type { RamHandler } from "./ram.ts";
 
 /**
- * Receives the elements of the main channel in order (facts section 1.1).
+ * Receives the elements of the main channel in order (docs/protocol.md section 1.1).
  *
  * {@linkcode StreamDecoder} calls it, {@linkcode StreamEncoder} implements it, so a decoder driving
  * an encoder reproduces the bytes. What `bytes` holds is valid during the call only.

@@ -25,7 +25,10 @@ import type { StreamHandler } from "./stream.ts";
 export interface StreamDecoderOptions {
   /** Target page size in bytes; default what the configuration says, or else 4096. */
   readonly targetPageSize?: number;
-  /** The stream of a resumed postcopy: no header, no configuration, no block list (facts section 5). */
+  /**
+   * The stream of a resumed postcopy: no header, no configuration, no block list (docs/protocol.md
+   * section 5).
+   */
   readonly resumed?: boolean;
   /** Section id of `ram` for a resumed stream; when absent the first section's id is taken. */
   readonly ramSectionId?: number;
@@ -56,8 +59,8 @@ const BOUNDARIES: readonly State[] = [
 ];
 
 /**
- * Decodes the main channel, source to destination, or a captured stream (facts sections 1 and 5;
- * QEMU docs/devel/migration/main.rst).
+ * Decodes the main channel, source to destination, or a captured stream (docs/protocol.md sections 1
+ * and 5; QEMU docs/devel/migration/main.rst).
  *
  * It calls its handler for each element and holds no element back; a `ProtocolError`, or an error that
  * the handler throws, leaves it unusable. Memory it takes is bounded, whatever the peer sends.

@@ -2,7 +2,7 @@
 
 import { ProtocolError } from "./protocol_error.ts";
 
-/** A device as the stream's own description names it (facts section 1.5). */
+/** A device as the stream's own description names it (docs/protocol.md section 1.5). */
 export interface DescribedDevice {
   /** Section name, e.g. `cpu`, `0000:00:01.0/vga`. */
   readonly name: string;

@@ -3,7 +3,8 @@
 import { ProtocolError } from "./protocol_error.ts";
 
 /**
- * Applies an XBZRLE page to the page's previous content (facts section 1.3; QEMU docs/xbzrle.txt).
+ * Applies an XBZRLE page to the page's previous content (docs/protocol.md section 1.3; QEMU
+ * docs/xbzrle.txt).
  *
  * The encoding repeats: length of a run to keep, length of a run to replace, the new bytes. Lengths are
  * ULEB128 of at most two bytes; what follows the last run is kept. Nothing is written before the whole

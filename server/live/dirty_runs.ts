@@ -7,7 +7,7 @@ import { type DiscardCommand, discardCommands } from "../../migration/protocol/d
 
 /**
  * Makes host pages dirty as a whole where a part of them is: after the switchover each is placed by
- * one system call, and so sent in full (facts section 3, host-page rules).
+ * one system call, and so sent in full (docs/protocol.md section 3, host-page rules).
  */
 export function roundToHostPages(layout: RamLayout, dirty: PageBitmap): void {
   for (const { firstPage, pageCount, pagesPerHostPage } of layout.blocks) {

@@ -298,7 +298,10 @@ export class PrecopySender implements Disposable {
     return discards;
   }
 
-  /** A QEMU destination does not run without a discard (facts section 4.2): the first page goes again. */
+  /**
+   * A QEMU destination does not run without a discard (docs/protocol.md section 4.2): the first page
+   * goes again.
+   */
   #discardFirst(): DiscardCommand {
     const { name, firstPage, pageSize, pagesPerHostPage } = this.#layout.blocks[0]!;
     this.#dirty.fill(firstPage, pagesPerHostPage);

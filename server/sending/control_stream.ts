@@ -68,7 +68,7 @@ export function encodeOpening(
 
 /**
  * Discards every block whole, although nothing was sent: without a single discard a QEMU destination
- * refuses to run (facts section 4.2), and nothing precopied is left out this way.
+ * refuses to run (docs/protocol.md section 4.2), and nothing precopied is left out this way.
  */
 export function wholeDiscards(blocks: readonly BlockEntry[]): DiscardCommand[] {
   return blocks.flatMap(({ name, usedLength }) =>

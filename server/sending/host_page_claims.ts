@@ -5,10 +5,10 @@ import type { RamLayout } from "../../migration/memory/ram_layout.ts";
 
 /**
  * What one channel has claimed and still has to send. A destination places a host page as a whole, so
- * all of its target pages go on one channel with nothing between them (facts section 3): whoever
- * clears the dirty bit of the first owns all. Within a host page all bits are set or none is, since
- * the dirty bitmap is rounded to host pages before the switchover. One thread's own; the bitmap is
- * shared by all of them.
+ * all of its target pages go on one channel with nothing between them (docs/protocol.md section 3):
+ * whoever clears the dirty bit of the first owns all. Within a host page all bits are set or none is,
+ * since the dirty bitmap is rounded to host pages before the switchover. One thread's own; the bitmap
+ * is shared by all of them.
  */
 export class HostPageClaims {
   readonly #layout: RamLayout;

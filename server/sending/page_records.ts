@@ -17,9 +17,9 @@ const LARGEST_RECORD_HEAD = MAX_RECORD_HEADER_BYTES + 4;
 const SECTION_BYTES = 5 + 8 + 5;
 
 /**
- * Builds a batch of RAM page records of one channel (QEMU's `ram` records, facts section 1.3). Heads
- * are written into an arena, pages stay where they are; the batch is a list of pieces for one
- * `sendmsg`. Remembers the channel's last block for the CONTINUE flag. Allocates nothing per page.
+ * Builds a batch of RAM page records of one channel (QEMU's `ram` records, docs/protocol.md section
+ * 1.3). Heads are written into an arena, pages stay where they are; the batch is a list of pieces for
+ * one `sendmsg`. Remembers the channel's last block for the CONTINUE flag. Allocates nothing per page.
  */
 export class PageRecords implements Disposable {
   /** The pieces of the batch. */

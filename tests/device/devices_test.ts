@@ -56,7 +56,7 @@ const EVERYTHING = description({
     }),
   ],
 });
-/** Written by hand after facts section 1.1. */
+/** Written by hand after docs/protocol.md section 1.1. */
 const BYTES = hexBytes(`
   04 00000000 03 "all" 00000005 00000003
   fe fe fffe fffe fffffffe fffffffe fffffffffffffffe fffffffffffffffe ffffffffffffffff 01

@@ -1,4 +1,4 @@
-/** Mapped-ram files made here, as QEMU 9.0 and later lay them out (facts section 6). */
+/** Mapped-ram files made here, as QEMU 9.0 and later lay them out (docs/protocol.md section 6). */
 
 import {
   type Configuration,

@@ -10,7 +10,7 @@ export interface Memory {
   readonly blocks: Map<string, Uint8Array>;
   /** `"block offset"` of each page that came. */
   readonly mentioned: Set<string>;
-  /** How many records there were of each kind, by flag (facts section 1.3). */
+  /** How many records there were of each kind, by flag (docs/protocol.md section 1.3). */
   readonly records: Map<number, number>;
 }
 
@@ -109,7 +109,8 @@ export function readMemory(bytes: Uint8Array, at = ramStart(bytes)): Memory {
 }
 
 /**
- * Reconstructs the memory in a mapped-ram file, as QEMU's destination would (facts section 6).
+ * Reconstructs the memory in a mapped-ram file, as QEMU's destination would (docs/protocol.md section
+ * 6).
  *
  * @param bytes The file.
  * @param at Where its `ram` SECTION_START is.

@@ -7,7 +7,7 @@ import { machineBlocks, type MachineOptions } from "../../workload/machine/optio
 import { differences, snapshot } from "../../workload/machine/snapshot.ts";
 import { Traffic } from "../../workload/machine/traffic.ts";
 
-/** The published set-ups (facts/seeds.md section 5). */
+/** The published set-ups (docs/benchmarks.md, published 5). */
 export const PUBLISHED: readonly MachineOptions[] = [
   { netDevices: 8, netQueues: 16, blockDevices: 16, blockQueues: 4 },
   { netDevices: 8, netQueues: 1, blockDevices: 16, blockQueues: 1 },
