@@ -62,3 +62,4 @@ export {
 } from "./ffi/socket_address.ts";
 export { SyscallError } from "./ffi/errno.ts";
 export { UnsupportedPlatformError } from "./ffi/platform.ts";
+export { ThreadPool, type ThreadPoolOptions } from "./migration/threads/thread_pool.ts";

@@ -7,6 +7,7 @@ import { Listener } from "../ffi/listener.ts";
 import type { SocketAddress } from "../ffi/socket_address.ts";
 import { UffdFeature, Userfaultfd } from "../ffi/userfaultfd.ts";
 import { waitingFaults } from "../ffi/waiting_faults.ts";
+import { ThreadPool } from "../migration/threads/thread_pool.ts";
 import { WorkerThread } from "../migration/threads/worker_thread.ts";
 import { unmapBlocks } from "./placing/destination_memory.ts";
 import { DecompressionThreads } from "./decompression/decompression_threads.ts";
@@ -50,6 +51,8 @@ export interface DestinationOptions {
    * thread that reads does it.
    */
   readonly decompressThreads?: number;
+  /** Threads that serve it; default the process's own pool, {@linkcode ThreadPool.shared}. */
+  readonly pool?: ThreadPool;
 }
 
 /** Milliseconds between two looks whether a guest that is being loaded is held. */
@@ -75,6 +78,7 @@ export class Destination implements AsyncDisposable {
   readonly #guest: Guest;
   readonly #backing: Backing;
   readonly #spin: number;
+  readonly #pool: ThreadPool;
   readonly #state = new DestinationState();
   readonly #stack = new DisposableStack();
   readonly #sockets = new DisposableStack();
@@ -114,6 +118,7 @@ export class Destination implements AsyncDisposable {
     this.#guest = options.guest;
     this.#backing = options.backing ?? "anonymous";
     this.#spin = options.spin ?? 0;
+    this.#pool = options.pool ?? ThreadPool.shared;
     const features = UffdFeature.THREAD_ID |
       (this.#backing === "memfd" ? UffdFeature.MISSING_SHMEM | UffdFeature.MINOR_SHMEM : 0n);
     this.#uffd = this.#stack.use(new Userfaultfd({ features }));

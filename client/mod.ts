@@ -23,3 +23,4 @@ export { type KvmSlot, KvmSlots } from "./memory/kvm_slots.ts";
 export { type UserfaultRange, UserfaultRanges } from "./memory/userfault_ranges.ts";
 export { SyscallError } from "../ffi/errno.ts";
 export { UnsupportedPlatformError } from "../ffi/platform.ts";
+export { ThreadPool, type ThreadPoolOptions } from "../migration/threads/thread_pool.ts";

@@ -106,6 +106,47 @@ const SYMBOLS = {
     result: "i32",
     nonblocking: true,
   },
+  epoll_create1: { parameters: ["i32" /* flags */], result: "i32" },
+  epoll_ctl: {
+    parameters: [
+      "i32", /* epoll fd */
+      "i32", /* operation */
+      "i32", /* fd */
+      "buffer", /* epoll_event */
+    ],
+    result: "i32",
+  },
+  epoll_wait: {
+    parameters: [
+      "i32",
+      /* fd */ "buffer",
+      /* events */ "i32",
+      /* count */ "i32", /* milliseconds */
+    ],
+    result: "i32",
+  },
+  epollWaitAsync: {
+    name: "epoll_wait",
+    parameters: [
+      "i32",
+      /* fd */ "buffer",
+      /* events */ "i32",
+      /* count */ "i32", /* milliseconds */
+    ],
+    result: "i32",
+    nonblocking: true,
+  },
+  epoll_pwait2: {
+    parameters: [
+      "i32", /* fd */
+      "buffer", /* events */
+      "i32", /* count */
+      "buffer", /* timespec */
+      "buffer", /* signal mask, null for none */
+      "u64", /* bytes of that */
+    ],
+    result: "i32",
+  },
   ppoll: {
     parameters: [
       "buffer", /* pollfd[] */

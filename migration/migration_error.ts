@@ -1,6 +1,6 @@
 /** How a migration fails, at either end. */
 
-import { WorkerThreadError } from "./threads/worker_thread.ts";
+import { WorkerThreadError } from "./threads/failure.ts";
 
 /** Machine-readable reasons why a migration failed, or is paused. */
 export type MigrationErrorCode =

@@ -46,3 +46,4 @@ export {
 export type { Configuration } from "../migration/protocol/configuration.ts";
 export type { BlockEntry, MappedRegion } from "../migration/protocol/ram.ts";
 export type { GuestBlock } from "../migration/memory/guest_block.ts";
+export { ThreadPool, type ThreadPoolOptions } from "../migration/threads/thread_pool.ts";

@@ -1,7 +1,8 @@
 /** Worker entry: does one {@linkcode DirtyJob} and tells its figures. */
 
 import { pinThread } from "../../ffi/scheduling.ts";
-import { runWorkerThread, type Tell } from "../../migration/threads/worker_thread.ts";
+import type { Tell } from "../../migration/threads/task.ts";
+import { runWorkerThread } from "../../migration/threads/worker_thread.ts";
 import { collectAtIntervals } from "./collector.ts";
 import type { DirtyJob, DirtyReport } from "./jobs.ts";
 import { writeContinuously, writePasses } from "./writer.ts";

@@ -5,6 +5,7 @@ import { Eventfd } from "../../ffi/eventfd.ts";
 import { Listener } from "../../ffi/listener.ts";
 import type { SocketAddress } from "../../ffi/socket_address.ts";
 import { MigrationError, reviveMigrationError } from "../../migration/migration_error.ts";
+import { ThreadPool } from "../../migration/threads/thread_pool.ts";
 import { WorkerThread } from "../../migration/threads/worker_thread.ts";
 import { DecompressionThreads } from "../decompression/decompression_threads.ts";
 import { IncomingChannels, type IncomingMain } from "../connecting/incoming_channels.ts";
@@ -27,6 +28,8 @@ export interface ImageReceiverOptions {
    * thread that reads does it.
    */
   readonly decompressThreads?: number;
+  /** Threads that serve it; default the process's own pool, {@linkcode ThreadPool.shared}. */
+  readonly pool?: ThreadPool;
   /** Ends it early: `finished` rejects with what became of the guest. */
   readonly signal?: AbortSignal;
 }
@@ -53,6 +56,7 @@ export class ImageReceiver implements AsyncDisposable {
   readonly #state = new ReceiveState();
   readonly #stack = new DisposableStack();
   readonly #decompression: DecompressionThreads;
+  readonly #pool: ThreadPool;
   readonly #file: PartialFile;
   readonly #wake: Eventfd;
   readonly #worker: WorkerThread<ImageChannelInit, ImageChannelMessage>;
@@ -78,6 +82,7 @@ export class ImageReceiver implements AsyncDisposable {
    */
   constructor(options: ImageReceiverOptions) {
     this.#decompression = new DecompressionThreads(options.decompressThreads);
+    this.#pool = options.pool ?? ThreadPool.shared;
     this.#file = this.#stack.use(new PartialFile(options.path, options.overwrite ?? false));
     this.#wake = this.#stack.use(new Eventfd());
     this.#worker = new WorkerThread(

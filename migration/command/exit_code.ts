@@ -1,7 +1,7 @@
 /** Exit codes that mean the same in every command. */
 
 import { MigrationError } from "../migration_error.ts";
-import { WorkerThreadError } from "../threads/worker_thread.ts";
+import { WorkerThreadError } from "../threads/failure.ts";
 import { UsageError } from "./arguments.ts";
 import { Interrupted } from "./interrupt.ts";
 

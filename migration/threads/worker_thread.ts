@@ -1,34 +1,14 @@
 /** Workers whose loop blocks: started, heard and ended in one way. */
 
+import { type Failure, toFailure, WorkerThreadError } from "./failure.ts";
+import type { Tell } from "./task.ts";
+
 /** What a worker thread tells its owner; `M` is the messages of its own. */
 type Report<M> =
   | { readonly kind: "ready" }
   | { readonly kind: "message"; readonly message: M }
   | { readonly kind: "failed"; readonly failure: Failure }
   | { readonly kind: "ended" };
-
-/** An error on its way between threads: structured cloning would keep no more than its message. */
-interface Failure {
-  readonly name: string;
-  readonly code: string;
-  readonly message: string;
-  readonly stack: string | undefined;
-}
-
-/** An error that ended a worker thread, with the name, code and stack it had there. */
-export class WorkerThreadError extends Error {
-  override readonly name: string;
-  /** Machine-readable reason, as the thread's error gave it; `"UNKNOWN"` when it gave none. */
-  readonly code: string;
-
-  /** @param failure the error as the thread reported it */
-  constructor(failure: Failure) {
-    super(failure.message);
-    this.name = failure.name;
-    this.code = failure.code;
-    if (failure.stack !== undefined) this.stack = failure.stack;
-  }
-}
 
 /**
  * A worker thread seen from its owner. The thread gets one message, then blocks in its loop: it is
@@ -105,9 +85,6 @@ export class WorkerThread<I, M> {
   }
 }
 
-/** How a thread's loop tells its owner something. */
-export type Tell<M> = (message: M) => void;
-
 /**
  * Runs a worker thread: waits for the first message, runs the loop, reports how it ended.
  *
@@ -127,17 +104,4 @@ export function runWorkerThread<I, M>(loop: (init: I, tell: Tell<M>) => void): v
     }
   };
   scope.postMessage({ kind: "ready" });
-}
-
-function toFailure(thrown: unknown): Failure {
-  if (!(thrown instanceof Error)) {
-    return { name: "Error", code: "UNKNOWN", message: String(thrown), stack: undefined };
-  }
-  const code = (thrown as { code?: unknown }).code;
-  return {
-    name: thrown.name,
-    code: typeof code === "string" ? code : "UNKNOWN",
-    message: thrown.message,
-    stack: thrown.stack,
-  };
 }

@@ -10,6 +10,7 @@ import { PageBitmap } from "../../migration/memory/page_bitmap.ts";
 import type { RamLayout } from "../../migration/memory/ram_layout.ts";
 import { MigrationError, reviveMigrationError } from "../../migration/migration_error.ts";
 import { Ring } from "../../migration/threads/ring.ts";
+import { ThreadPool } from "../../migration/threads/thread_pool.ts";
 import { WorkerThread } from "../../migration/threads/worker_thread.ts";
 import { Answers, untilAborted } from "./answers.ts";
 import type { BackgroundThreadInit } from "../sending/background_worker.ts";
@@ -72,6 +73,7 @@ export class Outgoing implements AsyncDisposable {
   readonly #to: SocketAddress;
   readonly #maxPostcopyBandwidth: number;
   readonly #spin: number;
+  readonly #pool: ThreadPool;
   readonly #compression: CompressionThreads | undefined;
   readonly #rules: PreemptRules;
   readonly #requests = new Ring(REQUEST_RING_CAPACITY, 1);
@@ -108,6 +110,7 @@ export class Outgoing implements AsyncDisposable {
     this.stallTimeout = options.stallTimeout ?? DEFAULT_STALL_TIMEOUT;
     this.#maxPostcopyBandwidth = options.maxPostcopyBandwidth ?? 0;
     this.#spin = options.spin ?? 0;
+    this.#pool = options.pool ?? ThreadPool.shared;
     this.#rules = preemptRules(memory.machine);
     const { compress } = options;
     this.#compression = compress === undefined ? undefined : new CompressionThreads(

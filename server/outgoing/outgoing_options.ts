@@ -1,6 +1,7 @@
 /** What an outgoing migration is made from. */
 
 import type { SocketAddress } from "../../ffi/socket_address.ts";
+import type { ThreadPool } from "../../migration/threads/thread_pool.ts";
 import type { RamLayout } from "../../migration/memory/ram_layout.ts";
 import type { CompressionOptions } from "../compression/compression_settings.ts";
 import type { PageSource } from "../../pages/page_locator.ts";
@@ -23,6 +24,8 @@ export interface OutgoingOptions {
   readonly spin?: number;
   /** How the main channel's pages are compressed; default: not at all. */
   readonly compress?: CompressionOptions;
+  /** Threads that serve it; default the process's own pool, {@linkcode ThreadPool.shared}. */
+  readonly pool?: ThreadPool;
   /** Cancels the migration. */
   readonly signal?: AbortSignal;
 }

@@ -1,9 +1,12 @@
 /** Opens the native libraries outside of any test, where the resource sanitizer takes them for leaks. */
 
 import { CODEC_LIBRARIES } from "../../ffi/compression/codec.ts";
+import { ThreadPool } from "../../migration/threads/thread_pool.ts";
 import { libc } from "../../ffi/libc.ts";
 
 libc();
+// The threads of the shared pool end with the last session, so that each test ends those that it began.
+ThreadPool.shared.linger = 0;
 for (const { open } of Object.values(CODEC_LIBRARIES).flat()) {
   try {
     open();

@@ -1,0 +1,358 @@
+/** Threads that belong to the process and serve the tasks of any number of sessions. */
+
+import { Eventfd } from "../../ffi/eventfd.ts";
+import { WorkerThreadError } from "./failure.ts";
+import type { Order, PoolReport, PoolThreadInit } from "./pool_thread.ts";
+
+/** A kind of task: which threads can run it, and its name there. `I` is its first message, `M` those it sends. */
+export interface TaskKind<I, M> {
+  /** Module of the threads, which calls `runPoolThread`: threads with one module are one group. */
+  readonly thread: URL;
+  /** The name under which that module knows it. */
+  readonly name: string;
+  /** Whether somebody waits for what these threads do: how many there are depends on it. */
+  readonly urgent: boolean;
+  /** Types only. */
+  readonly _messages?: (init: I) => M;
+}
+
+/** How large a pool is. */
+export interface ThreadPoolOptions {
+  /**
+   * Threads of each group that does urgent work: requests are served and faults taken there. Default half
+   * the processors, 1 to 4.
+   */
+  readonly urgentThreads?: number;
+  /** Threads of each group that moves what nobody waits for. Default half the processors, 1 to 4. */
+  readonly bulkThreads?: number;
+  /** Milliseconds for which threads without a session stay; default 1000. */
+  readonly linger?: number;
+}
+
+const DEFAULT_LINGER = 1000;
+const MOST_BY_DEFAULT = 4;
+const MOST_THREADS = 255;
+
+/** One thread, seen from its owner. */
+class PoolThread {
+  readonly tasks = new Map<number, PoolTask<unknown, unknown>>();
+  readonly #worker: Worker;
+  readonly #port: MessagePort;
+  readonly #wake = new Eventfd();
+  readonly #loaded = Promise.withResolvers<void>();
+  readonly #ended = Promise.withResolvers<void>();
+  readonly #onDeath: (thread: PoolThread) => void;
+
+  constructor(entry: URL, onDeath: (thread: PoolThread) => void) {
+    this.#onDeath = onDeath;
+    this.#loaded.promise.catch(() => {});
+    const { port1, port2 } = new MessageChannel();
+    this.#port = port1;
+    this.#worker = new Worker(entry, { type: "module" });
+    this.#worker.onmessage = ({ data }: MessageEvent<PoolReport>) => this.#hear(data);
+    this.#worker.onerror = (event) => {
+      event.preventDefault();
+      this.#die(`Cannot run worker thread ${entry.pathname}: ${event.message}`);
+    };
+    const init: PoolThreadInit = { port: port2, wakeFd: this.#wake.fd };
+    this.#worker.postMessage(init, [port2]);
+  }
+
+  /** Resolves when it can run a task at once; rejects when it cannot run. */
+  get ready(): Promise<void> {
+    return this.#loaded.promise;
+  }
+
+  /** Has a task made and run. */
+  open(id: number, task: string, init: unknown): void {
+    this.#order({ kind: "open", id, task, init });
+  }
+
+  /** Ends it; its tasks have ended. Resolves when it is gone. */
+  stop(): Promise<void> {
+    this.#order({ kind: "stop" });
+    return this.#ended.promise;
+  }
+
+  /** Ends it at once, whatever it does: for tests of what becomes of its tasks. */
+  kill(): void {
+    this.#die("Thread was ended");
+  }
+
+  #order(order: Order): void {
+    this.#port.postMessage(order);
+    this.#wake.signal();
+  }
+
+  #hear(report: PoolReport): void {
+    switch (report.kind) {
+      case "ready":
+        return this.#loaded.resolve();
+      case "stopped":
+        return this.#close();
+      case "message":
+        return this.tasks.get(report.id)?.hear(report.message);
+      case "ended":
+        return this.#take(report.id)?.end();
+      case "failed":
+        return this.#take(report.id)?.fail(new WorkerThreadError(report.failure));
+    }
+  }
+
+  #take(id: number): PoolTask<unknown, unknown> | undefined {
+    const task = this.tasks.get(id);
+    this.tasks.delete(id);
+    return task;
+  }
+
+  #die(message: string): void {
+    const code = "CANNOT_RUN";
+    const error = new WorkerThreadError({
+      name: "WorkerThreadError",
+      code,
+      message,
+      stack: undefined,
+    });
+    this.#loaded.reject(error);
+    this.#close();
+    this.#onDeath(this);
+    for (const task of [...this.tasks.values()]) task.fail(error);
+    this.tasks.clear();
+  }
+
+  #close(): void {
+    this.#worker.terminate();
+    this.#port.close();
+    this.#wake.close();
+    this.#ended.resolve();
+  }
+}
+
+/**
+ * A session's task on some thread of a pool, seen from its owner: prepared, run, heard and ended. It is
+ * told to end through shared memory and an eventfd of the session's, not by messages.
+ */
+export class PoolTask<I, M> {
+  readonly #pool: ThreadPool;
+  readonly #kind: TaskKind<I, M>;
+  readonly #onMessage: (message: M) => void;
+  readonly #settled = Promise.withResolvers<void>();
+  #thread: PoolThread | undefined;
+  #released: Promise<void> = Promise.resolve();
+  #running = false;
+  #over = false;
+
+  /** Made by {@linkcode ThreadPool.task}. */
+  constructor(pool: ThreadPool, kind: TaskKind<I, M>, onMessage: (message: M) => void) {
+    this.#pool = pool;
+    this.#kind = kind;
+    this.#onMessage = onMessage;
+    // Whoever owns the task awaits `ended` at the end; until then a failure is not unhandled.
+    this.#settled.promise.catch(() => {});
+  }
+
+  /** Sees that a thread is there, and resolves when it has loaded; rejects when it cannot run. */
+  prepare(): Promise<void> {
+    return this.#place().ready;
+  }
+
+  /** Resolves when the task is done, and rejects with what it threw, or why its thread ended. */
+  get ended(): Promise<void> {
+    return this.#settled.promise;
+  }
+
+  /** Runs the task, once, with a structured clone of `init`. */
+  run(init: I): void {
+    const thread = this.#place();
+    if (this.#over) return;
+    this.#running = true;
+    const id = this.#pool.nextId();
+    thread.tasks.set(id, this as PoolTask<unknown, unknown>);
+    thread.open(id, this.#kind.name, init);
+  }
+
+  /**
+   * Waits until the task has ended, however it did, and its thread, where nobody else wants it. A task that
+   * never ran ends at once; one that runs must have been told to stop.
+   */
+  async join(): Promise<void> {
+    if (!this.#running) this.end();
+    await this.ended.catch(() => {});
+    await this.#released;
+  }
+
+  /** The thread reports: a message. */
+  hear(message: M): void {
+    this.#onMessage(message);
+  }
+
+  /** The thread reports: it is done. */
+  end(): void {
+    this.#finish();
+    this.#settled.resolve();
+  }
+
+  /** The thread reports: it failed, or its thread did. */
+  fail(error: Error): void {
+    this.#finish();
+    this.#settled.reject(error);
+  }
+
+  #place(): PoolThread {
+    this.#thread ??= this.#pool.take(this.#kind.thread, this.#kind.urgent);
+    return this.#thread;
+  }
+
+  #finish(): void {
+    if (this.#over) return;
+    this.#over = true;
+    if (this.#thread !== undefined) this.#released = this.#pool.give(this.#thread);
+  }
+}
+
+interface Group {
+  readonly limit: number;
+  readonly threads: PoolThread[];
+}
+
+/**
+ * Threads that sessions share. They are started when the first session needs them and as far as there are
+ * sessions, stay for a while when there is none, and end with the pool. A thread that dies takes the tasks
+ * that it had to a defined end, and is replaced when the next task needs one.
+ *
+ * @example
+ * ```ts
+ * import { ThreadPool } from "./thread_pool.ts";
+ *
+ * await using pool = new ThreadPool({ urgentThreads: 2, bulkThreads: 1 });
+ * console.log(pool.threads); // 0: nothing needs one yet
+ * ```
+ */
+export class ThreadPool implements AsyncDisposable {
+  static #shared: ThreadPool | undefined;
+  /** Milliseconds for which threads without a session stay. */
+  linger: number;
+  readonly #urgentThreads: number;
+  readonly #bulkThreads: number;
+  readonly #groups = new Map<string, Group>();
+  readonly #users = new Map<PoolThread, number>();
+  #sessions = 0;
+  #lastId = 0;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  /**
+   * Makes a pool; it has no thread yet.
+   *
+   * @param options how large it is
+   * @throws {RangeError} for a number of threads that cannot be
+   */
+  constructor(options: ThreadPoolOptions = {}) {
+    const half = Math.min(
+      MOST_BY_DEFAULT,
+      Math.max(1, Math.floor(navigator.hardwareConcurrency / 2)),
+    );
+    this.#urgentThreads = checkThreads("urgentThreads", options.urgentThreads ?? half);
+    this.#bulkThreads = checkThreads("bulkThreads", options.bulkThreads ?? half);
+    this.linger = options.linger ?? DEFAULT_LINGER;
+  }
+
+  /** The pool of everybody who has none of their own. */
+  static get shared(): ThreadPool {
+    this.#shared ??= new ThreadPool();
+    return this.#shared;
+  }
+
+  /** Threads there are now. */
+  get threads(): number {
+    return this.#users.size;
+  }
+
+  /** Makes a task; it costs no thread before it is prepared or run. */
+  task<I, M>(kind: TaskKind<I, M>, onMessage: (message: M) => void = () => {}): PoolTask<I, M> {
+    return new PoolTask(this, kind, onMessage);
+  }
+
+  /** Ends all threads without a task, now instead of after a while. */
+  async close(): Promise<void> {
+    clearTimeout(this.#timer);
+    await this.#stopIdle();
+  }
+
+  /** Closes it. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  /** For tests: ends the threads of a group at once, with whatever they are doing. */
+  kill(entry: URL): void {
+    for (const thread of [...this.#groups.get(entry.href)?.threads ?? []]) thread.kill();
+  }
+
+  /** For tasks: the next number of one. */
+  nextId(): number {
+    return ++this.#lastId;
+  }
+
+  /** For tasks: the thread of a group that has least to do; a new one as long as the group may grow. */
+  take(entry: URL, urgent: boolean): PoolThread {
+    clearTimeout(this.#timer);
+    const group = this.#group(entry, urgent);
+    let least: PoolThread | undefined;
+    for (const thread of group.threads) {
+      if (least === undefined || this.#users.get(thread)! < this.#users.get(least)!) least = thread;
+    }
+    if (
+      least === undefined || (this.#users.get(least)! > 0 && group.threads.length < group.limit)
+    ) {
+      least = new PoolThread(entry, (dead) => this.#forget(group, dead));
+      group.threads.push(least);
+      this.#users.set(least, 0);
+    }
+    this.#users.set(least, this.#users.get(least)! + 1);
+    this.#sessions++;
+    return least;
+  }
+
+  /** For tasks: gives a thread back. Resolves at once, or when the pool's threads have ended with it. */
+  give(thread: PoolThread): Promise<void> {
+    this.#sessions--;
+    const users = this.#users.get(thread);
+    if (users !== undefined) this.#users.set(thread, users - 1);
+    if (this.#sessions > 0) return Promise.resolve();
+    if (this.linger === 0) return this.#stopIdle();
+    this.#timer = setTimeout(() => this.#stopIdle(), this.linger);
+    return Promise.resolve();
+  }
+
+  async #stopIdle(): Promise<void> {
+    const ending: Promise<void>[] = [];
+    for (const group of this.#groups.values()) {
+      for (const thread of [...group.threads]) {
+        if (this.#users.get(thread)! > 0) continue;
+        this.#forget(group, thread);
+        ending.push(thread.stop());
+      }
+    }
+    await Promise.all(ending);
+  }
+
+  #group(entry: URL, urgent: boolean): Group {
+    let group = this.#groups.get(entry.href);
+    if (group === undefined) {
+      group = { limit: urgent ? this.#urgentThreads : this.#bulkThreads, threads: [] };
+      this.#groups.set(entry.href, group);
+    }
+    return group;
+  }
+
+  #forget(group: Group, thread: PoolThread): void {
+    const index = group.threads.indexOf(thread);
+    if (index >= 0) group.threads.splice(index, 1);
+    this.#users.delete(thread);
+  }
+}
+
+function checkThreads(name: string, count: number): number {
+  if (Number.isInteger(count) && count >= 1 && count <= MOST_THREADS) return count;
+  throw new RangeError(`Threads of a pool are 1 to ${MOST_THREADS}: ${name} ${count}`);
+}
