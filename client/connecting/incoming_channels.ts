@@ -15,6 +15,8 @@ const MOST_SILENT = 16;
 interface Caller {
   readonly socket: Socket;
   readonly first: FirstBytes;
+  /** Ends the wait for what it says, which must be before its descriptor is closed. */
+  readonly abort: AbortController;
 }
 
 /** The main channel: what its threads need, and its socket, to be closed when they have ended. */
@@ -118,18 +120,24 @@ export class IncomingChannels implements AsyncDisposable {
   }
 
   #admit(socket: Socket, signal: AbortSignal): void {
-    if (this.#silent.length === MOST_SILENT) this.#silent.shift()!.socket.close();
-    const caller = { socket, first: new FirstBytes({ fd: socket.fd }) };
+    if (this.#silent.length === MOST_SILENT) {
+      const longest = this.#silent.shift()!;
+      longest.abort.abort();
+      longest.socket.close();
+    }
+    const first = new FirstBytes({ fd: socket.fd });
+    const caller = { socket, first, abort: new AbortController() };
     this.#silent.push(caller);
     this.#keep(this.#identify(caller, signal));
   }
 
   async #identify(caller: Caller, signal: AbortSignal): Promise<void> {
-    const { socket, first } = caller;
+    const { socket, first, abort } = caller;
+    const either = { signal: AbortSignal.any([signal, abort.signal]) };
     while (true) {
       let waited = true;
       try {
-        await waitReady(first.fd, PollEvents.IN, "a connection's first bytes", { signal });
+        await waitReady(first.fd, PollEvents.IN, "a connection's first bytes", either);
       } catch {
         waited = false;
       }

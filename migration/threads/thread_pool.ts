@@ -74,9 +74,9 @@ class PoolThread {
     return this.#ended.promise;
   }
 
-  /** Ends it at once, whatever it does: for tests of what becomes of its tasks. */
-  kill(): void {
-    this.#die("Thread was ended");
+  /** For tests of what becomes of its tasks: it ends as if by a mistake of this program. */
+  fail(): void {
+    this.#order({ kind: "fail" });
   }
 
   #order(order: Order): void {
@@ -90,6 +90,11 @@ class PoolThread {
         return this.#loaded.resolve();
       case "stopped":
         return this.#close();
+      case "died":
+        return this.#die(
+          `Thread of a pool failed: ${report.failure.message}`,
+          report.failure.stack,
+        );
       case "message":
         return this.tasks.get(report.id)?.hear(report.message);
       case "ended":
@@ -105,14 +110,9 @@ class PoolThread {
     return task;
   }
 
-  #die(message: string): void {
-    const code = "CANNOT_RUN";
-    const error = new WorkerThreadError({
-      name: "WorkerThreadError",
-      code,
-      message,
-      stack: undefined,
-    });
+  #die(message: string, stack?: string): void {
+    const failure = { name: "WorkerThreadError", code: "CANNOT_RUN", message, stack };
+    const error = new WorkerThreadError(failure);
     this.#loaded.reject(error);
     this.#close();
     this.#onDeath(this);
@@ -283,9 +283,9 @@ export class ThreadPool implements AsyncDisposable {
     return this.close();
   }
 
-  /** For tests: ends the threads of a group at once, with whatever they are doing. */
+  /** For tests: the threads of a group die at their next turn, with all of their tasks. */
   kill(entry: URL): void {
-    for (const thread of [...this.#groups.get(entry.href)?.threads ?? []]) thread.kill();
+    for (const thread of this.#groups.get(entry.href)?.threads ?? []) thread.fail();
   }
 
   /** For tasks: the next number of one. */
