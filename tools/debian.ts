@@ -2,6 +2,8 @@
 
 /** What the project needs from Debian, and how it is had where this process may install it. */
 
+import { findCommand } from "./find_command.ts";
+
 /** One thing that a Debian package holds. */
 export interface Need {
   /** The package, as apt-get names it. */
@@ -10,27 +12,6 @@ export interface Need {
   readonly purpose: string;
   /** Whether the machine has it. */
   present(): boolean;
-}
-
-/** Directories searched for commands, also where PATH leaves out the administrator's. */
-const commandDirectories = [...(Deno.env.get("PATH") ?? "").split(":"), "/usr/sbin", "/sbin"];
-
-/**
- * Looks for a command.
- *
- * @param command File name of the command, without a directory.
- * @returns Its path, or undefined when no directory of PATH holds it.
- */
-export function findCommand(command: string): string | undefined {
-  for (const directory of commandDirectories) {
-    if (directory === "") continue;
-    try {
-      if (Deno.statSync(`${directory}/${command}`).isFile) return `${directory}/${command}`;
-    } catch {
-      // Not in this directory, or not for us to look at: the next one.
-    }
-  }
-  return undefined;
 }
 
 /** The need for a command. */

@@ -14,6 +14,8 @@
  * @module
  */
 
+import { findCommand } from "../../tools/find_command.ts";
+
 /** Why a test does not run; .ci/run accepts no "missing package". */
 export type SkipKind = "missing package" | "no permission" | "no recordings" | "no support";
 
@@ -58,10 +60,7 @@ export function firstOf(...reasons: (SkipReason | undefined)[]): SkipReason | un
  * @param debianPackage The package that has it.
  */
 export function needsCommand(command: string, debianPackage: string): SkipReason | undefined {
-  const directories = command.includes("/")
-    ? [""]
-    : [...(Deno.env.get("PATH") ?? "").split(":"), "/usr/sbin", "/sbin"].map((each) => `${each}/`);
-  if (directories.some((directory) => exists(directory + command))) return undefined;
+  if (findCommand(command) !== undefined) return undefined;
   return skipReason("missing package", `No ${command}, install Debian's ${debianPackage}`);
 }
 
