@@ -5,14 +5,14 @@
  *
  * - Finds out whether JSR answers; where it does not, builds `.jsr/` from the stand-ins.
  * - Installs the npm packages and builds zstd-napi.
- * - With `--test`, installs from Debian what the interop tests and benchmarks start.
+ * - With `--test`, installs from Debian what the tests and benchmarks start and open.
  *
- * The demo needs none of it. The other tasks do this by themselves (tools/run.ts).
+ * What it installs it says before, with the reason. The demo needs none of it. The other tasks do this by themselves (tools/run.ts).
  *
  * @module
  */
 
-import { commandNeed, explainMissing, provide } from "./debian.ts";
+import { commandNeed, explainMissing, libraryNeed, provide } from "./debian.ts";
 import { findJsr, type JsrSource } from "./jsr_source.ts";
 import { installNpmPackages, npmPackagesReady } from "./zstd.ts";
 
@@ -25,6 +25,7 @@ const interopNeeds = [
   commandNeed("setpriv", "util-linux", "run as another user"),
   commandNeed("taskset", "util-linux", "pin a process to a core"),
   commandNeed("gcc", "gcc", "build a library that fails"),
+  libraryNeed("libdeflate.so.0", "libdeflate0", "compress pages fast"),
 ];
 
 /** The outcome of the set-up. */
