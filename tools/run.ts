@@ -39,7 +39,7 @@ const BESIDE = [
 ];
 
 /** What deno.json excludes, which `--ignore` takes the place of. */
-const EXCLUDED = [".deno", ".jsr", "node_modules"];
+const EXCLUDED = [".cache", ".deno", ".jsr", "node_modules"];
 
 const commands: Record<string, Command> = {
   // Types are checked by `check` alone: the tests would check them again for every worker they start.

@@ -7,6 +7,8 @@
  * - Installs the npm packages and builds zstd-napi.
  * - With `--test`, installs from Debian what the tests and benchmarks start and open.
  *
+ * - With `--test`, records QEMU, where no recordings lie beside the checkout.
+ *
  * What it installs it says before, with the reason. The demo needs none of it. The other tasks do this by themselves (tools/run.ts).
  *
  * @module
@@ -14,6 +16,7 @@
 
 import { commandNeed, explainMissing, libraryNeed, provide } from "./debian.ts";
 import { findJsr, type JsrSource } from "./jsr_source.ts";
+import { provideRecordings } from "./recordings.ts";
 import { installNpmPackages, npmPackagesReady } from "./zstd.ts";
 
 const lockFile = new URL("../.deno/setup.lock", import.meta.url);
@@ -58,6 +61,7 @@ export async function setUp(options: { interop: boolean }): Promise<Setup> {
   if (options.interop) {
     const missing = await provide(interopNeeds);
     if (missing.length > 0) problems.push(explainMissing(missing));
+    problems.push(...await provideRecordings());
   }
   return { jsr, problems };
 }

@@ -16,11 +16,14 @@ import {
   StreamDecoder,
 } from "../../migration/protocol/mod.ts";
 import { withDirectory } from "../image/captures.ts";
+import { findRecording } from "../../tools/recordings.ts";
 import { readRecording } from "../support/fixtures.ts";
+import { MAPPED_CAPTURES } from "../support/recorded.ts";
 import { needsRecording, testUnless } from "../support/skip.ts";
 
 const PAGE = 4096;
-const RECORDING = "mapped-ram-qemu111.bin.zst";
+const { path: RECORDING } = MAPPED_CAPTURES.find(({ path }) => findRecording(path) !== undefined) ??
+  MAPPED_CAPTURES[0]!;
 
 /** What a mapped-ram file says about its machine. */
 class FileReader extends IgnoreStream {
