@@ -1,26 +1,16 @@
 /** The tests that run against another QEMU than the installed one: `deno task test:peers`. */
 
 import { commandPath } from "./find_command.ts";
+import { readsRecordings, startsQemu, testFiles } from "./test_files.ts";
 
-const root = new URL("../", import.meta.url);
-
-/** What a test file says that starts the QEMU of `QEMU_SYSTEM`, or reads what it wrote. */
-const ABOUT_QEMU = /\b(testedQemus|whyNoQemu|readRecording)\(/;
 /** Bytes of a unix socket's path, which ends with a zero byte (unix(7)). */
 const MOST_PATH_BYTES = 107;
 /** A path below a tree as long as those that the harness makes there. */
 const SOCKET = "/tmp/postcopy-qemu-0123456789abcdef/serial";
 
-/** Lists those test files, relative to the checkout. */
-export async function peerTests(directory = "tests"): Promise<string[]> {
-  const found: string[] = [];
-  for await (const { name, isDirectory } of Deno.readDir(new URL(directory, root))) {
-    const path = `${directory}/${name}`;
-    if (isDirectory) found.push(...await peerTests(path));
-    if (!name.endsWith("_test.ts")) continue;
-    if (ABOUT_QEMU.test(await Deno.readTextFile(new URL(path, root)))) found.push(path);
-  }
-  return found.sort();
+/** Lists the tests that start a QEMU or read what it wrote, relative to the checkout. */
+export function peerTests(): Promise<string[]> {
+  return testFiles("tests", (_path, text) => startsQemu(text) || readsRecordings(text));
 }
 
 /** A tree with a QEMU, under a name that is short enough for the sockets in it. */

@@ -2,7 +2,7 @@
 
 /**
  * Runs one of Deno's commands after the set-up, with the environment in which @std is found:
- * `tools/run.ts test|peers|check|lint|script ARGUMENTS...`. `deno task` calls it.
+ * `tools/run.ts test|quick|peers|check|lint|script ARGUMENTS...`. `deno task` calls it.
  *
  * @module
  */
@@ -10,7 +10,8 @@
 import { exists } from "./debian.ts";
 import { PeerQemu, peerTests } from "./peers.ts";
 import { setUp } from "./setup.ts";
-import { runTests, type TestRun } from "./test_run.ts";
+import { runTests } from "./test_run.ts";
+import { startsQemu, testFiles } from "./test_files.ts";
 import { closingLine, sum } from "./test_summary.ts";
 import { provideTrixie, TreeError } from "./trixie.ts";
 
@@ -41,6 +42,20 @@ const BESIDE = [
   "tests/workload",
 ];
 
+/**
+ * Tests for in between, in two processes of about the same length: of the formats, the memory, the
+ * machine and receiving, each by itself. Both cores of two are busy for half a minute.
+ */
+const QUICK = [
+  [
+    ...["tests/compression", "tests/dirty", "tests/ffi", "tests/machine", "tests/memory"],
+    ...["tests/receive", "tests/report", "tests/tools"],
+  ],
+  ["tests/device", "tests/image", "tests/protocol"],
+];
+/** Of those directories, what takes ten seconds by itself. */
+const NOT_QUICK = ["tests/compression/memory_test.ts"];
+
 /** What deno.json excludes, which `--ignore` takes the place of. */
 const EXCLUDED = [".cache", ".deno", ".jsr", "node_modules"];
 
@@ -50,6 +65,7 @@ const TEST = ["test", "-A", "--doc", "--no-check", "--preload", "tests/support/n
 
 const commands: Record<string, Command> = {
   test: { args: TEST, interop: true },
+  quick: { args: TEST, interop: false },
   peers: { args: TEST.filter((arg) => arg !== "--doc"), interop: true },
   check: { args: ["check", "--doc"], interop: false },
   lint: { args: ["lint"], interop: false },
@@ -72,7 +88,7 @@ async function run(name: string, { args, interop }: Command): Promise<number> {
   const { jsr, problems } = await setUp({ interop });
   for (const problem of problems) console.error(problem);
   const options = { cwd: root, args: [...args, ...rest], env: jsr.environment };
-  if (name !== "script" && interop) return await test(options);
+  if (args[0] === "test") return await test(name, options);
   const { code } = await new Deno.Command(Deno.execPath(), options).spawn().status;
   return code;
 }
@@ -100,7 +116,10 @@ async function peers(command: Command): Promise<number> {
 }
 
 /** Runs the tests, showing their output, then what was skipped and the closing line. */
-async function test(options: Deno.CommandOptions & { readonly args: string[] }): Promise<number> {
+async function test(
+  name: string,
+  options: Deno.CommandOptions & { readonly args: string[] },
+): Promise<number> {
   const env: Record<string, string> = { ...options.env };
   if (Deno.stdout.isTerminal() && !Deno.noColor) env["FORCE_COLOR"] = "1";
   const testing = (more: readonly string[]) => ({
@@ -108,27 +127,33 @@ async function test(options: Deno.CommandOptions & { readonly args: string[] }):
     env,
     args: [...options.args, ...more],
   });
-  const all = name === "test" && rest.length === 0;
-  const runs = all ? await testAll(testing) : [await runTests(testing([]), write)];
+  // What a second process prints comes when both have ended.
+  const kept: Uint8Array[] = [];
+  const keep = (chunk: Uint8Array): Promise<void> => {
+    kept.push(chunk);
+    return Promise.resolve();
+  };
+  const runs = await Promise.all(
+    (await partsOf(name)).map((part, index) => runTests(testing(part), index === 0 ? write : keep)),
+  );
+  for (const chunk of kept) await write(chunk);
   for (const { skips } of runs) for (const line of skips) console.log(line);
   console.log(closingLine(sum(runs.map(({ counts }) => counts))));
   return runs.find(({ code }) => code !== 0)?.code ?? 0;
 }
 
-/** Runs all tests in two processes; what the second prints comes when the first has ended. */
-async function testAll(
-  testing: (more: readonly string[]) => Deno.CommandOptions,
-): Promise<TestRun[]> {
-  const kept: Uint8Array[] = [];
-  const beside = runTests(testing(BESIDE), (chunk) => {
-    kept.push(chunk);
-    return Promise.resolve();
-  });
-  const ignored = [...EXCLUDED, ...BESIDE].join(",");
-  const first = await runTests(testing([`--ignore=${ignored}`]), write);
-  const second = await beside;
-  for (const chunk of kept) await write(chunk);
-  return [first, second];
+/** What the processes of a run test: all tests take two of them, which two cores need. */
+async function partsOf(name: string): Promise<string[][]> {
+  if (name === "quick") return await Promise.all(QUICK.map(quickFiles));
+  if (name !== "test" || rest.length > 0) return [[]];
+  return [[`--ignore=${[...EXCLUDED, ...BESIDE].join(",")}`], BESIDE];
+}
+
+/** Files by name: with several directories Deno does not heed `--ignore` of one in them. */
+async function quickFiles(directories: readonly string[]): Promise<string[]> {
+  const quick = (path: string, text: string): boolean =>
+    !NOT_QUICK.includes(path) && !startsQemu(text);
+  return (await Promise.all(directories.map((each) => testFiles(each, quick)))).flat();
 }
 
 async function write(chunk: Uint8Array): Promise<void> {
