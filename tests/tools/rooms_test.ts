@@ -16,7 +16,7 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
   // What lies beside the rooms: the module and its like.
   "": ["server", "client", "image", "migration", "ffi"],
   qemu: ["ffi"],
-  tools: [],
+  tools: ["qemu", "ffi"],
   demo: ["qemu", "workload", "server", "client", "migration", "ffi"],
   bench: ["qemu", "workload", "server", "client", "image", "pages", "channel", "migration", "ffi"],
   tests: [
