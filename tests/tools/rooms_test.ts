@@ -15,10 +15,21 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
   client: ["workload", "image", "pages", "channel", "migration", "ffi"],
   // What lies beside the rooms: the module and its like.
   "": ["server", "client", "image", "migration", "ffi"],
-  qemu: ["ffi"],
+  qemu: ["migration", "ffi"],
   tools: ["qemu", "ffi"],
   demo: ["qemu", "workload", "server", "client", "migration", "ffi"],
-  bench: ["qemu", "workload", "server", "client", "image", "pages", "channel", "migration", "ffi"],
+  bench: [
+    "tools",
+    "qemu",
+    "workload",
+    "server",
+    "client",
+    "image",
+    "pages",
+    "channel",
+    "migration",
+    "ffi",
+  ],
   tests: [
     ...["bench", "demo", "tools", "qemu", "workload", "server", "client", "image", "pages"],
     ...["channel", "migration", "ffi", ""],
