@@ -1,5 +1,6 @@
 /** Two network namespaces joined by a veth pair that is shaped to a rate, as root with iproute2. */
 
+import { commandPath } from "../tools/find_command.ts";
 import { atExit } from "./support/at_exit.ts";
 import type { Link, LinkEnd } from "./support/link.ts";
 
@@ -52,7 +53,7 @@ export function shapeFor(rate: number): Shape {
 function run(words: readonly string[]): void {
   let output: Deno.CommandOutput;
   try {
-    output = new Deno.Command(words[0]!, {
+    output = new Deno.Command(commandPath(words[0]!), {
       args: words.slice(1),
       stdin: "null",
       stdout: "null",
@@ -71,7 +72,10 @@ function run(words: readonly string[]): void {
 }
 
 function listNamespaces(): string[] {
-  const { stdout } = new Deno.Command("ip", { args: ["netns", "list"], stderr: "null" })
+  const { stdout } = new Deno.Command(commandPath("ip"), {
+    args: ["netns", "list"],
+    stderr: "null",
+  })
     .outputSync();
   return new TextDecoder().decode(stdout).split("\n");
 }
@@ -116,11 +120,10 @@ export class ShapedLink implements Link, Disposable {
   private constructor(shape: Shape) {
     this.shape = shape;
     this.name = `veth ${shape.rate / 1e9} Gbit/s`;
-    this.source = { prefix: ["ip", "netns", "exec", this.#namespaces[0]], host: SOURCE_HOST };
-    this.destination = {
-      prefix: ["ip", "netns", "exec", this.#namespaces[1]],
-      host: DESTINATION_HOST,
-    };
+    const [source, destination] = this.#namespaces;
+    const inside = [commandPath("ip"), "netns", "exec"];
+    this.source = { prefix: [...inside, source], host: SOURCE_HOST };
+    this.destination = { prefix: [...inside, destination], host: DESTINATION_HOST };
     this.#forget = atExit(() => this.close());
   }
 

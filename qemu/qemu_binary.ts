@@ -37,6 +37,22 @@ export function qemuFromEnvironment(
   return { command, root: environment.get("QEMU_ROOT") ?? changedRoot ?? "/" };
 }
 
+/** Version of a QEMU, such as `[7, 2, 22]`. */
+export type VersionNumber = readonly [major: number, minor: number, micro: number];
+
+/** Asks a QEMU for its version without starting a machine; undefined when it cannot be started. */
+export async function versionOf({ command }: QemuBinary): Promise<VersionNumber | undefined> {
+  const [program, ...args] = command;
+  const asking = new Deno.Command(program!, {
+    args: [...args, "-version"],
+    stdin: "null",
+    stderr: "null",
+  });
+  const output = await asking.output().catch(() => undefined);
+  const match = /version (\d+)\.(\d+)\.(\d+)/.exec(new TextDecoder().decode(output?.stdout));
+  return match === null ? undefined : [Number(match[1]), Number(match[2]), Number(match[3])];
+}
+
 /**
  * Finds out whether a QEMU can be started.
  *

@@ -2,14 +2,18 @@
 
 /**
  * Runs one of Deno's commands after the set-up, with the environment in which @std is found:
- * `tools/run.ts test|check|lint|script ARGUMENTS...`. `deno task` calls it.
+ * `tools/run.ts test|quick|peers|check|lint|script ARGUMENTS...`. `deno task` calls it.
  *
  * @module
  */
 
+import { exists } from "./debian.ts";
+import { PeerQemu, peerTests } from "./peers.ts";
 import { setUp } from "./setup.ts";
-import { runTests, type TestRun } from "./test_run.ts";
+import { runTests } from "./test_run.ts";
+import { startsQemu, testFiles } from "./test_files.ts";
 import { closingLine, sum } from "./test_summary.ts";
+import { provideTrixie, TreeError } from "./trixie.ts";
 
 const root = new URL("../", import.meta.url);
 
@@ -39,39 +43,84 @@ const BESIDE = [
   "tests/workload",
 ];
 
+/**
+ * Tests for in between, in two processes of about the same length: of the formats, the memory, the
+ * machine and receiving, each by itself. Both cores of two are busy for half a minute.
+ */
+const QUICK = [
+  [
+    ...["tests/compression", "tests/dirty", "tests/ffi", "tests/machine", "tests/memory"],
+    ...["tests/receive", "tests/report", "tests/tools"],
+  ],
+  ["tests/device", "tests/image", "tests/protocol"],
+];
+/** Of those directories, what takes ten seconds by itself. */
+const NOT_QUICK = ["tests/compression/memory_test.ts"];
+
 /** What deno.json excludes, which `--ignore` takes the place of. */
-const EXCLUDED = [".deno", ".jsr", "node_modules"];
+const EXCLUDED = [".cache", ".deno", ".jsr", "node_modules"];
+
+// Types are checked by `check` alone: the tests would check them again for every worker they start.
+// The examples in the documentation cannot open the C library outside of a test, see the module.
+const TEST = ["test", "-A", "--doc", "--no-check", "--preload", "tests/support/native.ts"];
 
 const commands: Record<string, Command> = {
-  // Types are checked by `check` alone: the tests would check them again for every worker they start.
-  // The examples in the documentation cannot open the C library outside of a test, see the module.
-  test: {
-    args: ["test", "-A", "--doc", "--no-check", "--preload", "tests/support/native.ts"],
-    interop: true,
-  },
+  test: { args: TEST, interop: true },
+  quick: { args: TEST, interop: false },
+  peers: { args: TEST.filter((arg) => arg !== "--doc"), interop: true },
   check: { args: ["check", "--doc"], interop: false },
   lint: { args: ["lint"], interop: false },
   script: { args: ["run", "-A"], interop: true },
 };
 
-const [name = "", ...rest] = Deno.args;
+const [name = "", ...given] = Deno.args;
+/** Of `peers`: succeed with a message where this user cannot run them, as a part of `deno task ok`. */
+const WHERE_ROOT = "--where-root";
+const rest = given.filter((arg) => arg !== WHERE_ROOT);
 const command = commands[name];
 if (command === undefined) {
   console.error(`Unknown command, use one of ${Object.keys(commands).join(", ")}: ${name}`);
   Deno.exit(2);
 }
-const { jsr, problems } = await setUp({ interop: command.interop });
-for (const problem of problems) console.error(problem);
-const options = { cwd: root, args: [...command.args, ...rest], env: jsr.environment };
-Deno.exit(await (name === "test" ? test() : run()));
+Deno.exit(await (name === "peers" ? peers(command) : run(name, command)));
 
-async function run(): Promise<number> {
+/** Runs a command after the set-up. */
+async function run(name: string, { args, interop }: Command): Promise<number> {
+  const { jsr, problems } = await setUp({ interop });
+  for (const problem of problems) console.error(problem);
+  const options = { cwd: root, args: [...args, ...rest], env: jsr.environment };
+  if (args[0] === "test") return await test(name, options);
   const { code } = await new Deno.Command(Deno.execPath(), options).spawn().status;
   return code;
 }
 
+/**
+ * Runs the tests that start a QEMU, or read what it wrote, against that of `QEMU_SYSTEM`, else against
+ * the newer one in a tree of Debian trixie.
+ */
+async function peers(command: Command): Promise<number> {
+  if (given.includes(WHERE_ROOT) && Deno.uid() !== 0) {
+    console.error("Not run, for it needs root: test:peers");
+    return 0;
+  }
+  const named = Deno.env.get("QEMU_SYSTEM") ?? "";
+  try {
+    using qemu = named === "" ? new PeerQemu(await provideTrixie()) : undefined;
+    Deno.env.set("QEMU_SYSTEM", qemu?.command ?? named);
+    const files = rest.some((arg) => exists(new URL(arg, root))) ? [] : await peerTests();
+    return await run("peers", { ...command, args: [...command.args, ...files] });
+  } catch (error) {
+    if (!(error instanceof TreeError)) throw error;
+    console.error(error.message);
+    return 1;
+  }
+}
+
 /** Runs the tests, showing their output, then what was skipped and the closing line. */
-async function test(): Promise<number> {
+async function test(
+  name: string,
+  options: Deno.CommandOptions & { readonly args: string[] },
+): Promise<number> {
   const env: Record<string, string> = { ...options.env };
   if (Deno.stdout.isTerminal() && !Deno.noColor) env["FORCE_COLOR"] = "1";
   const testing = (more: readonly string[]) => ({
@@ -79,26 +128,33 @@ async function test(): Promise<number> {
     env,
     args: [...options.args, ...more],
   });
-  const runs = rest.length > 0 ? [await runTests(testing([]), write)] : await testAll(testing);
+  // What a second process prints comes when both have ended.
+  const kept: Uint8Array[] = [];
+  const keep = (chunk: Uint8Array): Promise<void> => {
+    kept.push(chunk);
+    return Promise.resolve();
+  };
+  const runs = await Promise.all(
+    (await partsOf(name)).map((part, index) => runTests(testing(part), index === 0 ? write : keep)),
+  );
+  for (const chunk of kept) await write(chunk);
   for (const { skips } of runs) for (const line of skips) console.log(line);
   console.log(closingLine(sum(runs.map(({ counts }) => counts))));
   return runs.find(({ code }) => code !== 0)?.code ?? 0;
 }
 
-/** Runs all tests in two processes; what the second prints comes when the first has ended. */
-async function testAll(
-  testing: (more: readonly string[]) => Deno.CommandOptions,
-): Promise<TestRun[]> {
-  const kept: Uint8Array[] = [];
-  const beside = runTests(testing(BESIDE), (chunk) => {
-    kept.push(chunk);
-    return Promise.resolve();
-  });
-  const ignored = [...EXCLUDED, ...BESIDE].join(",");
-  const first = await runTests(testing([`--ignore=${ignored}`]), write);
-  const second = await beside;
-  for (const chunk of kept) await write(chunk);
-  return [first, second];
+/** What the processes of a run test: all tests take two of them, which two cores need. */
+async function partsOf(name: string): Promise<string[][]> {
+  if (name === "quick") return await Promise.all(QUICK.map(quickFiles));
+  if (name !== "test" || rest.length > 0) return [[]];
+  return [[`--ignore=${[...EXCLUDED, ...BESIDE].join(",")}`], BESIDE];
+}
+
+/** Files by name: with several directories Deno does not heed `--ignore` of one in them. */
+async function quickFiles(directories: readonly string[]): Promise<string[]> {
+  const quick = (path: string, text: string): boolean =>
+    !NOT_QUICK.includes(path) && !startsQemu(text);
+  return (await Promise.all(directories.map((each) => testFiles(each, quick)))).flat();
 }
 
 async function write(chunk: Uint8Array): Promise<void> {

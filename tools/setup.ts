@@ -5,15 +5,18 @@
  *
  * - Finds out whether JSR answers; where it does not, builds `.jsr/` from the stand-ins.
  * - Installs the npm packages and builds zstd-napi.
- * - With `--test`, installs from Debian what the interop tests and benchmarks start.
+ * - With `--test`, installs from Debian what the tests and benchmarks start and open.
  *
- * The demo needs none of it. The other tasks do this by themselves (tools/run.ts).
+ * - With `--test`, records QEMU, where no recordings lie beside the checkout.
+ *
+ * What it installs it says before, with the reason. The demo needs none of it. The other tasks do this by themselves (tools/run.ts).
  *
  * @module
  */
 
-import { commandNeed, explainMissing, provide } from "./debian.ts";
+import { commandNeed, explainMissing, libraryNeed, provide } from "./debian.ts";
 import { findJsr, type JsrSource } from "./jsr_source.ts";
+import { provideRecordings } from "./recordings.ts";
 import { installNpmPackages, npmPackagesReady } from "./zstd.ts";
 
 const lockFile = new URL("../.deno/setup.lock", import.meta.url);
@@ -25,6 +28,7 @@ const interopNeeds = [
   commandNeed("setpriv", "util-linux", "run as another user"),
   commandNeed("taskset", "util-linux", "pin a process to a core"),
   commandNeed("gcc", "gcc", "build a library that fails"),
+  libraryNeed("libdeflate.so.0", "libdeflate0", "compress pages fast"),
 ];
 
 /** The outcome of the set-up. */
@@ -57,6 +61,7 @@ export async function setUp(options: { interop: boolean }): Promise<Setup> {
   if (options.interop) {
     const missing = await provide(interopNeeds);
     if (missing.length > 0) problems.push(explainMissing(missing));
+    problems.push(...await provideRecordings());
   }
   return { jsr, problems };
 }

@@ -9,7 +9,8 @@
  * again the next time: what counts is the built file, and `node_modules` goes before a new try.
  */
 
-import { commandNeed, exists, explainMissing, findCommand, type Need, provide } from "./debian.ts";
+import { commandNeed, exists, explainMissing, type Need, provide } from "./debian.ts";
+import { findCommand } from "./find_command.ts";
 import { packages } from "./pins.ts";
 
 const root = new URL("../", import.meta.url);

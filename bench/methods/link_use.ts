@@ -1,5 +1,6 @@
 /** How much of a shaped link a migration uses, as the network device counts it. */
 
+import { commandPath } from "../../tools/find_command.ts";
 import type { Link } from "../support/link.ts";
 
 /** What a device had sent at a time. */
@@ -59,7 +60,7 @@ export function bytesSent(text: string): number {
 
 /** Bytes that passed the shaper, headers of every packet included. */
 function shaped(link: Link): number {
-  const words = [...link.source.prefix, "tc", "-s", "-j", "qdisc", "show"];
+  const words = [...link.source.prefix, commandPath("tc"), "-s", "-j", "qdisc", "show"];
   const { stdout } = new Deno.Command(words[0]!, { args: words.slice(1) }).outputSync();
   const disciplines: { kind: string; bytes: number }[] = JSON.parse(
     new TextDecoder().decode(stdout),

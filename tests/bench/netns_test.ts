@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { NetworkNamespaceError, ShapedLink, shapeFor } from "../../bench/netns.ts";
+import { commandPath } from "../../tools/find_command.ts";
 import {
   firstOf,
   needsCommand,
@@ -10,7 +11,7 @@ import {
 } from "../support/skip.ts";
 
 function command(...words: string[]): Deno.CommandOutput {
-  return new Deno.Command(words[0]!, { args: words.slice(1) }).outputSync();
+  return new Deno.Command(commandPath(words[0]!), { args: words.slice(1) }).outputSync();
 }
 
 function namespacesOf(pid: number): string[] {
@@ -47,7 +48,7 @@ Deno.test("shapeFor holds no more than a quarter of a millisecond back at 10 Gbi
 testUnless(skip, "ShapedLink shapes both directions", () => {
   using link = ShapedLink.create(1e9);
   for (const end of [link.source, link.destination]) {
-    const { stdout } = command(...end.prefix, "tc", "qdisc", "show", "dev", "veth0");
+    const { stdout } = command(...end.prefix, commandPath("tc"), "qdisc", "show", "dev", "veth0");
     const shown = new TextDecoder().decode(stdout);
     assert(/tbf .* rate 1Gbit burst 131\d{3}b/.test(shown), shown);
   }
@@ -55,7 +56,13 @@ testUnless(skip, "ShapedLink shapes both directions", () => {
 
 testUnless(skip, "ShapedLink has a route from one end to the other", () => {
   using link = ShapedLink.create(1e9);
-  const { stdout } = command(...link.source.prefix, "ip", "route", "get", link.destination.host);
+  const { stdout } = command(
+    ...link.source.prefix,
+    commandPath("ip"),
+    "route",
+    "get",
+    link.destination.host,
+  );
   assert(new TextDecoder().decode(stdout).includes("dev veth0"));
 });
 

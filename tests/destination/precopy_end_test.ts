@@ -12,14 +12,8 @@ import { StreamDecoder } from "../../migration/protocol/stream_decoder.ts";
 import { joinDeviceState } from "../../migration/protocol/device_state.ts";
 import { readRecording } from "../support/fixtures.ts";
 import { Random } from "../support/random.ts";
+import { CAPTURES } from "../support/recorded.ts";
 import { needsRecording, testUnless } from "../support/skip.ts";
-
-const CAPTURES = [
-  "capture-qemu72.bin.zst",
-  "capture-qemu100.bin.zst",
-  "capture-qemu111.bin.zst",
-  "capture-qemu111-machine72.bin.zst",
-];
 
 /** All that comes behind the memory. */
 function tailOf(recording: Uint8Array): Uint8Array {
@@ -52,8 +46,7 @@ function guestTail(state: Uint8Array): Uint8Array {
   return joinDeviceState({ devices: encodeGuestSection(2, state), description });
 }
 
-for (const capture of CAPTURES) {
-  const path = capture;
+for (const { name: capture, path } of CAPTURES) {
   testUnless(
     needsRecording(path),
     `PrecopyEnd finds the end of ${capture} however it is cut, and not before it`,

@@ -12,6 +12,7 @@ import {
 } from "../../migration/protocol/mod.ts";
 import { readRecording } from "../support/fixtures.ts";
 import { Random } from "../support/random.ts";
+import { CAPTURES, MAPPED_CAPTURES } from "../support/recorded.ts";
 import { needsRecording, testUnless } from "../support/skip.ts";
 import {
   bytesOf,
@@ -79,15 +80,7 @@ function spans({ fields, subsections, offset, size }: DescribedStructure): [numb
   return found;
 }
 
-const RECORDINGS = [
-  "capture-qemu72.bin.zst",
-  "capture-qemu100.bin.zst",
-  "capture-qemu111.bin.zst",
-  "capture-qemu111-machine72.bin.zst",
-  "mapped-ram-qemu111.bin.zst",
-];
-
-for (const path of RECORDINGS) {
+for (const { path } of [...CAPTURES, ...MAPPED_CAPTURES]) {
   const skip = needsRecording(path);
 
   testUnless(skip, `describeFields has each byte of each device of ${path} in one field`, () => {

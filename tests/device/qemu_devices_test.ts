@@ -10,12 +10,14 @@ import {
   splitDeviceState,
   StreamDecoder,
 } from "../../migration/protocol/mod.ts";
+import { findRecording } from "../../tools/recordings.ts";
 import { readRecording } from "../support/fixtures.ts";
+import { CAPTURES } from "../support/recorded.ts";
 import { needsRecording, testUnless } from "../support/skip.ts";
 import { DMA, I8254, MC146818RTC, QEMU_DEVICES } from "./qemu_devices.ts";
 import { recordedDescription, type RecordedDevice } from "./recorded_description.ts";
 
-const PATHS = ["capture-qemu72.bin.zst", "capture-qemu100.bin.zst", "capture-qemu111.bin.zst"];
+const PATHS = CAPTURES.filter(({ name }) => !name.endsWith("-machine72")).map(({ path }) => path);
 
 /** A recording's device state with the stream's description of it. */
 interface RecordedState {
@@ -123,7 +125,7 @@ function withoutOwnTypes(value: unknown): unknown {
   );
 }
 
-const [, , NEWEST = ""] = PATHS;
+const NEWEST = PATHS.findLast((path) => findRecording(path) !== undefined) ?? PATHS[0]!;
 testUnless(needsRecording(NEWEST), "Devices.load gives the values that a PC has", () => {
   const { devices, states } = ourDevices();
   devices.load(ownSections(recordedState(NEWEST)));

@@ -6,6 +6,7 @@ import { inspectFields } from "../../image/inspect/inspect_fields.ts";
 import { fieldsReportJson } from "../../image/inspect/inspect_fields_json.ts";
 import { formatFieldsReport } from "../../image/inspect/inspect_fields_text.ts";
 import { readRecording } from "../support/fixtures.ts";
+import { CAPTURES, MAPPED_CAPTURES } from "../support/recorded.ts";
 import { needsRecording, testUnless } from "../support/skip.ts";
 import { concat, deviceSection, withDirectory } from "./captures.ts";
 import {
@@ -140,9 +141,7 @@ Deno.test("inspectFields reads the devices of an image for huge pages", async ()
   });
 });
 
-const QEMU72 = "capture-qemu72.bin.zst";
-const QEMU111 = "mapped-ram-qemu111.bin.zst";
-for (const recording of [QEMU72, QEMU111]) {
+for (const { path: recording } of [...CAPTURES.slice(0, 1), ...MAPPED_CAPTURES]) {
   testUnless(
     needsRecording(recording),
     `inspectFields reads every device of ${recording}`,

@@ -1,23 +1,11 @@
 /** Whether a QEMU is new enough for a test, found out before the test is registered. */
 
-import type { QemuBinary } from "../../qemu/qemu_binary.ts";
+import { type QemuBinary, versionOf } from "../../qemu/qemu_binary.ts";
 import { type SkipReason, skipReason } from "../support/skip.ts";
-
-/** Returns the version of a QEMU that starts, as its first two numbers. */
-async function versionOf(binary: QemuBinary): Promise<readonly [number, number]> {
-  const [program, ...args] = binary.command;
-  const { stdout } = await new Deno.Command(program!, {
-    args: [...args, "-version"],
-    stdin: "null",
-    stderr: "null",
-  }).output();
-  const match = /version (\d+)\.(\d+)/.exec(new TextDecoder().decode(stdout));
-  return [Number(match?.[1]), Number(match?.[2])];
-}
 
 /** The need for a QEMU that has the capability `compress`, which went with 9.1. */
 export async function needsCompress(binary: QemuBinary): Promise<SkipReason | undefined> {
-  const [found, foundMinor] = await versionOf(binary);
+  const [found, foundMinor] = await versionOf(binary) ?? [NaN, NaN];
   if (found < 9 || (found === 9 && foundMinor === 0)) return undefined;
   const text = `No compress in QEMU since 9.1, this is ${found}.${foundMinor}`;
   return skipReason("no support", text);
@@ -34,7 +22,7 @@ export async function needsVersion(
   minor: number,
   what: string,
 ): Promise<SkipReason | undefined> {
-  const [found, foundMinor] = await versionOf(binary);
+  const [found, foundMinor] = await versionOf(binary) ?? [NaN, NaN];
   if (found > major || (found === major && foundMinor >= minor)) return undefined;
   const text = `No ${what} in QEMU before ${major}.${minor}, this is ${found}.${foundMinor}; ` +
     "name a newer one in QEMU_SYSTEM";

@@ -16,14 +16,17 @@ import {
 } from "../../migration/protocol/mod.ts";
 import type { StreamMachine } from "../../migration/protocol/stream_machine.ts";
 import { withDirectory } from "../image/captures.ts";
+import { findRecording } from "../../tools/recordings.ts";
 import { readRecording } from "../support/fixtures.ts";
+import { MAPPED_CAPTURES } from "../support/recorded.ts";
 import { PowerCut } from "../support/power_cut.ts";
 import { needsRecording, testUnless } from "../support/skip.ts";
 
 const PAGE = 4096;
 /** From include/uapi/asm-generic/errno-base.h: what a broken disk gives. */
 const EIO = 5;
-const RECORDING = "mapped-ram-qemu111.bin.zst";
+const { path: RECORDING } = MAPPED_CAPTURES.find(({ path }) => findRecording(path) !== undefined) ??
+  MAPPED_CAPTURES[0]!;
 
 /** What a mapped-ram file says about its machine. */
 class FileReader extends IgnoreStream {

@@ -16,6 +16,7 @@ import { within } from "../support/deadline.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
 import { readRecording } from "../support/fixtures.ts";
 import { LOOPBACK } from "../support/migrate.ts";
+import { CAPTURES, WIRES } from "../support/recorded.ts";
 import { needsRecording, testUnless } from "../support/skip.ts";
 import { assertImageMemory, type MemoryModel, ModelChannel } from "./memory_model.ts";
 
@@ -80,8 +81,7 @@ async function receiveRecording(recorded: Recorded): Promise<void> {
   });
 }
 
-for (const name of ["qemu72", "qemu100", "qemu111", "qemu111-machine72"]) {
-  const path = `capture-${name}.bin.zst`;
+for (const { path } of CAPTURES) {
   testUnless(
     needsRecording(path),
     `ImageReceiver gives every page of the precopy stream ${path}`,
@@ -89,8 +89,7 @@ for (const name of ["qemu72", "qemu100", "qemu111", "qemu111-machine72"]) {
   );
 }
 
-for (const name of ["qemu72-to-72", "qemu72-to-111", "qemu111-to-111"]) {
-  const path = `wire-${name}`;
+for (const { directory: path } of WIRES) {
   testUnless(
     needsRecording(path),
     `ImageReceiver gives every page of the postcopy migration ${path}, both channels`,

@@ -1,11 +1,13 @@
 import { zstdDecompressSync } from "node:zlib";
-import { recordings } from "./skip.ts";
+import { findRecording } from "../../tools/recordings.ts";
 
 /**
  * A recording of real QEMU, decompressed. Say {@linkcode needsRecording} of the same path first.
  *
- * @param path Below {@linkcode recordings}, with `.zst`.
+ * @param path Such as `capture-qemu72.bin.zst`.
  */
 export function readRecording(path: string): Uint8Array {
-  return zstdDecompressSync(Deno.readFileSync(new URL(path, recordings)));
+  const url = findRecording(path);
+  if (url === undefined) throw new Error(`No such recording: ${path}`);
+  return zstdDecompressSync(Deno.readFileSync(url));
 }

@@ -14,6 +14,9 @@
  * @module
  */
 
+import { findCommand } from "../../tools/find_command.ts";
+import { findRecording } from "../../tools/recordings.ts";
+
 /** Why a test does not run; .ci/run accepts no "missing package". */
 export type SkipKind = "missing package" | "no permission" | "no recordings" | "no support";
 
@@ -58,10 +61,7 @@ export function firstOf(...reasons: (SkipReason | undefined)[]): SkipReason | un
  * @param debianPackage The package that has it.
  */
 export function needsCommand(command: string, debianPackage: string): SkipReason | undefined {
-  const directories = command.includes("/")
-    ? [""]
-    : [...(Deno.env.get("PATH") ?? "").split(":"), "/usr/sbin", "/sbin"].map((each) => `${each}/`);
-  if (directories.some((directory) => exists(directory + command))) return undefined;
+  if (findCommand(command) !== undefined) return undefined;
   return skipReason("missing package", `No ${command}, install Debian's ${debianPackage}`);
 }
 
@@ -71,25 +71,17 @@ export function needsRoot(): SkipReason | undefined {
   return skipReason("no permission", `Needs root, this is user: ${Deno.uid()}`);
 }
 
-/** Directory of the recordings of real QEMU, beside the checkout. */
-export const recordings: URL = new URL("../../../shared/fixtures/", import.meta.url);
-
 /**
- * The need for a recording.
+ * The need for a recording of real QEMU.
  *
- * @param path Path below {@linkcode recordings}; the directory itself when empty.
+ * @param path Such as `capture-qemu72.bin.zst`.
  */
-export function needsRecording(path = ""): SkipReason | undefined {
-  const url = new URL(path, recordings);
-  if (exists(url)) return undefined;
-  return skipReason("no recordings", `No such recording: ${url.pathname}`);
-}
-
-function exists(path: string | URL): boolean {
-  try {
-    Deno.statSync(path);
-    return true;
-  } catch {
-    return false;
-  }
+export function needsRecording(path: string): SkipReason | undefined {
+  if (findRecording(path) !== undefined) return undefined;
+  const versions = path.match(/(?<=qemu|to-)\d+/g)!.map((digits) => digits.replace(/.$/, ".$&"));
+  const needed = [...new Set(versions)].map((version) => `QEMU ${version}`).join(" and ");
+  return skipReason(
+    "no recordings",
+    `No recording of ${needed}: the set-up records, as root, the installed QEMU and that in QEMU_SYSTEM`,
+  );
 }
