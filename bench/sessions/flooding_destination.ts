@@ -5,6 +5,7 @@ import type { Socket } from "../../ffi/socket.ts";
 import type { SocketAddress } from "../../ffi/socket_address.ts";
 import type { Command } from "../../migration/protocol/command.ts";
 import { splitPackage } from "../../migration/protocol/package.ts";
+import { RamDecoder } from "../../migration/protocol/ram_decoder.ts";
 import { ReturnPathEncoder } from "../../migration/protocol/return_path_encoder.ts";
 import { IgnoreStream } from "../../migration/protocol/stream.ts";
 import { StreamDecoder } from "../../migration/protocol/stream_decoder.ts";
@@ -14,6 +15,10 @@ import { PAGE_BYTES } from "./walk.ts";
 /** Requests given to the socket at once; one for a whole block keeps a server busy as hundreds for a page do. */
 const REQUESTS_AT_ONCE: Readonly<Record<FloodKind, number>> = { page: 16_384, block: 256 };
 const BUFFER_BYTES = 1 << 17;
+/** Of the kernel, so that the server has not much left to do when the flood ends. */
+const SEND_BUFFER_BYTES = 1 << 18;
+/** Pages at the end of the block that the flood leaves out: one for each end of it. */
+const SPARE_PAGES = 64;
 
 /** What a request of the flood asks for: a page, or the whole block. */
 export type FloodKind = "page" | "block";
@@ -26,6 +31,8 @@ export class FloodingDestination implements Disposable {
   readonly #block = { name: "", length: 0 };
   #main: Socket | undefined;
   #loaded = false;
+  #ends = 0;
+  #awaited = { offset: -1, resolve: () => {} };
   #flooding: Promise<number> | undefined;
   #stop = false;
 
@@ -47,6 +54,7 @@ export class FloodingDestination implements Disposable {
   async accept(): Promise<void> {
     const main = this.#stack.use(await this.#listener.accept());
     this.#main = main;
+    main.setSendBuffer(SEND_BUFFER_BYTES);
     const decoder = new StreamDecoder(this.#handler());
     const buffer = new Uint8Array(BUFFER_BYTES);
     let filled = 0;
@@ -59,8 +67,10 @@ export class FloodingDestination implements Disposable {
       filled = end - decoded;
       if (this.#say.length > 0) await main.sendAll(this.#say.take());
     }
-    this.#drain(main);
-    this.#drain(this.#stack.use(await this.#listener.accept())); // the preempt channel
+    this.#drain(main, () => {});
+    const records = new RamDecoder(this.#pageHandler());
+    const preempt = this.#stack.use(await this.#listener.accept());
+    this.#drain(preempt, (bytes) => records.feed(bytes));
   }
 
   /** Begins to ask for all pages, in turn, again and again. */
@@ -70,13 +80,25 @@ export class FloodingDestination implements Disposable {
   }
 
   /**
-   * Ends that.
+   * Ends that, and waits until the server has answered all of it: it answers in turn, and last a page that
+   * was not asked for before.
    *
-   * @returns requests sent
+   * @returns requests that the server took
    */
   async calm(): Promise<number> {
     this.#stop = true;
-    return await this.#flooding ?? 0;
+    const sent = await this.#flooding ?? 0;
+    if (++this.#ends > SPARE_PAGES) {
+      throw new RangeError("A flooding destination is calmed too often");
+    }
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const { name, length } = this.#block;
+    this.#awaited = { offset: length - this.#ends * PAGE_BYTES, resolve };
+    const encoder = new ReturnPathEncoder();
+    encoder.requestPages(name, this.#awaited.offset, PAGE_BYTES);
+    await this.#main!.sendAll(encoder.take());
+    await promise;
+    return sent;
   }
 
   /** Closes every connection. */
@@ -96,7 +118,8 @@ export class FloodingDestination implements Disposable {
 
   #requests(kind: FloodKind): Uint8Array {
     const encoder = new ReturnPathEncoder();
-    const { name, length } = this.#block;
+    const { name } = this.#block;
+    const length = this.#block.length - SPARE_PAGES * PAGE_BYTES;
     for (let index = 0; index < REQUESTS_AT_ONCE[kind]; index++) {
       if (kind === "block") encoder.requestPages(name, 0, length);
       else encoder.requestPages(name, index * PAGE_BYTES % length, PAGE_BYTES);
@@ -105,9 +128,25 @@ export class FloodingDestination implements Disposable {
   }
 
   /** Takes what comes, so that the server is never made to wait. */
-  async #drain(socket: Socket): Promise<void> {
+  async #drain(socket: Socket, take: (bytes: Uint8Array) => void): Promise<void> {
     const buffer = new Uint8Array(BUFFER_BYTES);
-    while (await socket.receive(buffer).catch(() => 0) > 0);
+    for (let count; (count = await socket.receive(buffer).catch(() => 0)) > 0;) {
+      take(buffer.subarray(0, count));
+    }
+  }
+
+  #pageHandler(): IgnoreStream {
+    const came = (offset: number) => {
+      if (offset === this.#awaited.offset) this.#awaited.resolve();
+    };
+    return new class extends IgnoreStream {
+      override page(offset: number): void {
+        came(offset);
+      }
+      override zeroPage(offset: number): void {
+        came(offset);
+      }
+    }();
   }
 
   #handler(): IgnoreStream {
