@@ -49,6 +49,21 @@ export function countOption(options: RawOptions, name: string, otherwise: number
   throw new UsageError(`--${name} takes a whole number above zero: ${text}`);
 }
 
+/**
+ * Reads whole numbers above zero, separated by commas.
+ *
+ * @throws {UsageError} when one is none
+ */
+export function countsOption(
+  options: RawOptions,
+  name: string,
+  otherwise: readonly number[],
+): readonly number[] {
+  const text = options[name];
+  if (text === undefined) return otherwise;
+  return String(text).split(",").map((each) => countOption({ [name]: each }, name, 0));
+}
+
 const SIZE_UNITS: Readonly<Record<string, number>> = { "": 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30 };
 
 /**

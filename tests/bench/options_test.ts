@@ -1,6 +1,7 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import {
   countOption,
+  countsOption,
   listOption,
   placementOption,
   readOptions,
@@ -26,6 +27,14 @@ Deno.test("sizeOption refuses what is no multiple of a page", () => {
 Deno.test("countOption refuses zero and fractions", () => {
   for (const repeat of ["0", "1.5", "-1", "three"]) {
     assertThrows(() => countOption({ repeat }, "repeat", 3), UsageError, repeat);
+  }
+});
+
+Deno.test("countsOption reads numbers separated by commas, each above zero", () => {
+  assertEquals(countsOption({ sessions: "10,1" }, "sessions", [1]), [10, 1]);
+  assertEquals(countsOption({}, "sessions", [1, 10]), [1, 10]);
+  for (const sessions of ["", "1,,2", "1,0", "1 2"]) {
+    assertThrows(() => countsOption({ sessions }, "sessions", [1]), UsageError, "--sessions");
   }
 });
 
