@@ -35,7 +35,7 @@ const MOST_THREADS = 255;
 
 /** One thread, seen from its owner. */
 class PoolThread {
-  readonly tasks = new Map<number, PoolTask<unknown, unknown>>();
+  readonly tasks: Map<number, PoolTask<unknown, unknown>> = new Map();
   readonly #worker: Worker;
   readonly #port: MessagePort;
   readonly #wake = new Eventfd();
@@ -267,7 +267,11 @@ export class ThreadPool implements AsyncDisposable {
     return this.#users.size;
   }
 
-  /** Makes a task; it costs no thread before it is prepared or run. */
+  /**
+   * Makes a task; it costs no thread before it is prepared or run.
+   *
+   * @internal
+   */
   task<I, M>(kind: TaskKind<I, M>, onMessage: (message: M) => void = () => {}): PoolTask<I, M> {
     return new PoolTask(this, kind, onMessage);
   }
@@ -283,17 +287,29 @@ export class ThreadPool implements AsyncDisposable {
     return this.close();
   }
 
-  /** For tests: the threads of a group die at their next turn, with all of their tasks. */
+  /**
+   * For tests: the threads of a group die at their next turn, with all of their tasks.
+   *
+   * @internal
+   */
   kill(entry: URL): void {
     for (const thread of this.#groups.get(entry.href)?.threads ?? []) thread.fail();
   }
 
-  /** For tasks: the next number of one. */
+  /**
+   * For tasks: the next number of one.
+   *
+   * @internal
+   */
   nextId(): number {
     return ++this.#lastId;
   }
 
-  /** For tasks: the thread of a group that has least to do; a new one as long as the group may grow. */
+  /**
+   * For tasks: the thread of a group that has least to do; a new one as long as the group may grow.
+   *
+   * @internal
+   */
   take(entry: URL, urgent: boolean): PoolThread {
     clearTimeout(this.#timer);
     const group = this.#group(entry, urgent);
@@ -313,7 +329,11 @@ export class ThreadPool implements AsyncDisposable {
     return least;
   }
 
-  /** For tasks: gives a thread back. Resolves at once, or when the pool's threads have ended with it. */
+  /**
+   * For tasks: gives a thread back. Resolves at once, or when the pool's threads have ended with it.
+   *
+   * @internal
+   */
   give(thread: PoolThread): Promise<void> {
     this.#sessions--;
     const users = this.#users.get(thread);
