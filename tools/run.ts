@@ -52,7 +52,7 @@ const QUICK = [
     ...["tests/compression", "tests/dirty", "tests/ffi", "tests/machine", "tests/memory"],
     ...["tests/receive", "tests/report", "tests/tools"],
   ],
-  ["tests/device", "tests/image", "tests/protocol"],
+  ["tests/channel", "tests/device", "tests/image", "tests/protocol", "tests/sending"],
 ];
 /** Of those directories, what takes ten seconds by itself. */
 const NOT_QUICK = ["tests/compression/memory_test.ts"];

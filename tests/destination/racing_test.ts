@@ -108,6 +108,8 @@ for (const { name, backing, touched } of CASES) {
           await flush[1]!();
         }
       }
+      // The end may overtake what is left on the preempt channel, of which no page is needed any more.
+      await until("each page twice", () => destination.statistics().duplicates === PAGES);
       source.encodeEnd();
       await source.flush();
       await within("the end", destination.finished);
