@@ -22,7 +22,9 @@ export type Order =
   /** Make a task and run it; `id` is the owner's. */
   | { readonly kind: "open"; readonly id: number; readonly task: string; readonly init: unknown }
   /** End the thread; its tasks have ended. */
-  | { readonly kind: "stop" };
+  | { readonly kind: "stop" }
+  /** For tests: end the thread as a fault of its own would. */
+  | { readonly kind: "die" };
 
 /** What a thread tells its owner. */
 export type PoolReport =
@@ -30,7 +32,9 @@ export type PoolReport =
   | { readonly kind: "message"; readonly id: number; readonly message: unknown }
   | { readonly kind: "ended"; readonly id: number }
   | { readonly kind: "failed"; readonly id: number; readonly failure: Failure }
-  | { readonly kind: "stopped" };
+  | { readonly kind: "stopped" }
+  /** The thread itself failed; its tasks were disposed of. */
+  | { readonly kind: "died"; readonly failure: Failure };
 
 /** Tag of the thread's own eventfd. */
 const WAKE = 0xffff_ffff;
@@ -269,6 +273,7 @@ class PoolLoop {
       const received = receiveMessageOnPort(this.#port) as { message: Order } | undefined;
       if (received === undefined) return;
       const order = received.message;
+      if (order.kind === "die") throw new Error("Thread was ended");
       if (order.kind === "stop") this.#stopped = true;
       else this.#open(order);
     }
@@ -318,9 +323,13 @@ export function runPoolThread(makers: Makers, prepare: () => void = () => {}): v
     postMessage(report: PoolReport): void;
   };
   scope.onmessage = ({ data }) => {
-    prepare();
-    new PoolLoop(data, makers, (report) => scope.postMessage(report)).run();
-    scope.postMessage({ kind: "stopped" });
+    try {
+      prepare();
+      new PoolLoop(data, makers, (report) => scope.postMessage(report)).run();
+      scope.postMessage({ kind: "stopped" });
+    } catch (error) {
+      scope.postMessage({ kind: "died", failure: toFailure(error) });
+    }
   };
   scope.postMessage({ kind: "ready" });
 }

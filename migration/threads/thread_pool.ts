@@ -36,14 +36,17 @@ const MOST_THREADS = 255;
 /** One thread, seen from its owner. */
 class PoolThread {
   readonly tasks = new Map<number, PoolTask<unknown, unknown>>();
+  readonly #entry: URL;
   readonly #worker: Worker;
   readonly #port: MessagePort;
   readonly #wake = new Eventfd();
   readonly #loaded = Promise.withResolvers<void>();
   readonly #ended = Promise.withResolvers<void>();
   readonly #onDeath: (thread: PoolThread) => void;
+  #dead = false;
 
   constructor(entry: URL, onDeath: (thread: PoolThread) => void) {
+    this.#entry = entry;
     this.#onDeath = onDeath;
     this.#loaded.promise.catch(() => {});
     const { port1, port2 } = new MessageChannel();
@@ -52,7 +55,7 @@ class PoolThread {
     this.#worker.onmessage = ({ data }: MessageEvent<PoolReport>) => this.#hear(data);
     this.#worker.onerror = (event) => {
       event.preventDefault();
-      this.#die(`Cannot run worker thread ${entry.pathname}: ${event.message}`);
+      this.#die(event.message);
     };
     const init: PoolThreadInit = { port: port2, wakeFd: this.#wake.fd };
     this.#worker.postMessage(init, [port2]);
@@ -74,9 +77,17 @@ class PoolThread {
     return this.#ended.promise;
   }
 
-  /** Ends it at once, whatever it does: for tests of what becomes of its tasks. */
+  /** True when it has died: it can run nothing any more. */
+  get isDead(): boolean {
+    return this.#dead;
+  }
+
+  /**
+   * Ends it in the midst of its tasks, for tests of what becomes of them. From inside: a worker that is
+   * terminated from outside goes on for seconds.
+   */
   kill(): void {
-    this.#die("Thread was ended");
+    this.#order({ kind: "die" });
   }
 
   #order(order: Order): void {
@@ -90,6 +101,8 @@ class PoolThread {
         return this.#loaded.resolve();
       case "stopped":
         return this.#close();
+      case "died":
+        return this.#die(report.failure.message);
       case "message":
         return this.tasks.get(report.id)?.hear(report.message);
       case "ended":
@@ -105,7 +118,9 @@ class PoolThread {
     return task;
   }
 
-  #die(message: string): void {
+  #die(why: string): void {
+    this.#dead = true;
+    const message = `Cannot run worker thread ${this.#entry.pathname}: ${why}`;
     const code = "CANNOT_RUN";
     const error = new WorkerThreadError({
       name: "WorkerThreadError",
@@ -199,8 +214,13 @@ export class PoolTask<I, M> {
   }
 
   #place(): PoolThread {
-    this.#thread ??= this.#pool.take(this.#kind.thread, this.#kind.urgent);
-    return this.#thread;
+    const before = this.#thread;
+    if (before !== undefined && !before.isDead) return before;
+    const thread = this.#pool.take(this.#kind.thread, this.#kind.urgent);
+    // The thread that it was prepared on has died of another's task.
+    if (before !== undefined) this.#pool.give(before);
+    this.#thread = thread;
+    return thread;
   }
 
   #finish(): void {

@@ -1,14 +1,17 @@
 // deno-lint-ignore-file no-console -- a command
 /**
  * Child process: a destination whose guest touches page 40, and says how that thread fares. Prints
- * JSON, a line a step, and never ends by itself. Argument: how the guest's memory is backed.
+ * JSON, a line a step, and never ends by itself. Arguments: how the guest's memory is backed, and
+ * "dies" for a fault thread that dies while that thread waits.
  *
  * @module
  */
 
 import { Destination } from "../../client/destination.ts";
+import { FAULT_TASK } from "../../client/faults/fault_task.ts";
 import type { Backing } from "../../ffi/memory.ts";
 import { waitingFaults } from "../../ffi/waiting_faults.ts";
+import { ThreadPool } from "../../migration/threads/thread_pool.ts";
 import { until } from "../support/deadline.ts";
 import { LOOPBACK } from "../support/migrate.ts";
 import { StillGuest } from "../support/still_guest.ts";
@@ -54,6 +57,10 @@ const report = (step: "touching" | "paused" | "closed") =>
 if (address.transport === "tcp") say({ step: "listening", port: address.port });
 await until("a held thread", () => waitingFaults(userfaultfd) === 1);
 report("touching");
+if (Deno.args[1] === "dies") {
+  await until("the request", () => destination.statistics().requests === 1);
+  ThreadPool.shared.kill(FAULT_TASK.thread);
+}
 await destination.waitFor("postcopy-paused");
 report("paused");
 await destination.close();
