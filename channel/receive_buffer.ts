@@ -37,7 +37,10 @@ export class ReceiveBuffer implements Disposable {
   constructor(capacity: number, memory?: LentMemory) {
     this.capacity = capacity;
     this.keptAt = ReceiveBuffer.roomFor(capacity);
-    if (memory === undefined) this.#own = MappedMemory.anonymous(this.keptAt);
+    if (memory === undefined) {
+      this.#own = MappedMemory.anonymous(this.keptAt);
+      this.#own.adviseSmallPages(); // a huge page would be there whole, for the first page gathered
+    }
     const { address, length } = memory ?? this.#own!;
     this.address = address;
     this.bytes = viewMemory(address, length);

@@ -7,12 +7,13 @@ import { Listener } from "../ffi/listener.ts";
 import type { SocketAddress } from "../ffi/socket_address.ts";
 import { UffdFeature, Userfaultfd } from "../ffi/userfaultfd.ts";
 import { waitingFaults } from "../ffi/waiting_faults.ts";
-import { ThreadPool } from "../migration/threads/thread_pool.ts";
+import { type PoolTask, ThreadPool } from "../migration/threads/thread_pool.ts";
 import { WorkerThread } from "../migration/threads/worker_thread.ts";
 import { unmapBlocks } from "./placing/destination_memory.ts";
 import { DecompressionThreads } from "./decompression/decompression_threads.ts";
 import { DestinationState } from "./placing/destination_state.ts";
 import type { FaultMessage, FaultServerInit } from "./faults/fault_server.ts";
+import { FAULT_TASK } from "./faults/fault_task.ts";
 import type { Guest } from "../migration/guest.ts";
 import { IncomingChannels, type IncomingMain } from "./connecting/incoming_channels.ts";
 import type { ListeningBlocks } from "./placing/guest_memory_store.ts";
@@ -90,7 +91,7 @@ export class Destination implements AsyncDisposable {
   readonly #controlAnswers: ControlAnswers;
   readonly #landed = landedRing();
   readonly #background: WorkerThread<MainChannelInit, MainChannelMessage>;
-  readonly #fault: WorkerThread<FaultServerInit, FaultMessage>;
+  readonly #fault: PoolTask<FaultServerInit, FaultMessage>;
   readonly #finished = Promise.withResolvers<void>();
   readonly #waiters: { readonly status: DestinationStatus; readonly resolve: () => void }[] = [];
   #channels: IncomingChannels | undefined;
@@ -99,7 +100,7 @@ export class Destination implements AsyncDisposable {
   #blocks: ListeningBlocks | undefined;
   #machine: string | undefined;
   #status: DestinationStatus = "setup";
-  #pauseReason: MigrationError | undefined;
+  #pauseReason: Error | undefined;
   #guestStarted = false;
   readonly #times = new ArrivalTimes();
   #ended = 0;
@@ -107,7 +108,7 @@ export class Destination implements AsyncDisposable {
   #closed: Promise<void> | undefined;
 
   /**
-   * Opens the userfaultfd and starts the threads.
+   * Opens the userfaultfd; no thread is needed before it listens.
    *
    * @param options what is received, and how
    * @throws {SyscallError} `EPERM` when this user may not use userfaultfd, with what to do about it
@@ -129,14 +130,11 @@ export class Destination implements AsyncDisposable {
       new URL("./incoming/main_channel_worker.ts", import.meta.url),
       (message) => this.#onMainChannel(message),
     );
-    this.#fault = new WorkerThread(
-      new URL("./faults/fault_worker.ts", import.meta.url),
-      (message) => this.#onFault(message),
-    );
+    this.#fault = this.#pool.task(FAULT_TASK, (message) => this.#onFault(message));
     this.#finished.promise.catch(() => {}); // whoever cares awaits `finished`
     const reading = this.#background.ended.catch((error) => this.#fail(error));
     reading.then(() => this.#decompression.stop());
-    const serving = this.#fault.ended.catch((error) => this.#fail(error));
+    const serving = this.#fault.ended.catch((error) => this.#loseFaults(error));
     serving.then(() => this.#channels?.takeBack());
   }
 
@@ -189,7 +187,7 @@ export class Destination implements AsyncDisposable {
    */
   async listen(address: SocketAddress): Promise<SocketAddress> {
     if (this.#channels !== undefined) throw new Error("A destination listens once: make another");
-    await Promise.all([this.#background.ready, this.#fault.ready]);
+    await Promise.all([this.#background.ready, this.#fault.prepare()]);
     const listener = this.#sockets.use(await Listener.listen(address));
     this.#channels = new IncomingChannels(listener);
     this.#receive(this.#channels);
@@ -329,10 +327,20 @@ export class Destination implements AsyncDisposable {
     this.#finished.resolve();
   }
 
+  /** Nobody takes faults any more: what is missing stays so, and the thread that places the rest ends. */
+  #loseFaults(error: Error): void {
+    this.#state.pause();
+    this.#backgroundWake.signal();
+    this.#pauseFor(error);
+  }
+
   #pause(code: string, reason: string): void {
+    this.#pauseFor(new MigrationError(code as MigrationErrorCode, reason));
+  }
+
+  #pauseFor(error: Error): void {
     this.#controlAnswers.giveUp();
     if (this.#status === "completed" || this.#status === "failed") return;
-    const error = new MigrationError(code as MigrationErrorCode, reason);
     if (!this.#guestStarted) return this.#fail(error);
     this.#pauseReason ??= error;
     this.#setStatus("postcopy-paused");

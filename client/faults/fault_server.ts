@@ -2,9 +2,10 @@
 
 import { monotonicNanoseconds } from "../../ffi/clock.ts";
 import { clearEvent } from "../../ffi/eventfd.ts";
-import { PollEvents, PollSet } from "../../ffi/poll.ts";
+import { PollEvents } from "../../ffi/poll.ts";
 import { PageBitmap } from "../../migration/memory/page_bitmap.ts";
 import type { Ring } from "../../migration/threads/ring.ts";
+import type { Task, TaskPoll, Tell } from "../../migration/threads/task.ts";
 import { BlockMap } from "../placing/block_map.ts";
 import { ChannelPages } from "../placing/channel_pages.ts";
 import { unregisterBlocks } from "../placing/destination_memory.ts";
@@ -12,7 +13,7 @@ import { DestinationState } from "../placing/destination_state.ts";
 import { FaultIntake } from "./fault_intake.ts";
 import type { ListeningBlocks } from "../placing/guest_memory_store.ts";
 import { MigrationError } from "../../migration/migration_error.ts";
-import { DOOR_SLOTS, type IncomingConnections, PreemptDoor } from "../connecting/preempt_door.ts";
+import { type IncomingConnections, PreemptDoor } from "../connecting/preempt_door.ts";
 import type { ConnectionInit } from "../../channel/connection.ts";
 import { ReceiveBuffer } from "../../channel/receive_buffer.ts";
 import { FROM_SOURCE } from "../../channel/role.ts";
@@ -22,7 +23,7 @@ import { landedRing, ReturnPathMessage, returnPathRing } from "../return_path/re
 import { ReturnPathWriter } from "../return_path/return_path_writer.ts";
 import { WaitingThreads } from "./waiting_threads.ts";
 
-/** What a fault server is made from; structured-cloned into its worker. */
+/** What a fault server is made from; structured-cloned into its thread. */
 export interface FaultServerInit {
   /** Where the blocks lie, and their bitmaps. */
   readonly blocks: ListeningBlocks;
@@ -30,7 +31,7 @@ export interface FaultServerInit {
   readonly uffd: number;
   /** The main channel, whose other direction is the return path. */
   readonly main: ConnectionInit;
-  /** Ends this thread's waits. */
+  /** Ends its waits. */
   readonly wakeFd: number;
   /** Shared memory of the {@linkcode DestinationState}. */
   readonly state: SharedArrayBuffer;
@@ -53,7 +54,11 @@ export type FaultMessage =
   | { readonly kind: "completed" }
   | { readonly kind: "paused"; readonly code: string; readonly reason: string };
 
-const RECEIVE_BYTES = 256 * 1024;
+/**
+ * Bytes of a receipt from the preempt channel, beside what is left of a page: what one session of a
+ * thread takes before the others have their turn.
+ */
+const RECEIVE_BYTES = 64 * 1024;
 /** Index of the ring of its answers. */
 const CONTROL_PLANE = 1;
 
@@ -65,13 +70,16 @@ const RETURN_PATH = 3;
 const DOOR = 4;
 
 /**
- * Serves the faults of one destination, on one thread from the fault to the page in place: every
- * hand-over between threads would cost a wake-up (7 us hot, 70 us on an idle core). Owns the return
- * path from LISTEN on.
+ * Serves the faults of one destination, beside those of others on a thread: from the fault to the page in
+ * place it stays on that one thread, for every hand-over between threads would cost a wake-up (7 us hot,
+ * 70 us on an idle core). Owns the return path from LISTEN on.
+ *
+ * When the source goes away it holds: no fault is answered any more, and no thread that waits is let go.
  */
-export class FaultServer implements PreemptPages, Disposable {
+export class FaultServer implements PreemptPages, Task {
   readonly #init: FaultServerInit;
-  readonly #tell: (message: FaultMessage) => void;
+  readonly #tell: Tell<FaultMessage>;
+  readonly #poll: TaskPoll;
   readonly #state: DestinationState;
   readonly #map: BlockMap;
   readonly #returnPath: ReturnPathWriter;
@@ -80,8 +88,7 @@ export class FaultServer implements PreemptPages, Disposable {
   readonly #intake: FaultIntake;
   readonly #waiting: WaitingThreads;
   readonly #pages: ChannelPages;
-  readonly #buffer = new ReceiveBuffer(RECEIVE_BYTES);
-  readonly #poll = new PollSet(DOOR + DOOR_SLOTS);
+  readonly #buffer: ReceiveBuffer;
   readonly #door: PreemptDoor;
   #preempt: PreemptRecords | undefined;
   #preemptOpen = false;
@@ -90,20 +97,26 @@ export class FaultServer implements PreemptPages, Disposable {
   readonly #landed: Ring;
   #answered = 0;
   #told = 0;
+  /** Where the look for a page that is awaited found one. */
+  #awaited = 0;
   #ended = false;
+  #holding = false;
 
   /**
    * @param init what the control plane prepared
    * @param tell called with what the control plane must know
+   * @param poll what it waits on
    */
-  constructor(init: FaultServerInit, tell: (message: FaultMessage) => void) {
+  constructor(init: FaultServerInit, tell: Tell<FaultMessage>, poll: TaskPoll) {
     this.#init = init;
     this.#tell = tell;
+    this.#poll = poll;
     this.#state = new DestinationState(init.state);
     this.#map = new BlockMap(init.blocks.mapped);
     const returnPath = new SendingEnd(init.main, FROM_SOURCE.RETURN_PATH);
     this.#returnPath = new ReturnPathWriter(returnPath, this.#map.layout);
-    const { pageLimit } = this.#map.layout;
+    const { pageLimit, targetPageSize } = this.#map.layout;
+    this.#buffer = new ReceiveBuffer(RECEIVE_BYTES + targetPageSize);
     this.#received = new PageBitmap(pageLimit, init.blocks.received);
     this.#requested = new PageBitmap(pageLimit, init.blocks.requested);
     const bitmaps = {
@@ -132,28 +145,26 @@ export class FaultServer implements PreemptPages, Disposable {
     this.#pages.listen();
     this.#answers = [returnPathRing(init.answers), returnPathRing(init.controlAnswers)];
     this.#landed = landedRing(init.landed);
-    this.#poll.watch(UFFD, init.uffd, PollEvents.IN);
-    this.#poll.watch(WAKE, init.wakeFd, PollEvents.IN);
-    this.#door = new PreemptDoor(this.#poll, DOOR, init.incoming);
+    poll.watch(UFFD, init.uffd, PollEvents.IN);
+    poll.watch(WAKE, init.wakeFd, PollEvents.IN);
+    this.#door = new PreemptDoor(poll, DOOR, init.incoming);
   }
 
-  /**
-   * Serves until every page is in place, or it is told to stop. When the source goes away it holds:
-   * no fault is answered any more, and no thread that waits is let go.
-   */
-  serve(): void {
+  /** Done when every page is in place and the source was told so, or when it is told to stop. */
+  step(): boolean {
+    if (this.#holding) return this.#hold();
     try {
-      this.#serve();
+      if (this.#ended ? this.#sayOn() : this.#serve()) return false;
       // What the control plane said last, for example that loading failed, still goes out.
-      if (this.#state.stopped) {
-        this.#answer();
-      }
+      if (this.#state.stopped) this.#answer();
     } catch (error) {
       if (!(error instanceof Error)) throw error;
       this.#pause((error as { code?: string }).code ?? "UNKNOWN", error.message);
     }
     this.#door.refuse();
-    while (!this.#state.stopped && !this.#ended) this.#hold();
+    if (this.#state.stopped || this.#ended) return true;
+    this.#beginToHold();
+    return false;
   }
 
   select(name: string): void {
@@ -171,47 +182,33 @@ export class FaultServer implements PreemptPages, Disposable {
   }
 
   /** Frees its buffer and closes the preempt channel. */
-  close(): void {
+  [Symbol.dispose](): void {
     this.#buffer.close();
     this.#door.close();
   }
 
-  [Symbol.dispose](): void {
-    this.close();
-  }
-
-  #serve(): void {
+  /** Returns false when nothing is served any more. */
+  #serve(): boolean {
     const poll = this.#poll;
+    // Pages before new faults: somebody has waited longer for them.
+    if (poll.ready(PREEMPT) !== 0) this.#receivePages(this.#preempt!);
     this.#lookForPreempt();
-    while (!this.#state.stopped && !this.#state.paused) {
-      this.#answer();
-      const preempt = this.#openPreempt();
-      if (this.#complete()) return;
-      poll.watch(PREEMPT, preempt === undefined || preempt.ended ? -1 : preempt.fd, PollEvents.IN);
-      // The main channel is read by the background worker; here only for room on the return path,
-      // and for a source that leaves although a preempt channel never showed itself.
-      const events = (this.#returnPath.pending ? PollEvents.OUT : 0) |
-        (this.#orphaned() ? PollEvents.RDHUP : 0);
-      poll.watch(RETURN_PATH, events === 0 ? -1 : this.#returnPath.fd, events);
-      this.#wait();
-      // Pages before new faults: somebody has waited longer for them.
-      if (poll.ready(PREEMPT) !== 0) this.#receivePages(preempt!);
-      this.#lookForPreempt();
-      if (poll.ready(UFFD) !== 0) this.#readFaults();
-      if (poll.ready(WAKE) !== 0) clearEvent(this.#init.wakeFd);
-      this.#takeLanded();
-    }
-  }
-
-  #wait(): void {
+    if (poll.ready(UFFD) !== 0) this.#readFaults();
+    if (poll.ready(WAKE) !== 0) clearEvent(this.#init.wakeFd);
+    this.#takeLanded();
+    if (this.#state.stopped || this.#state.paused) return false;
+    this.#answer();
+    const preempt = this.#openPreempt();
+    if (this.#complete()) return this.#sayOn();
+    poll.watch(PREEMPT, preempt === undefined || preempt.ended ? -1 : preempt.fd, PollEvents.IN);
+    // The main channel is read by the background worker; here only for room on the return path,
+    // and for a source that leaves although a preempt channel never showed itself.
+    const events = (this.#returnPath.pending ? PollEvents.OUT : 0) |
+      (this.#orphaned() ? PollEvents.RDHUP : 0);
+    poll.watch(RETURN_PATH, events === 0 ? -1 : this.#returnPath.fd, events);
     const { spin } = this.#init;
-    if (spin > 0) {
-      const end = monotonicNanoseconds() + spin * 1000;
-      do {
-        if (this.#poll.wait(0) !== 0) return;
-      } while (monotonicNanoseconds() < end);
-    }
-    this.#poll.wait(-1);
+    if (spin > 0) poll.spinUntil(monotonicNanoseconds() + spin * 1000);
+    return true;
   }
 
   #readFaults(): void {
@@ -311,19 +308,18 @@ export class FaultServer implements PreemptPages, Disposable {
       this.#returnPath.clear(); // a source that left without waiting for the word; nothing is missing here
     }
     this.#tell({ kind: "completed" });
-    this.#flushAll();
+    this.#poll.watch(UFFD, -1, 0);
+    this.#poll.watch(PREEMPT, -1, 0);
+    this.#poll.watch(RETURN_PATH, this.#returnPath.fd, PollEvents.OUT);
     return true;
   }
 
-  #flushAll(): void {
-    const only = new PollSet(2);
-    only.watch(0, this.#returnPath.fd, PollEvents.OUT);
-    only.watch(1, this.#init.wakeFd, PollEvents.IN);
-    while (this.#returnPath.pending && !this.#state.stopped) {
-      only.wait(-1);
-      if (only.ready(1) !== 0) clearEvent(this.#init.wakeFd);
-      this.#returnPath.flush();
-    }
+  /** Returns true while the source has not taken the last word. */
+  #sayOn(): boolean {
+    if (this.#poll.ready(WAKE) !== 0) clearEvent(this.#init.wakeFd);
+    this.#lookForPreempt(); // whoever knocks would knock without end
+    this.#returnPath.flush();
+    return this.#returnPath.pending && !this.#state.stopped;
   }
 
   /** True while a page that was asked for may still be on its way on the preempt channel. */
@@ -333,10 +329,18 @@ export class FaultServer implements PreemptPages, Disposable {
       const left = (this.#poll.ready(RETURN_PATH) & (PollEvents.RDHUP | PollEvents.HUP)) !== 0;
       if (left || !this.#door.undecided) return false;
     }
-    const limit = this.#map.layout.pageLimit;
-    for (let page = this.#requested.next(0, limit); page >= 0;) {
-      if (!this.#received.has(page)) return true;
-      page = this.#requested.next(page + 1, limit);
+    // From where it found one the last time: those before have come, for the most part.
+    const from = this.#awaited;
+    return this.#findAwaited(from, this.#map.layout.pageLimit) || this.#findAwaited(0, from);
+  }
+
+  #findAwaited(start: number, end: number): boolean {
+    for (let page = this.#requested.next(start, end); page >= 0;) {
+      if (!this.#received.has(page)) {
+        this.#awaited = page;
+        return true;
+      }
+      page = this.#requested.next(page + 1, end);
     }
     return false;
   }
@@ -352,14 +356,19 @@ export class FaultServer implements PreemptPages, Disposable {
    * Keeps threads that wait for a missing page waiting: nothing is asked for, nothing placed. In
    * shared memory a page that is here may still have to be mapped again.
    */
-  #hold(): void {
+  #beginToHold(): void {
+    this.#holding = true;
+    this.#poll.watch(UFFD, this.#map.hasMinorFaults ? this.#init.uffd : -1, PollEvents.IN);
+    this.#poll.watch(PREEMPT, -1, 0);
+    this.#poll.watch(RETURN_PATH, -1, 0);
+  }
+
+  /** Returns true when it is told to stop. */
+  #hold(): boolean {
     const poll = this.#poll;
-    poll.watch(UFFD, this.#map.hasMinorFaults ? this.#init.uffd : -1, PollEvents.IN);
-    poll.watch(PREEMPT, -1, 0);
-    poll.watch(RETURN_PATH, -1, 0);
-    poll.wait(-1);
     this.#door.look();
     if (poll.ready(UFFD) !== 0) this.#readFaults();
     if (poll.ready(WAKE) !== 0) clearEvent(this.#init.wakeFd);
+    return this.#state.stopped;
   }
 }

@@ -9,12 +9,14 @@ import { ReturnPathMessage } from "./return_path_ring.ts";
 
 /** Messages not yet taken by the socket: far more than a guest's threads can ask for. */
 const OUTGOING_BYTES = 256 * 1024;
+/** Room for them at first: it grows for a source that reads slowly. */
+const FIRST_BYTES = 4 * 1024;
 
 /** Gathers messages and gives them to the socket as it takes them. Requests allocate nothing. */
 export class ReturnPathWriter {
   readonly #end: SendingEnd;
   readonly #names: readonly Uint8Array[];
-  readonly #outgoing = new Uint8Array(OUTGOING_BYTES);
+  #outgoing = new Uint8Array(FIRST_BYTES);
   #filled = 0;
   #lastBlock = -1;
 
@@ -46,7 +48,7 @@ export class ReturnPathWriter {
    * @throws {MigrationError} when the source has read nothing for thousands of messages
    */
   request(index: number, start: number, length: number): void {
-    this.#checkRoom();
+    this.#makeRoom();
     const name = index === this.#lastBlock ? undefined : this.#names[index]!;
     this.#lastBlock = index;
     this.#filled = writePageRequest(this.#outgoing, this.#filled, start, length, name);
@@ -59,7 +61,7 @@ export class ReturnPathWriter {
    * @throws {MigrationError} when the source has read nothing for thousands of messages
    */
   answer(kind: number, value: number): void {
-    this.#checkRoom();
+    this.#makeRoom();
     const encoder = new ReturnPathEncoder();
     if (kind === ReturnPathMessage.PONG) encoder.pong(value >>> 0);
     else encoder.shut(value);
@@ -85,9 +87,13 @@ export class ReturnPathWriter {
     this.#filled = 0;
   }
 
-  #checkRoom(): void {
-    if (this.#filled + MAX_PAGE_REQUEST_BYTES > OUTGOING_BYTES) {
-      throw doesNotRead(this.#end.role);
-    }
+  #makeRoom(): void {
+    const needed = this.#filled + MAX_PAGE_REQUEST_BYTES;
+    const { length } = this.#outgoing;
+    if (needed <= length) return;
+    if (needed > OUTGOING_BYTES) throw doesNotRead(this.#end.role);
+    const grown = new Uint8Array(length * 2);
+    grown.set(this.#outgoing);
+    this.#outgoing = grown;
   }
 }

@@ -23,8 +23,8 @@ export type Order =
   | { readonly kind: "open"; readonly id: number; readonly task: string; readonly init: unknown }
   /** End the thread; its tasks have ended. */
   | { readonly kind: "stop" }
-  /** For tests: fail as a mistake of this program would make it. */
-  | { readonly kind: "fail" };
+  /** For tests: end the thread as a fault of its own would. */
+  | { readonly kind: "die" };
 
 /** What a thread tells its owner. */
 export type PoolReport =
@@ -33,7 +33,7 @@ export type PoolReport =
   | { readonly kind: "ended"; readonly id: number }
   | { readonly kind: "failed"; readonly id: number; readonly failure: Failure }
   | { readonly kind: "stopped" }
-  /** The thread itself failed, and its tasks with it; that is a mistake of this program. */
+  /** The thread itself failed; its tasks were disposed of. */
   | { readonly kind: "died"; readonly failure: Failure };
 
 /** Tag of the thread's own eventfd. */
@@ -273,7 +273,7 @@ class PoolLoop {
       const received = receiveMessageOnPort(this.#port) as { message: Order } | undefined;
       if (received === undefined) return;
       const order = received.message;
-      if (order.kind === "fail") throw new Error("Thread was told to fail");
+      if (order.kind === "die") throw new Error("Thread was ended");
       if (order.kind === "stop") this.#stopped = true;
       else this.#open(order);
     }

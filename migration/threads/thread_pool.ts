@@ -36,14 +36,17 @@ const MOST_THREADS = 255;
 /** One thread, seen from its owner. */
 class PoolThread {
   readonly tasks: Map<number, PoolTask<unknown, unknown>> = new Map();
+  readonly #entry: URL;
   readonly #worker: Worker;
   readonly #port: MessagePort;
   readonly #wake = new Eventfd();
   readonly #loaded = Promise.withResolvers<void>();
   readonly #ended = Promise.withResolvers<void>();
   readonly #onDeath: (thread: PoolThread) => void;
+  #dead = false;
 
   constructor(entry: URL, onDeath: (thread: PoolThread) => void) {
+    this.#entry = entry;
     this.#onDeath = onDeath;
     this.#loaded.promise.catch(() => {});
     const { port1, port2 } = new MessageChannel();
@@ -52,7 +55,7 @@ class PoolThread {
     this.#worker.onmessage = ({ data }: MessageEvent<PoolReport>) => this.#hear(data);
     this.#worker.onerror = (event) => {
       event.preventDefault();
-      this.#die(`Cannot run worker thread ${entry.pathname}: ${event.message}`);
+      this.#die(event.message);
     };
     const init: PoolThreadInit = { port: port2, wakeFd: this.#wake.fd };
     this.#worker.postMessage(init, [port2]);
@@ -74,9 +77,17 @@ class PoolThread {
     return this.#ended.promise;
   }
 
-  /** For tests of what becomes of its tasks: it ends as if by a mistake of this program. */
-  fail(): void {
-    this.#order({ kind: "fail" });
+  /** True when it has died: it can run nothing any more. */
+  get isDead(): boolean {
+    return this.#dead;
+  }
+
+  /**
+   * Ends it in the midst of its tasks, for tests of what becomes of them. From inside: a worker that is
+   * terminated from outside goes on for seconds.
+   */
+  kill(): void {
+    this.#order({ kind: "die" });
   }
 
   #order(order: Order): void {
@@ -91,10 +102,7 @@ class PoolThread {
       case "stopped":
         return this.#close();
       case "died":
-        return this.#die(
-          `Thread of a pool failed: ${report.failure.message}`,
-          report.failure.stack,
-        );
+        return this.#die(report.failure.message, report.failure.stack);
       case "message":
         return this.tasks.get(report.id)?.hear(report.message);
       case "ended":
@@ -110,7 +118,9 @@ class PoolThread {
     return task;
   }
 
-  #die(message: string, stack?: string): void {
+  #die(why: string, stack?: string): void {
+    this.#dead = true;
+    const message = `Cannot run worker thread ${this.#entry.pathname}: ${why}`;
     const failure = { name: "WorkerThreadError", code: "CANNOT_RUN", message, stack };
     const error = new WorkerThreadError(failure);
     this.#loaded.reject(error);
@@ -199,8 +209,13 @@ export class PoolTask<I, M> {
   }
 
   #place(): PoolThread {
-    this.#thread ??= this.#pool.take(this.#kind.thread, this.#kind.urgent);
-    return this.#thread;
+    const before = this.#thread;
+    if (before !== undefined && !before.isDead) return before;
+    const thread = this.#pool.take(this.#kind.thread, this.#kind.urgent);
+    // The thread that it was prepared on has died of another's task.
+    if (before !== undefined) this.#pool.give(before);
+    this.#thread = thread;
+    return thread;
   }
 
   #finish(): void {

@@ -1,24 +1,30 @@
 // deno-lint-ignore-file no-console -- a command
 /**
  * Child process: a destination whose guest touches page 40, and says how that thread fares. Prints
- * JSON, a line a step, and never ends by itself. Argument: how the guest's memory is backed.
+ * JSON, a line a step, and never ends by itself. Arguments: how the guest's memory is backed, and what
+ * becomes of the fault thread.
  *
  * @module
  */
 
 import { Destination } from "../../client/destination.ts";
+import { FAULT_TASK } from "../../client/faults/fault_task.ts";
 import type { Backing } from "../../ffi/memory.ts";
 import { waitingFaults } from "../../ffi/waiting_faults.ts";
+import { ThreadPool } from "../../migration/threads/thread_pool.ts";
 import { until } from "../support/deadline.ts";
 import { LOOPBACK } from "../support/migrate.ts";
 import { StillGuest } from "../support/still_guest.ts";
 import type { Touch } from "./touching_worker.ts";
 
+/** What becomes of the fault thread while the guest waits: as it runs, or as it is loaded. */
+export type FaultThreadFate = "stays" | "dies" | "dies while loading";
+
 /** What the process prints: its steps in this order. */
 export type HeldStep =
   | { readonly step: "listening"; readonly port: number }
   | {
-    readonly step: "touching" | "paused" | "closed";
+    readonly step: "touching" | "gave up" | "closed";
     readonly status: string;
     /** Threads that the userfaultfd holds. */
     readonly waiting: number;
@@ -30,20 +36,30 @@ export type HeldStep =
 
 const result = new Int32Array(new SharedArrayBuffer(8));
 const toucher = new Worker(new URL("./touching_worker.ts", import.meta.url), { type: "module" });
-const guest = new StillGuest((guest) => {
-  const touch: Touch = {
+const touch = (guest: StillGuest) => {
+  const message: Touch = {
     address: guest.blocks[0]!.address + 40 * 4096,
     result: result.buffer as SharedArrayBuffer,
   };
-  toucher.postMessage(touch);
-});
+  toucher.postMessage(message);
+};
+const fate = Deno.args[1] as FaultThreadFate;
+const loading = fate === "dies while loading";
+const guest = new StillGuest(touch);
+if (loading) {
+  guest.load = (state, memory) => {
+    StillGuest.prototype.load.call(guest, state, memory);
+    touch(guest);
+    return new Promise(() => {}); // it gets its page, or never gets on
+  };
+}
 const destination = new Destination({ guest, backing: Deno.args[0] as Backing });
 const address = await destination.listen(LOOPBACK);
 const userfaultfd = [...Deno.readDirSync("/proc/self/fd")].map(({ name }) => Number(name)).find(
   (fd) => Deno.readLinkSync(`/proc/self/fd/${fd}`) === "anon_inode:[userfaultfd]",
 )!;
 const say = (step: HeldStep) => console.log(JSON.stringify(step));
-const report = (step: "touching" | "paused" | "closed") =>
+const report = (step: "touching" | "gave up" | "closed") =>
   say({
     step,
     status: destination.status,
@@ -54,8 +70,12 @@ const report = (step: "touching" | "paused" | "closed") =>
 if (address.transport === "tcp") say({ step: "listening", port: address.port });
 await until("a held thread", () => waitingFaults(userfaultfd) === 1);
 report("touching");
-await destination.waitFor("postcopy-paused");
-report("paused");
+if (fate !== "stays") {
+  await until("the request", () => destination.statistics().requests === 1);
+  ThreadPool.shared.kill(FAULT_TASK.thread);
+}
+await (loading ? destination.finished.catch(() => {}) : destination.waitFor("postcopy-paused"));
+report("gave up");
 await destination.close();
 report("closed");
 setInterval(() => {}, 1 << 30); // told by a signal

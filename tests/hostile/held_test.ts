@@ -2,7 +2,7 @@ import "../support/native.ts";
 import { assertEquals } from "@std/assert";
 import { within } from "../support/deadline.ts";
 import { ScriptProcess } from "../support/processes.ts";
-import type { HeldStep } from "./held_process.ts";
+import type { FaultThreadFate, HeldStep } from "./held_process.ts";
 import { HostileSource } from "./scripted_source.ts";
 
 /** How a source can leave a destination with a thread waiting for page 40. */
@@ -22,15 +22,26 @@ const LEAVING: Record<string, (source: HostileSource) => Promise<void>> = {
   },
 };
 
+/** How a destination can lose its fault thread, from {@linkcode FaultThreadFate}. */
+const DYING: Record<string, FaultThreadFate> = {
+  "stays, and the fault thread dies": "dies",
+  "stays, and the fault thread dies while the guest is loaded": "dies while loading",
+};
+
 const CASES = ["anonymous", "memfd"].flatMap((backing) =>
-  Object.entries(LEAVING).map(([what, leave]) => ({ backing, what, leave }))
+  [...Object.keys(LEAVING), ...Object.keys(DYING)].map((what) => ({ backing, what }))
 );
 
-for (const { backing, what, leave } of CASES) {
+for (const { backing, what } of CASES) {
+  const fate = DYING[what] ?? "stays";
+  // A guest that does not run yet is not lost: the source has it.
+  const [before, after] = fate === "dies while loading"
+    ? ["device", "failed"]
+    : ["postcopy-active", "postcopy-paused"];
   const name =
     `Destination with ${backing} memory holds a waiting thread for good, never on zeros, when the source ${what}`;
   Deno.test(name, async () => {
-    await using process = new ScriptProcess("tests/hostile/held_process.ts", [backing]);
+    await using process = new ScriptProcess("tests/hostile/held_process.ts", [backing, fate]);
     const step = <S extends HeldStep["step"]>(name: S) =>
       process.line(name, (line) => {
         const step = JSON.parse(line) as HeldStep;
@@ -44,9 +55,9 @@ for (const { backing, what, leave } of CASES) {
     await within("the request", source.hear(({ requests }) => requests.length > 0));
     assertEquals(source.heard.requests, [{ block: "ram", start: 40 * 4096, length: 4096 }]);
     const held = { waiting: 1, thread: 1, found: 0 };
-    assertEquals(await step("touching"), { step: "touching", status: "postcopy-active", ...held });
-    await leave(source);
-    assertEquals(await step("paused"), { step: "paused", status: "postcopy-paused", ...held });
+    assertEquals(await step("touching"), { step: "touching", status: before, ...held });
+    await LEAVING[what]?.(source);
+    assertEquals(await step("gave up"), { step: "gave up", status: after, ...held });
     // Not even closing lets it go: it would run on zeros.
     assertEquals(await step("closed"), { step: "closed", status: "failed", ...held });
     assertEquals(process.over, false);
