@@ -3,11 +3,15 @@
 import type { ConnectionInit } from "../../channel/connection.ts";
 import { FirstBytes } from "../../channel/first_bytes.ts";
 import { Errno } from "../../ffi/errno.ts";
-import { PollEvents, type PollSet } from "../../ffi/poll.ts";
+import { PollEvents } from "../../ffi/poll.ts";
 import { acceptFrom, closeSocket, shutdownSocket } from "../../ffi/socket_calls.ts";
+import type { TaskPoll } from "../../migration/threads/task.ts";
 
 /** Slots of a poll that a door takes. */
 export const DOOR_SLOTS = 17;
+
+/** Connections accepted at one look: a flood of them keeps nobody waiting. */
+const ACCEPTED_A_LOOK = 32;
 
 /** What the fault worker gets of the connections made so far. */
 export interface IncomingConnections {
@@ -15,6 +19,12 @@ export interface IncomingConnections {
   readonly listenerFd: number;
   /** Connections that have not said enough to be known; closed by their owner. */
   readonly silent: readonly ConnectionInit[];
+}
+
+/** A connection that may be the preempt channel. */
+interface Caller {
+  readonly first: FirstBytes;
+  readonly slot: number;
 }
 
 /**
@@ -27,11 +37,13 @@ export interface IncomingConnections {
  * channel brings.
  */
 export class PreemptDoor implements Disposable {
-  readonly #poll: PollSet;
+  readonly #poll: Pick<TaskPoll, "watch" | "ready">;
   readonly #slot: number;
   readonly #listenerFd: number;
   /** Connections that may be the preempt channel, the one that has been silent for longest first. */
-  readonly #silent: FirstBytes[] = [];
+  readonly #silent: Caller[] = [];
+  /** A connection keeps its slot: a descriptor must not be in two of them, not even for a moment. */
+  readonly #freeSlots: number[] = [];
   readonly #accepted = new Set<number>();
   #open = true;
   /** Whether somebody may have said enough already: no poll tells of what was received before. */
@@ -39,16 +51,21 @@ export class PreemptDoor implements Disposable {
   #accepting = true;
 
   /**
-   * @param poll what the thread waits on
+   * @param poll what is waited on
    * @param slot the first of {@linkcode DOOR_SLOTS} slots of it
    * @param incoming the connections so far
    */
-  constructor(poll: PollSet, slot: number, incoming: IncomingConnections) {
+  constructor(
+    poll: Pick<TaskPoll, "watch" | "ready">,
+    slot: number,
+    incoming: IncomingConnections,
+  ) {
     this.#poll = poll;
     this.#slot = slot;
     this.#listenerFd = incoming.listenerFd;
+    for (let index = 1; index < DOOR_SLOTS; index++) this.#freeSlots.push(slot + index);
     for (const connection of incoming.silent) this.#admit(connection);
-    this.#watch();
+    this.#watchListener();
   }
 
   /** True while some connection may yet turn out to be the preempt channel. */
@@ -68,7 +85,7 @@ export class PreemptDoor implements Disposable {
       this.refuse();
       return found;
     }
-    // Not before everybody was heard: a slot is somebody else's then.
+    // Not before everybody was heard: whoever has been silent for longest may have to go.
     if (knocks) this.#accept();
     return undefined;
   }
@@ -76,8 +93,7 @@ export class PreemptDoor implements Disposable {
   /** From here on everybody is sent away: the channel is found, or no longer of use. */
   refuse(): void {
     this.#open = false;
-    for (const { fd } of this.#silent.splice(0)) this.#sendAway(fd);
-    this.#watch();
+    while (this.#silent.length > 0) this.#sendAway(this.#remove(0).fd);
   }
 
   /** Closes what was accepted here, the preempt channel included. */
@@ -92,25 +108,22 @@ export class PreemptDoor implements Disposable {
 
   /** Lets everybody speak who has something to say. */
   #hear(): ConnectionInit | undefined {
-    let changed = false;
     for (let index = this.#silent.length - 1; index >= 0; index--) {
-      if (!this.#unheard && this.#poll.ready(this.#slot + 1 + index) === 0) continue;
-      const each = this.#silent[index]!;
-      const speaker = each.listen();
+      const { first, slot } = this.#silent[index]!;
+      if (!this.#unheard && this.#poll.ready(slot) === 0) continue;
+      const speaker = first.listen();
       if (speaker === "silent") continue;
-      this.#silent.splice(index, 1);
-      if (speaker === "preempt") return each.connection;
-      this.#sendAway(each.fd);
-      changed = true;
+      this.#remove(index);
+      if (speaker === "preempt") return first.connection;
+      this.#sendAway(first.fd);
     }
     this.#unheard = false;
-    if (changed) this.#watch();
     return undefined;
   }
 
-  /** Accepts all that wait, however few the slots are: the source is among them. */
+  /** Accepts those that wait, however few the slots are: the source is among them. */
   #accept(): void {
-    while (true) {
+    for (let count = 0; count < ACCEPTED_A_LOOK; count++) {
       const fd = acceptFrom(this.#listenerFd);
       if (fd === -Errno.EINTR || fd === -Errno.ECONNABORTED) continue;
       if (fd < 0) {
@@ -122,24 +135,33 @@ export class PreemptDoor implements Disposable {
       if (this.#open) this.#admit({ fd });
       else this.#sendAway(fd);
     }
-    this.#watch();
+    this.#watchListener();
   }
 
   #admit(connection: ConnectionInit): void {
-    if (this.#silent.length === DOOR_SLOTS - 1) this.#sendAway(this.#silent.shift()!.fd);
-    this.#silent.push(new FirstBytes(connection));
+    if (this.#freeSlots.length === 0) this.#sendAway(this.#remove(0).fd);
+    const slot = this.#freeSlots.pop()!;
+    this.#silent.push({ first: new FirstBytes(connection), slot });
+    this.#poll.watch(slot, connection.fd, PollEvents.IN);
   }
 
-  #watch(): void {
+  /** Waits for a connection no more: before it is closed, for its number may be given out again at once. */
+  #remove(index: number): FirstBytes {
+    const { first, slot } = this.#silent[index]!;
+    this.#silent.splice(index, 1);
+    this.#poll.watch(slot, -1, 0);
+    this.#freeSlots.push(slot);
+    return first;
+  }
+
+  #watchListener(): void {
     this.#poll.watch(this.#slot, this.#accepting ? this.#listenerFd : -1, PollEvents.IN);
-    for (let index = 0; index < DOOR_SLOTS - 1; index++) {
-      this.#poll.watch(this.#slot + 1 + index, this.#silent[index]?.fd ?? -1, PollEvents.IN);
-    }
   }
 
   #sendAway(fd: number): void {
     if (this.#accepted.delete(fd)) closeSocket(fd);
     else shutdownSocket(fd);
     this.#accepting = true;
+    this.#watchListener();
   }
 }
