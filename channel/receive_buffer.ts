@@ -1,6 +1,6 @@
 /** What a channel receives into, with room behind it in which its pages are gathered. */
 
-import { MappedMemory, viewMemory } from "../ffi/memory.ts";
+import { discardMemory, MappedMemory, viewMemory } from "../ffi/memory.ts";
 
 /** Memory of another owner to make a buffer of. */
 export interface LentMemory {
@@ -99,6 +99,16 @@ export class ReceiveBuffer implements Disposable {
     const end = index + length / 4;
     let at = (this.capacity + from) / 4;
     for (let to = index; to < end; to++) words[to] = source[at++]!;
+  }
+
+  /**
+   * Gives the memory of the input, and of what is behind the room for pages, back to the system until it is
+   * touched again: what lies there is lost.
+   */
+  rest(): void {
+    discardMemory(this.address, this.capacity, false);
+    const kept = this.bytes.length - this.keptAt;
+    if (kept > 0) discardMemory(this.address + this.keptAt, kept, false);
   }
 
   /** Frees its memory, unless that is lent. */

@@ -8,7 +8,6 @@ import type { SocketAddress } from "../ffi/socket_address.ts";
 import { UffdFeature, Userfaultfd } from "../ffi/userfaultfd.ts";
 import { waitingFaults } from "../ffi/waiting_faults.ts";
 import { type PoolTask, ThreadPool } from "../migration/threads/thread_pool.ts";
-import { WorkerThread } from "../migration/threads/worker_thread.ts";
 import { unmapBlocks } from "./placing/destination_memory.ts";
 import { DecompressionThreads } from "./decompression/decompression_threads.ts";
 import { DestinationState } from "./placing/destination_state.ts";
@@ -18,6 +17,7 @@ import type { Guest } from "../migration/guest.ts";
 import { IncomingChannels, type IncomingMain } from "./connecting/incoming_channels.ts";
 import type { ListeningBlocks } from "./placing/guest_memory_store.ts";
 import type { MainChannelInit, MainChannelMessage } from "./incoming/main_channel.ts";
+import { MAIN_CHANNEL_TASK } from "./incoming/main_channel_task.ts";
 import {
   MigrationError,
   type MigrationErrorCode,
@@ -90,7 +90,7 @@ export class Destination implements AsyncDisposable {
   readonly #answers = returnPathRing();
   readonly #controlAnswers: ControlAnswers;
   readonly #landed = landedRing();
-  readonly #background: WorkerThread<MainChannelInit, MainChannelMessage>;
+  readonly #background: PoolTask<MainChannelInit, MainChannelMessage>;
   readonly #fault: PoolTask<FaultServerInit, FaultMessage>;
   readonly #finished = Promise.withResolvers<void>();
   readonly #waiters: { readonly status: DestinationStatus; readonly resolve: () => void }[] = [];
@@ -126,8 +126,8 @@ export class Destination implements AsyncDisposable {
     this.#backgroundWake = this.#stack.use(new Eventfd());
     this.#faultWake = this.#stack.use(new Eventfd());
     this.#controlAnswers = new ControlAnswers(this.#faultWake);
-    this.#background = new WorkerThread(
-      new URL("./incoming/main_channel_worker.ts", import.meta.url),
+    this.#background = this.#pool.task(
+      MAIN_CHANNEL_TASK,
       (message) => this.#onMainChannel(message),
     );
     this.#fault = this.#pool.task(FAULT_TASK, (message) => this.#onFault(message));
@@ -187,7 +187,7 @@ export class Destination implements AsyncDisposable {
    */
   async listen(address: SocketAddress): Promise<SocketAddress> {
     if (this.#channels !== undefined) throw new Error("A destination listens once: make another");
-    await Promise.all([this.#background.ready, this.#fault.prepare()]);
+    await Promise.all([this.#background.prepare(), this.#fault.prepare()]);
     const listener = this.#sockets.use(await Listener.listen(address));
     this.#channels = new IncomingChannels(listener);
     this.#receive(this.#channels);
@@ -258,7 +258,7 @@ export class Destination implements AsyncDisposable {
         this.#blocks = message.blocks;
         return this.#serveFaults();
       case "compressed":
-        return this.#decompression.start(message.method);
+        return this.#decompression.start(message.method, this.#backgroundWake.fd);
       case "listen":
         return this.#controlAnswers.handOver();
       case "return-path":

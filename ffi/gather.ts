@@ -2,7 +2,7 @@
 
 import { errno, libc } from "./libc.ts";
 import { Errno } from "./errno.ts";
-import { addressOf } from "./memory.ts";
+import { addressOf, viewMemory } from "./memory.ts";
 import { readPair, writePair } from "./word_pairs.ts";
 
 /** UIO_MAXIOV, the kernel's limit of pieces in one call, from include/uapi/linux/uio.h. */
@@ -109,6 +109,21 @@ export class Gather {
     if (written < 0) return -errno();
     this.#drop(written);
     return written;
+  }
+
+  /** Copies what is left to be sent, for memory that does not stay as it is. */
+  copyRest(): Uint8Array<ArrayBuffer> {
+    const vector = this.#vector;
+    let length = 0;
+    for (let piece = this.#first; piece < this.#count; piece++) length += vector[piece * 4 + 2]!;
+    const bytes = new Uint8Array(length);
+    let at = 0;
+    for (let piece = this.#first; piece < this.#count; piece++) {
+      const view = viewMemory(readPair(vector, piece * 4), vector[piece * 4 + 2]!);
+      bytes.set(view, at);
+      at += view.length;
+    }
+    return bytes;
   }
 
   /** Drops what was sent. */

@@ -19,6 +19,7 @@ import {
   SlotWord,
 } from "./decompression.ts";
 import type { IncomingMemory, IncomingPages } from "../incoming/incoming_memory.ts";
+import { ReaderCall } from "./reader_call.ts";
 import { ReaderDecompressor } from "./reader_decompressor.ts";
 import type { ReceiveBuffer } from "../../channel/receive_buffer.ts";
 
@@ -42,6 +43,7 @@ export class DecompressingPages implements IncomingPages, Disposable {
   readonly #buffer: ReceiveBuffer;
   readonly #begin: (method: CompressionMethod) => void;
   readonly #rings: WorkRings;
+  readonly #call: ReaderCall;
   readonly #words: Int32Array;
   readonly #figures: Float64Array;
   /** Where a request's page belongs, by slot. */
@@ -81,6 +83,7 @@ export class DecompressingPages implements IncomingPages, Disposable {
     this.#buffer = buffer;
     this.#begin = begin;
     this.#rings = new WorkRings(decompressionShape(shared.threads), shared.rings);
+    this.#call = new ReaderCall(shared.call);
     this.#words = this.#rings.words;
     this.#figures = new Float64Array(shared.figures);
     this.#blockOf = new Uint32Array(this.#rings.slots);
@@ -149,6 +152,19 @@ export class DecompressingPages implements IncomingPages, Disposable {
     this.#flushMemory();
   }
 
+  settled(): boolean {
+    this.#burst = 0;
+    if (this.#waiting > 0) {
+      this.#collect();
+      if (this.#waiting > 0) this.#call.ask();
+      if (this.#waiting > 0) this.#collect(); // the look that no call can be lost behind
+    }
+    this.#flushMemory();
+    return this.#waiting === 0;
+  }
+
+  // In the middle of the input this does stand still, but for no more than the pages that the threads'
+  // rings hold, four each, and for no peer and no disk: what a record waits for has all come.
   settle(): void {
     while (this.#waiting > 0) {
       if (this.#collect()) continue;

@@ -6,6 +6,7 @@ import {
   SLOT_BYTES,
 } from "../../migration/compression.ts";
 import type { WorkRingsShape } from "../../migration/threads/work_rings.ts";
+import type { ReaderCall } from "./reader_call.ts";
 
 /** Threads that decompress where nobody says otherwise, as QEMU's `decompress-threads`. */
 export const DEFAULT_THREADS = 2;
@@ -51,6 +52,8 @@ export interface Decompression {
   readonly rings: SharedArrayBuffer;
   /** Shared memory of the {@linkcode Figure}s, as float64. */
   readonly figures: SharedArrayBuffer;
+  /** Shared memory of the {@linkcode ReaderCall}. */
+  readonly call: SharedArrayBuffer;
 }
 
 /** What a decompression thread is made from; structured-cloned into it. */
@@ -65,6 +68,10 @@ export interface DecompressorInit {
   readonly rings: SharedArrayBuffer;
   /** Address of the first slot. */
   readonly slots: number;
+  /** See {@linkcode Decompression.call}. */
+  readonly call: SharedArrayBuffer;
+  /** The eventfd of the task that reads. */
+  readonly wakeFd: number;
 }
 
 /** The rings of so many threads. */

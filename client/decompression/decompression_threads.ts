@@ -14,6 +14,7 @@ import {
   FIGURES,
   slotCount,
 } from "./decompression.ts";
+import { ReaderCall } from "./reader_call.ts";
 import { ReceiveBuffer } from "../../channel/receive_buffer.ts";
 import { MAIN_CHANNEL_BYTES } from "../incoming/stream_reader.ts";
 
@@ -47,6 +48,7 @@ export interface DecompressionStatistics {
 export class DecompressionThreads {
   readonly #count: number;
   readonly #rings: WorkRings;
+  readonly #call = new ReaderCall();
   readonly #figures = new Float64Array(new SharedArrayBuffer(FIGURES * 8));
   readonly #threads: WorkerThread<DecompressorInit, never>[] = [];
   #memory: MappedMemory | undefined;
@@ -70,35 +72,52 @@ export class DecompressionThreads {
    */
   get shared(): Decompression {
     const length = ReceiveBuffer.roomFor(MAIN_CHANNEL_BYTES) + slotCount(this.#count) * SLOT_BYTES;
-    const { address } = this.#memory ??= MappedMemory.anonymous(length);
+    const { address } = this.#memory ??= smallPages(length);
     return {
       threads: this.#count,
       memory: { address, length },
       rings: this.#rings.buffer,
       figures: this.#figures.buffer as SharedArrayBuffer,
+      call: this.#call.buffer,
     };
   }
 
-  /** Starts the threads, once the pages' method is known. Starting again does nothing. */
-  start(method: CompressionMethod): void {
+  /**
+   * Starts the threads, once the pages' method is known. Starting again does nothing.
+   *
+   * @param wakeFd eventfd of the task that reads, open until these threads are closed
+   */
+  start(method: CompressionMethod, wakeFd: number): void {
     if (this.#method !== undefined || this.#rings.stopped) return;
     this.#method = method;
-    this.#starting = this.#startAll(method);
+    this.#starting = this.#startAll(method, wakeFd);
   }
 
   /**
    * Starts one thread after the other: each takes 20 ms of a processor to begin, and many at once would
    * keep the guest waiting that arrives meanwhile.
    */
-  async #startAll(method: CompressionMethod): Promise<void> {
+  async #startAll(method: CompressionMethod, wakeFd: number): Promise<void> {
     const slots = this.#memory!.address + ReceiveBuffer.roomFor(MAIN_CHANNEL_BYTES);
     const rings = this.#rings;
     for (let worker = 0; worker < this.#count && !rings.stopped; worker++) {
       const entry = new URL("./decompress_worker.ts", import.meta.url);
       const thread = new WorkerThread<DecompressorInit, never>(entry);
-      thread.ended.catch(() => rings.bury(worker)); // its pages are decompressed all the same
+      thread.ended.catch(() => {
+        rings.bury(worker); // its pages are decompressed all the same
+        this.#call.answer(wakeFd);
+      });
       this.#threads.push(thread);
-      thread.run({ method, worker, threads: this.#count, rings: rings.buffer, slots });
+      const call = this.#call.buffer;
+      thread.run({
+        method,
+        worker,
+        threads: this.#count,
+        rings: rings.buffer,
+        slots,
+        call,
+        wakeFd,
+      });
       await thread.ready.catch(() => {});
     }
   }
@@ -132,4 +151,11 @@ export class DecompressionThreads {
     this.#memory?.close();
     this.#memory = undefined;
   }
+}
+
+/** Maps memory of which no more is there than was used. */
+function smallPages(length: number): MappedMemory {
+  const memory = MappedMemory.anonymous(length);
+  memory.adviseSmallPages();
+  return memory;
 }

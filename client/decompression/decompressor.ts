@@ -14,6 +14,7 @@ import {
   SlotWord,
   THREAD_SLOTS,
 } from "./decompression.ts";
+import { ReaderCall } from "./reader_call.ts";
 
 /** Pages between two looks at the thread's processor time: the look is a system call of 0.3 us. */
 const PAGES_BETWEEN_LOOKS = 16;
@@ -29,12 +30,15 @@ export function decompressPages(init: DecompressorInit): void {
     decompress(init);
   } catch (error) {
     new WorkRings(decompressionShape(init.threads), init.rings).bury(init.worker);
+    new ReaderCall(init.call).answer(init.wakeFd);
     throw error;
   }
 }
 
-function decompress({ method, worker, threads, rings, slots }: DecompressorInit): void {
+function decompress(init: DecompressorInit): void {
+  const { method, worker, threads, rings, slots, wakeFd } = init;
   const ring = new WorkRing(decompressionShape(threads), rings, worker);
+  const call = new ReaderCall(init.call);
   using decompressor = openDecompressor(method);
   const first = worker * THREAD_SLOTS;
   const view = (at: number, length: number) => viewMemory(slots + at, length);
@@ -57,6 +61,7 @@ function decompress({ method, worker, threads, rings, slots }: DecompressorInit)
       used = now;
     }
     ring.finish();
+    call.answer(wakeFd);
   }
   ring.addCpuTime(threadCpuNanoseconds() - used);
 }

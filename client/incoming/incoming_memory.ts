@@ -33,6 +33,13 @@ export interface IncomingPages extends IncomingMemory {
   compressedBy(method: CompressionMethod): void;
   /** A compressed page, at `bytes[at..]` during the call. */
   compressedPage(offset: number, bytes: Uint8Array, at: number, length: number): void;
-  /** Waits until every page that came is in place: before a wait for more, and at the end. */
+  /**
+   * Puts in place what has been decompressed: before a wait for more.
+   *
+   * @returns false when pages are still on their way: the reader's eventfd is signalled when one of them
+   * can be put in place
+   */
+  settled(): boolean;
+  /** Waits until every page that came is in place: at the end. */
   settle(): void;
 }

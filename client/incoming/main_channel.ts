@@ -6,6 +6,7 @@ import type { Backing } from "../../ffi/memory.ts";
 import type { CompressionMethod } from "../../migration/compression.ts";
 import { ReturnPathEncoder } from "../../migration/protocol/return_path_encoder.ts";
 import type { Configuration } from "../../migration/protocol/configuration.ts";
+import type { Task, TaskPoll, Tell } from "../../migration/threads/task.ts";
 import { DecompressingPages } from "../decompression/decompressing_pages.ts";
 import type { Decompression } from "../decompression/decompression.ts";
 import { DestinationState } from "../placing/destination_state.ts";
@@ -19,7 +20,7 @@ import { FROM_SOURCE } from "../../channel/role.ts";
 import { SendingEnd } from "../../channel/sending_end.ts";
 import { MAIN_CHANNEL_BYTES, StreamReader } from "./stream_reader.ts";
 
-/** What the background worker's reader is made from; structured-cloned into the worker. */
+/** What the reader of a main channel is made from; structured-cloned into its thread. */
 export interface MainChannelInit {
   /** The main channel, whose other direction is the return path. */
   readonly main: ConnectionInit;
@@ -41,7 +42,7 @@ export interface MainChannelInit {
   readonly decompression: Decompression;
 }
 
-/** What the background worker tells the control plane. */
+/** What it tells the control plane. */
 export type MainChannelMessage =
   | { readonly kind: "configuration"; readonly machine: string }
   /** The source listens to what is said to it. */
@@ -60,10 +61,10 @@ export type MainChannelMessage =
   }
   | { readonly kind: "paused"; readonly code: string; readonly reason: string };
 
-/** Reads the main channel on the background worker's thread. */
-export class MainChannel implements StreamEvents, Disposable {
+/** Reads a main channel, a piece of input a step. */
+export class MainChannel implements StreamEvents, Task {
   readonly #init: MainChannelInit;
-  readonly #tell: (message: MainChannelMessage) => void;
+  readonly #tell: Tell<MainChannelMessage>;
   readonly #state: DestinationState;
   readonly #answers;
   readonly #buffer: ReceiveBuffer;
@@ -77,8 +78,9 @@ export class MainChannel implements StreamEvents, Disposable {
   /**
    * @param init what the control plane prepared
    * @param tell called with what the control plane must know
+   * @param poll its task's
    */
-  constructor(init: MainChannelInit, tell: (message: MainChannelMessage) => void) {
+  constructor(init: MainChannelInit, tell: Tell<MainChannelMessage>, poll: TaskPoll) {
     this.#init = init;
     this.#tell = tell;
     const state = new DestinationState(init.state);
@@ -98,28 +100,32 @@ export class MainChannel implements StreamEvents, Disposable {
     const reader = {
       main: init.main,
       wakeFd: init.wakeFd,
-      stopped: () => state.stopped || state.paused,
       count: (bytes: number) => state.addMainBytes(bytes),
     };
-    this.#reader = new StreamReader(reader, this.#stream, this.#pages, this.#buffer);
+    this.#reader = new StreamReader(reader, poll, this.#stream, this.#pages, this.#buffer);
   }
 
   /**
-   * Reads until the stream ends or it is told to stop. Once pages are asked for on demand a source
-   * that goes away only pauses: the pages that are missing stay missing and their users held.
+   * Reads on. Once pages are asked for on demand a source that goes away only pauses: the pages that are
+   * missing stay missing and their users held.
    *
+   * @returns true when the stream has ended, or it was told to stop
    * @throws {MigrationError} when the source goes away or asks for what cannot be, before LISTEN
    * @throws {ProtocolError} when the stream is malformed, before LISTEN
    */
-  read(): void {
+  step(): boolean {
+    this.#reader.clearWake();
+    if (this.#over) return true;
     try {
-      this.#reader.read();
+      this.#reader.receive();
+      return this.#over;
     } catch (error) {
       if (!this.#stream.listening || !(error instanceof Error)) throw error;
       this.#state.pause();
       signalEvent(this.#init.faultWakeFd);
       const code = (error as { code?: string }).code ?? "UNKNOWN";
       this.#tell({ kind: "paused", code, reason: error.message });
+      return true;
     }
   }
 
@@ -169,12 +175,12 @@ export class MainChannel implements StreamEvents, Disposable {
   }
 
   /** Frees its buffers. */
-  close(): void {
+  [Symbol.dispose](): void {
     this.#pages.close();
     this.#buffer.close();
   }
 
-  [Symbol.dispose](): void {
-    this.close();
+  get #over(): boolean {
+    return this.#stream.ended || this.#state.stopped || this.#state.paused;
   }
 }

@@ -1,12 +1,12 @@
 import { libc } from "../../ffi/libc.ts";
 import { becomeBackgroundThread } from "../../ffi/scheduling.ts";
-import { runWorkerThread } from "../../migration/threads/worker_thread.ts";
+import { runPoolThread } from "../../migration/threads/pool_thread.ts";
+import type { TaskMaker } from "../../migration/threads/task.ts";
 import { MainChannel, type MainChannelInit, type MainChannelMessage } from "./main_channel.ts";
+import { MAIN_CHANNEL_TASK } from "./main_channel_task.ts";
 
 libc(); // opening it takes 10 ms: before the thread says that it is ready
-runWorkerThread<MainChannelInit, MainChannelMessage>((init, tell) => {
-  // Behind the fault worker and the guest.
-  becomeBackgroundThread();
-  using channel = new MainChannel(init, tell);
-  channel.read();
-});
+const make: TaskMaker<MainChannelInit, MainChannelMessage> = (init, tell, poll) =>
+  new MainChannel(init, tell, poll);
+// Behind the fault worker and the guest.
+runPoolThread({ [MAIN_CHANNEL_TASK.name]: make }, becomeBackgroundThread);

@@ -1,11 +1,13 @@
-/** Reading a main channel's socket on a worker's thread. */
+/** Reading a main channel's socket, piece by piece, on a pool's thread. */
 
+import { monotonicNanoseconds } from "../../ffi/clock.ts";
 import { clearEvent } from "../../ffi/eventfd.ts";
-import { PollEvents, PollSet } from "../../ffi/poll.ts";
+import { PollEvents } from "../../ffi/poll.ts";
 import type { ConnectionInit } from "../../channel/connection.ts";
 import { ReceivingEnd } from "../../channel/receiving_end.ts";
 import { FROM_SOURCE } from "../../channel/role.ts";
 import { StreamDecoder } from "../../migration/protocol/stream_decoder.ts";
+import type { TaskPoll } from "../../migration/threads/task.ts";
 import type { IncomingPages } from "./incoming_memory.ts";
 import type { IncomingStream } from "./incoming_stream.ts";
 import type { ReceiveBuffer } from "../../channel/receive_buffer.ts";
@@ -13,14 +15,23 @@ import type { ReceiveBuffer } from "../../channel/receive_buffer.ts";
 /** Bytes of a main channel's buffer, half of L2 on the usual host: what recv brings in is still cached when it is placed. */
 export const MAIN_CHANNEL_BYTES: number = 512 * 1024;
 
+/** Slots of a task's poll that a reader takes, the first ones. */
+export const READER_SLOTS = 2;
+const MAIN_SLOT = 0;
+const WAKE_SLOT = 1;
+
+/**
+ * Nanoseconds without input after which a buffer's memory is given back: a source that sends at all
+ * sends more often, and a thousand that do not keep nothing.
+ */
+const REST = 1e9;
+
 /** What a reader reads from, and for whom. */
 export interface StreamReaderInit {
   /** The main channel. */
   readonly main: ConnectionInit;
   /** Ends the waits. */
   readonly wakeFd: number;
-  /** Whether to give up; `wakeFd` is signalled when that changes. */
-  readonly stopped: () => boolean;
   /** Called with the bytes of each piece of input. */
   readonly count: (bytes: number) => void;
 }
@@ -28,72 +39,85 @@ export interface StreamReaderInit {
 /** Feeds a stream from a socket. */
 export class StreamReader {
   readonly #init: StreamReaderInit;
+  readonly #poll: TaskPoll;
   readonly #stream: IncomingStream;
   readonly #pages: IncomingPages;
+  readonly #buffer: ReceiveBuffer;
   readonly #decoder: StreamDecoder;
   readonly #end: ReceivingEnd;
-  readonly #poll = new PollSet(2);
+  /** When the input ended; 0 while it goes on, Infinity once the buffer's memory is given back. */
+  #idleSince = 0;
 
   /**
    * @param init the socket
+   * @param poll its task's; {@linkcode READER_SLOTS} slots of it
    * @param stream what is fed
    * @param pages where its pages go
    * @param buffer what is received into; stays the caller's
    */
   constructor(
     init: StreamReaderInit,
+    poll: TaskPoll,
     stream: IncomingStream,
     pages: IncomingPages,
     buffer: ReceiveBuffer,
   ) {
     this.#init = init;
+    this.#poll = poll;
     this.#stream = stream;
     this.#pages = pages;
+    this.#buffer = buffer;
     this.#decoder = new StreamDecoder(stream);
     this.#end = new ReceivingEnd(init.main, FROM_SOURCE.MAIN, buffer);
     stream.readFrom(buffer.address);
-    this.#poll.watch(0, this.#end.fd, PollEvents.IN);
-    this.#poll.watch(1, init.wakeFd, PollEvents.IN);
+    this.listen(true);
+    poll.watch(WAKE_SLOT, init.wakeFd, PollEvents.IN);
   }
 
-  /** What to poll for. */
-  get fd(): number {
-    return this.#end.fd;
+  /** Whether there is a step when something has come. */
+  listen(wanted: boolean): void {
+    this.#poll.watch(MAIN_SLOT, wanted ? this.#end.fd : -1, PollEvents.IN);
+  }
+
+  /** Makes the eventfd that began this step, if it did, one that can begin another. */
+  clearWake(): void {
+    if (this.#poll.ready(WAKE_SLOT) !== 0) clearEvent(this.#init.wakeFd);
   }
 
   /**
-   * Reads until the stream has ended or it is told to stop.
+   * Takes a piece of input, if there is one, and says when the next step is to come: then others have had
+   * their turn.
    *
-   * @throws {MigrationError} when the source goes away first
+   * @throws {MigrationError} when the source goes away before the stream has ended
    * @throws {ProtocolError} when it sends what is no stream
    */
-  read(): void {
-    while (!this.#init.stopped() && !this.#stream.ended) {
-      if (this.receive()) continue;
-      this.#poll.wait(-1);
-      if (this.#poll.ready(1) !== 0) clearEvent(this.#init.wakeFd);
-    }
-  }
-
-  /**
-   * Takes what the socket has, without waiting.
-   *
-   * @returns false when it has nothing
-   */
-  receive(): boolean {
+  receive(): void {
     const end = this.#end;
     const count = end.receive();
     if (count > 0) {
+      this.#idleSince = 0;
       this.#init.count(count);
       end.decode(this.#decoder);
       this.#pages.flush();
-      return true;
+      return this.#poll.again();
     }
     if (!end.ended) {
-      this.#pages.settle(); // whoever waits may wait long
-      return false;
+      // Whoever waits may wait long. A thread that decompresses signals when there is more to be placed.
+      if (this.#pages.settled()) this.#rest();
+      return;
     }
-    if (end.closed && this.#stream.closed()) return true;
+    if (end.closed && this.#stream.closed()) return;
     throw end.lost();
+  }
+
+  /** Waits for input without the memory that it goes into, once nothing has come for a while. */
+  #rest(): void {
+    if (this.#idleSince === Infinity || !this.#end.empty) return;
+    const now = monotonicNanoseconds();
+    if (this.#idleSince === 0) this.#idleSince = now;
+    const left = this.#idleSince + REST - now;
+    if (left > 0) return this.#poll.sleep(left);
+    this.#buffer.rest();
+    this.#idleSince = Infinity;
   }
 }

@@ -1,12 +1,13 @@
 /** A migration on its way into an image: both channels, the answers, and when the file is complete. */
 
-import { clearEvent } from "../../ffi/eventfd.ts";
+import { monotonicNanoseconds } from "../../ffi/clock.ts";
 import { OutputFile, publishFile, syncDirectory } from "../../ffi/file.ts";
-import { PollEvents, PollSet } from "../../ffi/poll.ts";
+import { PollEvents } from "../../ffi/poll.ts";
 import type { CompressionMethod } from "../../migration/compression.ts";
 import { MigrationError } from "../../migration/migration_error.ts";
 import type { Configuration } from "../../migration/protocol/configuration.ts";
 import { ReturnPathEncoder } from "../../migration/protocol/return_path_encoder.ts";
+import type { Steps, TaskPoll, Tell } from "../../migration/threads/task.ts";
 import { DecompressingPages } from "../decompression/decompressing_pages.ts";
 import type { Decompression } from "../decompression/decompression.ts";
 import {
@@ -15,22 +16,22 @@ import {
   type StreamEvents,
 } from "../incoming/incoming_stream.ts";
 import { encodePingAnswer } from "../return_path/ping_answer.ts";
-import { DOOR_SLOTS, PreemptDoor } from "../connecting/preempt_door.ts";
+import { PreemptDoor } from "../connecting/preempt_door.ts";
 import type { ConnectionInit } from "../../channel/connection.ts";
 import { ReceiveBuffer } from "../../channel/receive_buffer.ts";
 import { connectionLost, FROM_SOURCE } from "../../channel/role.ts";
 import { SendingEnd } from "../../channel/sending_end.ts";
-import { MAIN_CHANNEL_BYTES, StreamReader } from "../incoming/stream_reader.ts";
+import { MAIN_CHANNEL_BYTES, READER_SLOTS, StreamReader } from "../incoming/stream_reader.ts";
 import { ImageMemory } from "./image_memory.ts";
 import { imageTail } from "../../image/mapped_ram/image_tail.ts";
 import { ImagePreemptPages } from "./preempt_pages.ts";
 import { Counter, Holder, ReceiveState } from "./receive_state.ts";
 
-/** What the worker is made from; structured-cloned into it. */
+/** What the task is made from; structured-cloned into its thread. */
 export interface ImageChannelInit {
   /** The main channel, whose other direction is the return path. */
   readonly main: ConnectionInit;
-  /** Ends the worker's waits. */
+  /** Begins a step, whatever else it waits for. */
   readonly wakeFd: number;
   /** Shared memory of the {@linkcode ReceiveState}. */
   readonly state: SharedArrayBuffer;
@@ -48,7 +49,7 @@ export interface ImageChannelInit {
   readonly decompression: Decompression;
 }
 
-/** What the worker tells the control plane. */
+/** What it tells the control plane. */
 export type ImageChannelMessage =
   | { readonly kind: "configuration"; readonly machine: string }
   /** The source listens to what is said to it. */
@@ -66,18 +67,16 @@ export type ImageChannelMessage =
 
 /** The PING of QEMU 10.2 and later whose answer is its permission to give the guest up. */
 const PACKAGE_LOADED = 0x42;
-/** Milliseconds between two tries to write what cannot be written. */
-const WRITE_INTERVAL = 500;
-/** Milliseconds for a page on the preempt channel that the end on the main channel overtook. */
-const STRAGGLER_WAIT = 2_000;
+/** Nanoseconds between two tries to write what cannot be written. */
+const WRITE_INTERVAL = 500e6;
+/** Nanoseconds for a page on the preempt channel that the end on the main channel overtook. */
+const STRAGGLER_WAIT = 2e9;
 
-const MAIN_SLOT = 0;
-const WAKE_SLOT = 1;
-const PREEMPT_SLOT = 2;
-const DOOR_SLOT = 3;
+const PREEMPT_SLOT = READER_SLOTS;
+const DOOR_SLOT = PREEMPT_SLOT + 1;
 
 /**
- * Receives a migration on the worker's thread. It asks for no page: those that the source discards
+ * Receives a migration, a piece of input a step. It asks for no page: those that the source discards
  * come by themselves.
  *
  * A source that waits to be told that the device state is loaded (QEMU 10.2 and later) is told so only
@@ -85,7 +84,8 @@ const DOOR_SLOT = 3;
  */
 export class ImageChannel implements StreamEvents, Disposable {
   readonly #init: ImageChannelInit;
-  readonly #tell: (message: ImageChannelMessage) => void;
+  readonly #tell: Tell<ImageChannelMessage>;
+  readonly #poll: TaskPoll;
   readonly #state: ReceiveState;
   readonly #buffer: ReceiveBuffer;
   readonly #memory: ImageMemory;
@@ -93,7 +93,6 @@ export class ImageChannel implements StreamEvents, Disposable {
   readonly #stream: IncomingStream;
   readonly #reader: StreamReader;
   readonly #returnPath: SendingEnd;
-  readonly #poll = new PollSet(DOOR_SLOT + DOOR_SLOTS);
   readonly #encoder = new ReturnPathEncoder();
   #door: PreemptDoor | undefined;
   #preempt: ImagePreemptPages | undefined;
@@ -104,14 +103,16 @@ export class ImageChannel implements StreamEvents, Disposable {
   /**
    * @param init what the control plane prepared
    * @param tell called with what the control plane must know
+   * @param poll its task's
    */
-  constructor(init: ImageChannelInit, tell: (message: ImageChannelMessage) => void) {
+  constructor(init: ImageChannelInit, tell: Tell<ImageChannelMessage>, poll: TaskPoll) {
     this.#init = init;
     this.#tell = tell;
+    this.#poll = poll;
     const state = new ReceiveState(init.state);
     this.#state = state;
     const file = OutputFile.borrow(init.partialPath, init.fileFd);
-    this.#memory = new ImageMemory(file, state, (error) => this.#waitToWrite(error));
+    this.#memory = new ImageMemory(file, state, (error) => this.#mayWait(error));
     this.#buffer = new ReceiveBuffer(MAIN_CHANNEL_BYTES, init.decompression.memory);
     const begin = (method: CompressionMethod) => tell({ kind: "compressed", method });
     this.#pages = new DecompressingPages(this.#memory, this.#buffer, init.decompression, begin);
@@ -119,13 +120,10 @@ export class ImageChannel implements StreamEvents, Disposable {
     const reader = {
       main: init.main,
       wakeFd: init.wakeFd,
-      stopped: () => state.stopped,
       count: (bytes: number) => state.add(Counter.MAIN_BYTES, bytes),
     };
-    this.#reader = new StreamReader(reader, this.#stream, this.#pages, this.#buffer);
+    this.#reader = new StreamReader(reader, poll, this.#stream, this.#pages, this.#buffer);
     this.#returnPath = new SendingEnd(init.main, FROM_SOURCE.RETURN_PATH);
-    this.#poll.watch(MAIN_SLOT, this.#reader.fd, PollEvents.IN);
-    this.#poll.watch(WAKE_SLOT, init.wakeFd, PollEvents.IN);
   }
 
   /**
@@ -135,10 +133,13 @@ export class ImageChannel implements StreamEvents, Disposable {
    * @throws {ProtocolError} when the stream is malformed
    * @throws {SyscallError} when the file cannot be written
    */
-  read(): void {
+  *read(): Steps {
     try {
-      while (!this.#stream.ended && !this.#state.stopped) this.#readOn();
-      if (this.#stream.ended) this.#complete();
+      while (!this.#stream.ended && !this.#state.stopped) {
+        yield* this.#readOn();
+        if (!this.#stream.ended) yield* this.#wait();
+      }
+      if (this.#stream.ended) yield* this.#complete();
       else this.#shut(1);
     } catch (error) {
       // The source learns of it; that it went away itself is no news.
@@ -203,46 +204,51 @@ export class ImageChannel implements StreamEvents, Disposable {
     this.close();
   }
 
-  /** Takes what has come, or waits for something to come. */
-  #readOn(): void {
-    const more = this.#reader.receive();
-    if (this.#withheld && this.#memory.missing === 0) {
-      this.#withheld = false;
-      this.#seal();
-      this.#state.holder = Holder.SWITCHED;
-      this.ping(PACKAGE_LOADED);
-    }
-    // While the main channel brings something the other one gets a look, not a wait.
-    if (!more || this.#door !== undefined) this.#look(more ? 0 : -1);
+  /** Takes what has come on the main channel, and does what follows from it. */
+  *#readOn(): Steps {
+    this.#reader.receive();
+    yield* this.#writeHeld();
+    if (!this.#withheld || this.#memory.missing > 0) return;
+    this.#withheld = false;
+    yield* this.#seal();
+    this.#state.holder = Holder.SWITCHED;
+    this.ping(PACKAGE_LOADED);
   }
 
-  /** Looks after the preempt channel, and waits until something has come on either. */
-  #look(milliseconds: number): void {
+  /** Waits until something has come, and looks after the preempt channel. */
+  *#wait(): Steps {
     const connections = this.#door === undefined ? this.#state.connections : undefined;
     if (connections !== undefined) {
       this.#door = new PreemptDoor(this.#poll, DOOR_SLOT, connections);
       this.#lookForPreempt(this.#door);
     }
-    this.#poll.wait(milliseconds);
-    if (this.#poll.ready(WAKE_SLOT) !== 0) clearEvent(this.#init.wakeFd);
+    yield;
+    this.#reader.clearWake();
     if (this.#door !== undefined) this.#lookForPreempt(this.#door);
-    if (this.#preempt?.receive() === false) this.#poll.watch(PREEMPT_SLOT, -1, 0);
+    this.#receivePreempt();
+    yield* this.#writeHeld();
   }
 
   #lookForPreempt(door: PreemptDoor): void {
     const connection = door.look();
     if (connection === undefined) return;
     this.#preempt = new ImagePreemptPages(connection, this.#memory, this.#state);
-    this.#preempt.receive(); // what came while it was found out who it is
-    this.#poll.watch(PREEMPT_SLOT, this.#preempt.fd, PollEvents.IN);
+    this.#receivePreempt(); // what came while it was found out who it is
   }
 
-  #complete(): void {
+  #receivePreempt(): void {
+    const preempt = this.#preempt;
+    if (preempt?.open !== true || this.#memory.holdsBack) return;
+    const open = preempt.receive();
+    this.#poll.watch(PREEMPT_SLOT, open ? preempt.fd : -1, PollEvents.IN);
+  }
+
+  *#complete(): Steps {
     const { path, partialPath, directory, overwrite } = this.#init;
     // Only a source that has not switched to postcopy, and listens, lets the guest go on.
     const mayGoOn = this.#state.holder === Holder.SOURCE;
-    this.#awaitStragglers();
-    this.#seal();
+    yield* this.#awaitStragglers();
+    yield* this.#seal();
     if (mayGoOn && this.#returnPath.peerLeft) {
       throw connectionLost(FROM_SOURCE.RETURN_PATH, "it did not wait for the end");
     }
@@ -257,13 +263,14 @@ export class ImageChannel implements StreamEvents, Disposable {
     );
   }
 
-  #awaitStragglers(): void {
-    const end = performance.now() + STRAGGLER_WAIT;
-    this.#poll.watch(MAIN_SLOT, -1, 0); // its end would be found again and again
+  *#awaitStragglers(): Steps {
+    const end = monotonicNanoseconds() + STRAGGLER_WAIT;
+    this.#reader.listen(false); // its end would be found again and again
     while (this.#memory.missing > 0 && this.#preempt?.open !== false && !this.#state.stopped) {
-      const left = Math.ceil(end - performance.now());
+      const left = end - monotonicNanoseconds();
       if (left <= 0) break;
-      this.#look(left);
+      this.#poll.sleep(left);
+      yield* this.#wait();
     }
     const { missing } = this.#memory;
     if (missing === 0) return;
@@ -273,24 +280,48 @@ export class ImageChannel implements StreamEvents, Disposable {
     );
   }
 
-  #seal(): void {
+  /**
+   * Makes the file complete. This waits for a disk, which holds up other images on this thread, but no
+   * guest: no thread that receives images does anything else.
+   */
+  *#seal(): Steps {
     // Again only when a source sends more than it took back.
     const received = this.#state.get(Counter.RECEIVED);
     if (received === this.#sealedPages) return;
-    this.#memory.seal();
+    while (!this.#memory.seal()) yield* this.#writeHeld();
     this.#sealedPages = received;
     this.#state.setSealed();
   }
 
+  /**
+   * Receives nothing more, on either channel, until the file has taken what it could not take at once: what
+   * is held back is no more than the pages of one piece of input.
+   */
+  *#writeHeld(): Steps {
+    while (this.#memory.holdsBack) {
+      this.#reader.listen(false);
+      this.#poll.watch(PREEMPT_SLOT, -1, 0);
+      const next = monotonicNanoseconds() + WRITE_INTERVAL;
+      for (let left = WRITE_INTERVAL; left > 0 && !this.#state.stopped;) {
+        this.#poll.sleep(left);
+        yield;
+        this.#reader.clearWake();
+        if (this.#door !== undefined) this.#lookForPreempt(this.#door);
+        left = next - monotonicNanoseconds();
+      }
+      this.#memory.retry();
+      if (this.#memory.holdsBack) continue;
+      this.#reader.listen(!this.#stream.ended);
+      this.#poll.again(); // the main channel may have something that is in no socket any more
+      this.#receivePreempt();
+    }
+  }
+
   /** A source that can still let the guest go on is told of the failure; one that cannot must wait. */
-  #waitToWrite(error: Error): boolean {
-    if (this.#state.holder === Holder.SOURCE) return false;
+  #mayWait(error: Error): boolean {
+    if (this.#state.holder === Holder.SOURCE || this.#state.stopped) return false;
     this.#tell({ kind: "waiting", reason: error.message });
-    const wake = new PollSet(1);
-    wake.watch(0, this.#init.wakeFd, PollEvents.IN);
-    wake.wait(WRITE_INTERVAL);
-    if (wake.ready(0) !== 0) clearEvent(this.#init.wakeFd);
-    return !this.#state.stopped;
+    return true;
   }
 
   /** Says how it ended; false when the source is gone. Without a return path nothing may be said. */

@@ -149,10 +149,20 @@ export class ImageMemory implements IncomingMemory, Disposable {
     this.#opened().writeTail(tail);
   }
 
+  /** Whether something could not be written and waits for {@linkcode ImageMemory.retry}. */
+  get holdsBack(): boolean {
+    return this.#writer?.holdsBack ?? false;
+  }
+
+  /** Tries to write what is held back; see {@linkcode MappedRamWriter.retry}. */
+  retry(): void {
+    this.#opened().retry();
+  }
+
   /** Makes the file complete; see {@linkcode MappedRamWriter.seal}. */
-  seal(): void {
+  seal(): boolean {
     this.flush();
-    this.#opened().seal(this.#content);
+    return this.#opened().seal(this.#content);
   }
 
   /** Frees its buffers. */

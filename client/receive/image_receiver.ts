@@ -1,12 +1,11 @@
-/** Receiving a running machine into an image: the control plane of the thread that writes it. */
+/** Receiving a running machine into an image: the control plane of the task that writes it. */
 
 import { monotonicNanoseconds } from "../../ffi/clock.ts";
 import { Eventfd } from "../../ffi/eventfd.ts";
 import { Listener } from "../../ffi/listener.ts";
 import type { SocketAddress } from "../../ffi/socket_address.ts";
 import { MigrationError, reviveMigrationError } from "../../migration/migration_error.ts";
-import { ThreadPool } from "../../migration/threads/thread_pool.ts";
-import { WorkerThread } from "../../migration/threads/worker_thread.ts";
+import { type PoolTask, ThreadPool } from "../../migration/threads/thread_pool.ts";
 import { DecompressionThreads } from "../decompression/decompression_threads.ts";
 import { IncomingChannels, type IncomingMain } from "../connecting/incoming_channels.ts";
 import { linger } from "../../channel/linger.ts";
@@ -15,6 +14,7 @@ import type { ImageChannelInit, ImageChannelMessage } from "./image_channel.ts";
 import { PartialFile } from "../../image/partial_file.ts";
 import { Holder, ReceiveState } from "./receive_state.ts";
 import { type ReceiveStatistics, receiveStatistics } from "./receive_statistics.ts";
+import { RECEIVE_TASK } from "./receive_task.ts";
 import { withFate } from "./fate.ts";
 
 /** What to receive into. */
@@ -59,7 +59,7 @@ export class ImageReceiver implements AsyncDisposable {
   readonly #pool: ThreadPool;
   readonly #file: PartialFile;
   readonly #wake: Eventfd;
-  readonly #worker: WorkerThread<ImageChannelInit, ImageChannelMessage>;
+  readonly #task: PoolTask<ImageChannelInit, ImageChannelMessage>;
   readonly #finished = Promise.withResolvers<void>();
   readonly #signal: AbortSignal | undefined;
   #channels: IncomingChannels | undefined;
@@ -74,7 +74,7 @@ export class ImageReceiver implements AsyncDisposable {
   #closed: Promise<void> | undefined;
 
   /**
-   * Makes the file and starts the thread.
+   * Makes the file; no thread is needed before it listens.
    *
    * @param options what to receive into
    * @throws {SyscallError} `EEXIST` when the image is there and must not be replaced; `EACCES`, ...
@@ -85,12 +85,9 @@ export class ImageReceiver implements AsyncDisposable {
     this.#pool = options.pool ?? ThreadPool.shared;
     this.#file = this.#stack.use(new PartialFile(options.path, options.overwrite ?? false));
     this.#wake = this.#stack.use(new Eventfd());
-    this.#worker = new WorkerThread(
-      new URL("./receive_worker.ts", import.meta.url),
-      (message) => this.#onMessage(message),
-    );
+    this.#task = this.#pool.task(RECEIVE_TASK, (message) => this.#onMessage(message));
     this.#finished.promise.catch(() => {}); // whoever cares awaits `finished`
-    const reading = this.#worker.ended.then(() => this.#end(), (error) => this.#fail(error));
+    const reading = this.#task.ended.then(() => this.#end(), (error) => this.#fail(error));
     reading.then(() => {
       this.#decompression.stop();
       this.#channels?.takeBack();
@@ -144,7 +141,7 @@ export class ImageReceiver implements AsyncDisposable {
    */
   async listen(address: SocketAddress): Promise<SocketAddress> {
     if (this.#channels !== undefined) throw new Error("A receiver listens once: make another");
-    await this.#worker.ready;
+    await this.#task.prepare();
     const listener = this.#stack.use(await Listener.listen(address));
     this.#channels = new IncomingChannels(listener);
     this.#receive(this.#channels);
@@ -185,7 +182,7 @@ export class ImageReceiver implements AsyncDisposable {
     if (this.#ended !== 0) return;
     this.#connected = monotonicNanoseconds();
     this.#status = "active";
-    this.#worker.run({
+    this.#task.run({
       main: connection,
       wakeFd: this.#wake.fd,
       state: this.#state.buffer,
@@ -207,7 +204,7 @@ export class ImageReceiver implements AsyncDisposable {
         this.#hasReturnPath = true;
         return;
       case "compressed":
-        return this.#decompression.start(message.method);
+        return this.#decompression.start(message.method, this.#wake.fd);
       case "listening":
         this.#state.handOver(this.#channels!.handOver());
         return this.#wake.signal();
@@ -223,7 +220,7 @@ export class ImageReceiver implements AsyncDisposable {
     }
   }
 
-  /** The worker has returned: the image is complete, or it was told to stop. */
+  /** The task is done: the image is complete, or it was told to stop. */
   #end(): void {
     if (this.#ended !== 0) return;
     if (this.#state.holder !== Holder.IMAGE) return this.#fail(this.#cancelled);
@@ -261,7 +258,7 @@ export class ImageReceiver implements AsyncDisposable {
 
   async #close(): Promise<void> {
     this.#cancel(new MigrationError("CANCELLED", "Receiver was closed"));
-    await this.#worker.join();
+    await this.#task.join();
     await this.#decompression.close();
     this.#end();
     // Whoever cancels does not wait for the source to be done with what it sends.

@@ -7,7 +7,7 @@ import { type PreemptPages, PreemptRecords } from "../incoming/preempt_records.t
 import type { ImageMemory } from "./image_memory.ts";
 import { Counter, type ReceiveState } from "./receive_state.ts";
 
-/** Puts the pages of a preempt channel into the image, on the worker's thread. */
+/** Puts the pages of a preempt channel into the image, on its task's thread. */
 export class ImagePreemptPages implements PreemptPages, Disposable {
   readonly #memory: ImageMemory;
   readonly #state: ReceiveState;
@@ -39,16 +39,15 @@ export class ImagePreemptPages implements PreemptPages, Disposable {
   }
 
   /**
-   * Takes what has come.
+   * Takes a piece of what has come.
    *
    * @returns false once the source has closed it; whether something is missing then the main channel
    * tells
    * @throws {ProtocolError} when it is no page
    */
   receive(): boolean {
-    for (let count = this.#records.receive(); count > 0; count = this.#records.receive()) {
-      this.#take(count);
-    }
+    const count = this.#records.receive();
+    if (count > 0) this.#take(count);
     return this.open;
   }
 

@@ -1,9 +1,12 @@
 import { libc } from "../../ffi/libc.ts";
-import { runWorkerThread } from "../../migration/threads/worker_thread.ts";
+import { runPoolThread } from "../../migration/threads/pool_thread.ts";
+import { SequenceTask, type TaskMaker } from "../../migration/threads/task.ts";
 import { ImageChannel, type ImageChannelInit, type ImageChannelMessage } from "./image_channel.ts";
+import { RECEIVE_TASK } from "./receive_task.ts";
 
 libc(); // opening it takes 10 ms: before the thread says that it is ready
-runWorkerThread<ImageChannelInit, ImageChannelMessage>((init, tell) => {
-  using channel = new ImageChannel(init, tell);
-  channel.read();
-});
+const make: TaskMaker<ImageChannelInit, ImageChannelMessage> = (init, tell, poll) => {
+  const channel = new ImageChannel(init, tell, poll);
+  return new SequenceTask(channel.read(), channel);
+};
+runPoolThread({ [RECEIVE_TASK.name]: make });

@@ -6,13 +6,14 @@ import { Gather, MAX_PIECES } from "../../ffi/gather.ts";
 import type { PageBitmap } from "../../migration/memory/page_bitmap.ts";
 import { bitmapFromWords } from "../../migration/protocol/bitmap_codec.ts";
 import type { StreamMachine } from "../../migration/protocol/stream_machine.ts";
+import { HeldWrites } from "./held_writes.ts";
 import { MAGIC_BYTES, MappedRamLayout } from "./mapped_ram_layout.ts";
 
 /**
  * Called when something cannot be written, mostly because the disk is full.
  *
  * @param error what the kernel said, and what to do
- * @returns true to try again, false to give up
+ * @returns true to hold it back, for another try by {@linkcode MappedRamWriter.retry}; false to give up
  */
 export type OnWriteError = (error: Error) => boolean;
 
@@ -28,17 +29,22 @@ export class MappedRamWriter {
   readonly #onError: OnWriteError;
   readonly #pageSize: number;
   readonly #run = new Gather(MAX_PIECES);
+  readonly #held: HeldWrites;
   // The run goes here, and the page that would follow it there.
   #runStart = 0;
   #runEnd = -1;
   #written = 0;
+  /** The call that failed, for messages, while something is held back. */
+  #failedCall = "pwrite";
+  /** What of the seal has been written. */
+  #sealed: "nothing" | "bitmaps" | "magic" = "nothing";
 
   /**
    * Writes what is known before the first page.
    *
    * @param file new and empty; stays the caller's
    * @param machine whose memory it is
-   * @param onError called when something cannot be written; by default it is not tried again
+   * @param onError called when something cannot be written; by default it is given up
    * @throws {SyscallError} from pwrite, for example `ENOSPC`
    * @throws {RamLayoutError} when the blocks cannot be
    */
@@ -46,6 +52,7 @@ export class MappedRamWriter {
     this.layout = new MappedRamLayout(machine);
     this.#file = file;
     this.#onError = onError;
+    this.#held = new HeldWrites(file);
     this.#pageSize = machine.targetPageSize;
     for (const [index, { offset, bytes }] of this.layout.pieces.entries()) {
       const hidden = index === 0 ? MAGIC_BYTES : 0;
@@ -53,9 +60,24 @@ export class MappedRamWriter {
     }
   }
 
-  /** Bytes of pages written. */
+  /** Bytes of pages written, or held back to be. */
   get written(): number {
     return this.#written;
+  }
+
+  /** Whether something is held back. What is given meanwhile is copied and waits behind it. */
+  get holdsBack(): boolean {
+    return this.#held.any;
+  }
+
+  /**
+   * Tries to write what is held back.
+   *
+   * @throws {SyscallError} from pwrite, where it is given up now
+   */
+  retry(): void {
+    const code = this.#held.write();
+    if (code !== 0) this.#mustHold(this.#failedCall, code);
   }
 
   /**
@@ -82,12 +104,13 @@ export class MappedRamWriter {
     const run = this.#run;
     if (run.count === 0) return;
     let to = this.#runStart;
-    while (!run.empty) {
+    while (!run.empty && !this.#held.any) {
       const written = run.writeTo(this.#file.fd, to);
       if (written >= 0) to += written;
-      else this.#failed("pwritev", -written);
+      else if (this.#mustHold("pwritev", -written)) break;
     }
-    this.#written += to - this.#runStart;
+    if (!run.empty) this.#held.add(run.copyRest(), to);
+    this.#written += this.#runEnd - this.#runStart;
     run.clear();
     this.#runEnd = -1;
   }
@@ -113,21 +136,28 @@ export class MappedRamWriter {
 
   /**
    * Writes which pages have content, and makes the file one that can be read. What was written is on
-   * the disk when this returns.
+   * the disk when this returns true.
    *
    * @param content a bit for each page whose content was written; the others are zero
+   * @returns false when something is held back: then the next call goes on where this one stopped
    * @throws {SyscallError} from fsync: the disk did not take what it was given
    */
-  seal(content: PageBitmap): void {
+  seal(content: PageBitmap): boolean {
     this.flush();
-    const words = new Uint32Array(content.buffer);
-    for (const [index, { firstPage, pageCount }] of this.layout.ram.blocks.entries()) {
-      const bits = bitmapFromWords(words, pageCount, firstPage / 32);
-      this.#writeAll(bits, this.layout.regions[index]!.bitmapOffset);
+    if (this.#sealed === "nothing") {
+      this.#writeBitmaps(content);
+      this.#sealed = "bitmaps";
     }
+    if (this.#held.any) return false;
     this.sync();
-    this.#writeAll(this.layout.pieces[0]!.bytes.subarray(0, MAGIC_BYTES), 0);
-    this.sync();
+    if (this.#sealed === "bitmaps") {
+      this.#writeAll(this.layout.pieces[0]!.bytes.subarray(0, MAGIC_BYTES), 0);
+      this.#sealed = "magic";
+      if (this.#held.any) return false;
+      this.sync();
+    }
+    this.#sealed = "nothing";
+    return true;
   }
 
   /**
@@ -143,19 +173,30 @@ export class MappedRamWriter {
     if (code !== 0) throw fileError("fsync", code, this.#file.path);
   }
 
-  #writeAll(bytes: Uint8Array<ArrayBuffer>, offset: number): void {
-    let done = 0;
-    while (done < bytes.length) {
-      const written = this.#file.write(bytes.subarray(done), offset + done);
-      if (written >= 0) done += written;
-      else this.#failed("pwrite", -written);
+  #writeBitmaps(content: PageBitmap): void {
+    const words = new Uint32Array(content.buffer);
+    for (const [index, { firstPage, pageCount }] of this.layout.ram.blocks.entries()) {
+      const bits = bitmapFromWords(words, pageCount, firstPage / 32);
+      this.#writeAll(bits, this.layout.regions[index]!.bitmapOffset);
     }
   }
 
-  /** Returns when another try is worth it. */
-  #failed(syscall: string, code: number): void {
-    if (code === Errno.EINTR) return;
+  #writeAll(bytes: Uint8Array<ArrayBuffer>, offset: number): void {
+    let done = 0;
+    while (done < bytes.length && !this.#held.any) {
+      const written = this.#file.write(bytes.subarray(done), offset + done);
+      if (written >= 0) done += written;
+      else if (this.#mustHold("pwrite", -written)) break;
+    }
+    this.#held.add(bytes.subarray(done), offset + done);
+  }
+
+  /** Returns false when another try is worth it at once. */
+  #mustHold(syscall: string, code: number): boolean {
+    if (code === Errno.EINTR) return false;
+    this.#failedCall = syscall;
     const error = fileError(syscall, code, this.#file.path);
     if (!this.#onError(error)) throw error;
+    return true;
   }
 }

@@ -140,13 +140,15 @@ Deno.test("DecompressingPages waits for all pages before a discard and before LI
 for (const dying of [1, 2]) {
   Deno.test(`DecompressingPages loses no page when ${dying} of 2 threads die in the middle of one`, async () => {
     const dead: Promise<void>[] = [];
-    const begin = ({ shared, rings }: Unpacking) => {
+    const begin = ({ shared, rings, wake }: Unpacking) => {
       for (let worker = 0; worker < 2; worker++) {
         const thread = new WorkerThread<DyingInit, never>(DYING);
         // Each gets at least the four of each of the six bursts that its ring takes, however slow it is.
         const after = worker < dying ? 7 + 10 * worker : Infinity;
         const slots = shared.memory.address + ReceiveBuffer.roomFor(MAIN_CHANNEL_BYTES);
-        thread.run({ method: "zlib", worker, threads: 2, rings: rings.buffer, slots, after });
+        const { call } = shared;
+        const own = { method: "zlib", worker, slots, after } as const;
+        thread.run({ ...own, threads: 2, rings: rings.buffer, call, wakeFd: wake.fd });
         dead.push(thread.ended);
       }
     };
@@ -308,7 +310,7 @@ Deno.test("DecompressionThreads does not start threads that were ended", async (
   const threads = new DecompressionThreads(2);
   assertGreater(threads.shared.memory.length, 0);
   threads.stop();
-  threads.start("zlib");
+  threads.start("zlib", -1);
   assertEquals(threads.statistics(), undefined);
   await threads.close();
 });

@@ -75,6 +75,9 @@ class Heard implements IncomingPages, StreamEvents {
     this.#unsettled++;
   }
   flush(): void {}
+  settled(): boolean {
+    return this.#unsettled === 0;
+  }
   settle(): void {
     this.#unsettled = 0;
   }

@@ -10,6 +10,7 @@ import { DecompressionThreads } from "../../client/decompression/decompression_t
 import type { IncomingMemory } from "../../client/incoming/incoming_memory.ts";
 import { ReceiveBuffer } from "../../channel/receive_buffer.ts";
 import { MAIN_CHANNEL_BYTES } from "../../client/incoming/stream_reader.ts";
+import { Eventfd } from "../../ffi/eventfd.ts";
 import { compressionLibrary } from "../../ffi/compression/codec.ts";
 import type { CompressionMethod } from "../../migration/compression.ts";
 import { Own, Shared, State } from "../../migration/threads/work_ring.ts";
@@ -101,6 +102,8 @@ export class Unpacking implements AsyncDisposable {
   readonly threads: DecompressionThreads;
   readonly shared: Decompression;
   readonly buffer: ReceiveBuffer;
+  /** Signalled when a page can be put in place that the reader waits for. */
+  readonly wake = new Eventfd();
   readonly rings: WorkRings;
   readonly #machine: StreamMachine;
   readonly #method: CompressionMethod;
@@ -112,7 +115,7 @@ export class Unpacking implements AsyncDisposable {
     threads: number,
     machine: StreamMachine,
     method: CompressionMethod,
-    begin: (unpacking: Unpacking) => void = () => this.threads.start(method),
+    begin: (unpacking: Unpacking) => void = () => this.threads.start(method, this.wake.fd),
   ) {
     this.#machine = machine;
     this.#method = method;
@@ -186,6 +189,7 @@ export class Unpacking implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.pages.close();
     await this.threads.close();
+    this.wake.close();
   }
 
   #open(): DecompressingPages {

@@ -2,6 +2,7 @@ import "../support/native.ts";
 import { assertEquals, assertThrows } from "@std/assert";
 import { deflateSync } from "node:zlib";
 import { OutputFile } from "../../ffi/file.ts";
+import { Eventfd } from "../../ffi/eventfd.ts";
 import { MappedMemory } from "../../ffi/memory.ts";
 import { DecompressingPages } from "../../client/decompression/decompressing_pages.ts";
 import { DecompressionThreads } from "../../client/decompression/decompression_threads.ts";
@@ -55,10 +56,11 @@ for (let seed = 1; seed <= 4; seed++) {
   Deno.test(`ImageMemory gives what records of every kind describe, in any order, seed ${seed}`, () =>
     withMemory(async (memory, state, path) => {
       const random = new Random(seed);
+      using wake = new Eventfd();
       const threads = new DecompressionThreads(2);
       const { shared } = threads;
       using input = new ReceiveBuffer(MAIN_CHANNEL_BYTES, shared.memory);
-      const begin = (method: CompressionMethod) => threads.start(method);
+      const begin = (method: CompressionMethod) => threads.start(method, wake.fd);
       using pages = new DecompressingPages(memory, input, shared, begin);
       pages.open(MACHINE);
       const model = new ModelChannel();
