@@ -5,7 +5,7 @@ import { SLOT_BYTES } from "../../migration/compression.ts";
 import { MOST_BUSY } from "../../server/sending/compressing_pages.ts";
 import type { CompressionCounters } from "../../server/compression/compression_counters.ts";
 import type { PageRecords } from "../../server/sending/page_records.ts";
-import type { PageSaver } from "../../server/sending/page_saver.ts";
+import type { NextAct, PageSaver } from "../../server/sending/page_saver.ts";
 import { ReferenceDispatcher } from "./reference_dispatcher.ts";
 
 /** What the saver is made from. */
@@ -23,7 +23,7 @@ export interface ReferencePagesInit {
 }
 
 /**
- * Gives pages to the threads one by one. What a thread made is copied behind the batch's other pages
+ * Gives pages to the threads one by one, and sleeps where it waits: its thread has no other migration. What a thread made is copied behind the batch's other pages
  * before the thread gets its next one: so it goes out when its thread is given another page, or at the
  * end of the round.
  */
@@ -58,10 +58,13 @@ export class ReferencePages implements PageSaver {
     return this.#dispatcher.outstanding;
   }
 
-  prepare(): boolean {
+  /** None: it sleeps by itself. */
+  readonly wakeFd = -1;
+
+  prepare(): NextAct {
     // The product's rule: the engine around the models is the same.
-    if (this.#busy >= MOST_BUSY) return false;
-    return !this.#records.full; // for what a thread made, or the page as it is
+    if (this.#busy >= MOST_BUSY) return "send";
+    return this.#records.full ? "send" : "save"; // what a thread made, or the page as it is
   }
 
   save(page: number): void {
@@ -75,8 +78,9 @@ export class ReferencePages implements PageSaver {
     }
   }
 
-  settle(): void {
+  settle(): boolean {
     this.#dispatcher.flush(() => !this.#records.full);
+    return true;
   }
 
   sent(): void {

@@ -2,6 +2,7 @@
 
 import { parseSocketAddress } from "../../ffi/socket_address.ts";
 import type { CompressionSettings } from "../../server/compression/compression_settings.ts";
+import { ThreadPool } from "../../migration/threads/thread_pool.ts";
 import { LiveRegion } from "../../server/live/live_region.ts";
 import { LiveSource } from "../../server/live/live_source.ts";
 import { liveBlockSizes } from "../../workload/blocks.ts";
@@ -45,6 +46,8 @@ export class WrittenGuest implements AsyncDisposable {
   /** Its migration, not begun. */
   readonly source: LiveSource;
   readonly #region: LiveRegion;
+  // The reference's compression threads are of its precopy thread, which serves one migration.
+  readonly #pool = new ThreadPool();
 
   private constructor(setup: CompressSetup) {
     const { compress, model, size, writers, maxBandwidth, downtimeLimit } = setup;
@@ -58,7 +61,8 @@ export class WrittenGuest implements AsyncDisposable {
       samples: 0,
     });
     const to = parseSocketAddress(setup.to);
-    const options = { to, postcopy: "never", maxBandwidth, downtimeLimit, compress } as const;
+    const pool = this.#pool;
+    const options = { to, postcopy: "never", maxBandwidth, downtimeLimit, compress, pool } as const;
     this.source = model === "before"
       ? new LiveSource(this.#region, this.guest, options, withSettings(REFERENCE, compress))
       : new LiveSource(this.#region, this.guest, options);
@@ -82,5 +86,6 @@ export class WrittenGuest implements AsyncDisposable {
     await this.source.close();
     await this.guest.close();
     this.#region.close();
+    await this.#pool.close();
   }
 }

@@ -15,7 +15,8 @@
  * | `COMPLETED` + 1 | worker | the result's words (and the bytes it packed): the submitter that loads the new count may read them, and owns the slot again |
  * | `STATE` = `ENTERED` | worker | that it will look at its ring |
  * | `STATE` = `BURIED` | the thread as its last act, or whoever saw it end | the last `COMPLETED` there will be: what lies behind it goes back to the submitter |
- * | `ASLEEP` = 1 | the one that goes to sleep | nothing; it is stored before the last look |
+ * | `ASLEEP` = `ON_FLAG` | the one that goes to sleep | nothing; it is stored before the last look |
+ * | `ASLEEP` = `ON_DESCRIPTOR` | a submitter that will poll its eventfd | the same |
  *
  * Every one of them is an `Atomics.store` (or a read-modify-write), every look an `Atomics.load`. These are
  * sequentially consistent, so plain stores before a publishing store are seen after the load that
@@ -23,14 +24,16 @@
  * entry is in both states or in neither, whenever the worker dies.
  *
  * No wake-up is lost: a sleeper stores `ASLEEP`, then looks again, then waits while `ASLEEP` is
- * still 1; the other side publishes, then loads `ASLEEP`. In the one order that all these accesses have,
+ * still set, or for the eventfd; the other side publishes, then loads `ASLEEP`. In the one order that all these accesses have,
  * either the look comes after the publishing, or the load comes after the flag. Whoever finds the
- * flag clears it and notifies; nobody notifies a thread that is awake.
+ * flag clears it and notifies, or signals; nobody notifies a thread that is awake.
  *
  * What only the submitter uses (`TAKEN`, `RELEASED`, `ABANDONED`, `OUTSTANDING`) lies in the shared
  * memory as well, so that one thread may submit after another, but needs no atomic access: whatever
  * told the second thread to begin has ordered them.
  */
+
+import { signalEvent } from "../../ffi/eventfd.ts";
 
 /** Sizes of the rings; all ends must be made with the same. */
 export interface WorkRingsShape {
@@ -52,7 +55,9 @@ export const Shared = {
   /** Workers that entered or were buried. */
   CHANGES: 1,
   BURIALS: 2,
-  /** 1 while the submitter sleeps or is about to. */
+  /** The eventfd of a submitter that waits in another way than by sleeping here, or -1. */
+  WAKE_FD: 3,
+  /** Not 0 while the submitter sleeps or is about to: a value of {@linkcode Asleep}. */
   ASLEEP: LINE,
   /** Requests submitted and not taken: the submitter's own. */
   OUTSTANDING: 2 * LINE,
@@ -76,6 +81,9 @@ export const Own = {
   CPU_TIME: 3 * LINE,
   WORDS: 4 * LINE,
 } as const;
+
+/** How one is to be woken: a worker always sleeps on its flag. */
+export const Asleep = { NO: 0, ON_FLAG: 1, ON_DESCRIPTOR: 2 } as const;
 
 /** What has become of a worker. */
 export const State = { ABSENT: 0, ENTERED: 1, BURIED: 2 } as const;
@@ -117,6 +125,7 @@ export class WorkMemory {
     }
     this.words = new Int32Array(this.buffer);
     this.times = new Float64Array(this.buffer);
+    if (buffer === undefined) this.words[Shared.WAKE_FD] = -1;
   }
 
   /**
@@ -134,9 +143,12 @@ export class WorkMemory {
 
 /** Wakes whoever sleeps on a flag; costs one load when nobody does. */
 export function wake(words: Int32Array, asleep: number): void {
-  if (Atomics.load(words, asleep) === 0) return;
+  const how = Atomics.load(words, asleep);
+  if (how === Asleep.NO) return;
   // Of several that find the flag, one notifies.
-  if (Atomics.compareExchange(words, asleep, 1, 0) === 1) Atomics.notify(words, asleep);
+  if (Atomics.compareExchange(words, asleep, how, Asleep.NO) !== how) return;
+  if (how === Asleep.ON_FLAG) Atomics.notify(words, asleep);
+  else signalEvent(words[Shared.WAKE_FD]!);
 }
 
 /**
@@ -214,15 +226,15 @@ export class WorkRing {
       if (Atomics.load(words, submitted) !== this.#completed) {
         return this.firstSlot + (this.#completed & this.#mask);
       }
-      Atomics.store(words, asleep, 1);
+      Atomics.store(words, asleep, Asleep.ON_FLAG);
       // The second look, which no wake-up can be lost behind.
       if (
         Atomics.load(words, submitted) === this.#completed &&
         Atomics.load(words, Shared.STOPPED) === 0
       ) {
-        Atomics.wait(words, asleep, 1);
+        Atomics.wait(words, asleep, Asleep.ON_FLAG);
       }
-      Atomics.store(words, asleep, 0);
+      Atomics.store(words, asleep, Asleep.NO);
     }
   }
 

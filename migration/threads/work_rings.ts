@@ -1,6 +1,6 @@
 /** The submitter's end of the lockless rings; work_ring.ts has their memory and its ordering. */
 
-import { Own, Shared, State, wake, WorkMemory, type WorkRingsShape } from "./work_ring.ts";
+import { Asleep, Own, Shared, State, wake, WorkMemory, type WorkRingsShape } from "./work_ring.ts";
 
 export type { WorkRingsShape };
 
@@ -163,16 +163,44 @@ export class WorkRings {
     if (this.outstanding === 0 || this.#hasAbandoned()) return false;
     const end = performance.now() + milliseconds;
     for (let left = milliseconds; left > 0; left = end - performance.now()) {
-      Atomics.store(words, Shared.ASLEEP, 1);
+      Atomics.store(words, Shared.ASLEEP, Asleep.ON_FLAG);
       // The second look, which no wake-up can be lost behind.
       const nothing = !this.#hasResult();
       const same = Atomics.load(words, Shared.CHANGES) === changes && !this.stopped;
-      if (nothing && same) Atomics.wait(words, Shared.ASLEEP, 1, left);
-      Atomics.store(words, Shared.ASLEEP, 0);
+      if (nothing && same) Atomics.wait(words, Shared.ASLEEP, Asleep.ON_FLAG, left);
+      Atomics.store(words, Shared.ASLEEP, Asleep.NO);
       if (this.#hasResult()) return true;
       if (this.stopped || Atomics.load(words, Shared.CHANGES) !== changes) return false;
     }
     return false;
+  }
+
+  /**
+   * In place of {@linkcode WorkRings.awaitResult}, for a submitter that must not sleep here: has
+   * {@linkcode WorkRings.wakeFd} signalled, once, when that would return.
+   *
+   * @returns false when it would return at once: then there is no signal to wait for
+   */
+  requestWake(): boolean {
+    const words = this.words;
+    const changes = Atomics.load(words, Shared.CHANGES);
+    if (this.#hasResult() || this.outstanding === 0 || this.#hasAbandoned()) return false;
+    Atomics.store(words, Shared.ASLEEP, Asleep.ON_DESCRIPTOR);
+    // The second look, which no wake-up can be lost behind.
+    const nothing = !this.#hasResult();
+    if (nothing && Atomics.load(words, Shared.CHANGES) === changes && !this.stopped) return true;
+    Atomics.store(words, Shared.ASLEEP, Asleep.NO);
+    return false;
+  }
+
+  /** The eventfd that {@linkcode WorkRings.requestWake} has signalled; -1 for none, as at first. */
+  get wakeFd(): number {
+    return this.words[Shared.WAKE_FD]!;
+  }
+
+  /** To be set by the owner of the rings, before any worker enters; open as long as one may be there. */
+  set wakeFd(fd: number) {
+    this.words[Shared.WAKE_FD] = fd;
   }
 
   /**

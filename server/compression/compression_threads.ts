@@ -1,5 +1,6 @@
 /** The compression threads of one outgoing migration, seen from its control plane. */
 
+import { Eventfd } from "../../ffi/eventfd.ts";
 import { MappedMemory } from "../../ffi/memory.ts";
 import {
   COMPRESSIBLE_PAGE_BYTES,
@@ -13,7 +14,10 @@ import { type CompressionInit, SLOT_WORDS } from "./compression_slots.ts";
 import type { CompressionSettings } from "./compression_settings.ts";
 import type { PageCompressorInit, PageCompressorMessage } from "./page_compressor.ts";
 
-/** Threads that compress, their rings, and the memory of their slots. */
+/**
+ * Threads that compress, their rings, and the memory of their slots. They are of this migration alone,
+ * unlike those that send: each keeps a library's context, and sleeps on the rings of its own.
+ */
 export class CompressionThreads {
   /** What the sending threads need. */
   readonly init: CompressionInit;
@@ -21,6 +25,8 @@ export class CompressionThreads {
   readonly #pageSize: number;
   readonly #rings: WorkRings;
   readonly #memory: MappedMemory;
+  /** Who sends the pages waits for results beside other sessions: not on the rings. */
+  readonly #wake = new Eventfd();
   readonly #threads: readonly WorkerThread<PageCompressorInit, PageCompressorMessage>[];
   readonly #entered = Promise.withResolvers<void>();
   #missing: number;
@@ -41,6 +47,7 @@ export class CompressionThreads {
     this.#pageSize = pageSize;
     const shape = { workers: settings.threads, words: SLOT_WORDS };
     this.#rings = new WorkRings(shape);
+    this.#rings.wakeFd = this.#wake.fd;
     this.#memory = MappedMemory.anonymous(this.#rings.slots * SLOT_BYTES);
     this.init = {
       shape,
@@ -107,5 +114,6 @@ export class CompressionThreads {
   async join(): Promise<void> {
     await Promise.all(this.#threads.map((thread) => thread.join()));
     this.#memory.close();
+    this.#wake.close();
   }
 }

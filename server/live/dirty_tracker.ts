@@ -11,6 +11,7 @@ import {
   writeProtectRange,
 } from "../../ffi/userfaultfd.ts";
 import type { PageBitmap } from "../../migration/memory/page_bitmap.ts";
+import type { Steps } from "../../migration/threads/task.ts";
 import { explainTrackingError } from "./tracking_error.ts";
 
 const FEATURES = UffdFeature.WP_ASYNC | UffdFeature.WP_UNPOPULATED | UffdFeature.WP_HUGETLBFS_SHMEM;
@@ -52,7 +53,8 @@ export interface DirtyTrackerInit {
  * devices that write into pages pinned before, and that pages became zeros because they were given back
  * (`MADV_REMOVE`, a hole punched into the memfd): writes to them after that are seen.
  *
- * Belongs to the thread that made it: make it in the worker that collects.
+ * Belongs to the thread that made it: make it in the worker that collects. What takes long for a large
+ * guest is there as a sequence too, in which others of the thread have their turns between the pieces.
  */
 export class DirtyTracker implements Disposable {
   readonly #blocks: readonly TrackedBlock[];
@@ -75,6 +77,11 @@ export class DirtyTracker implements Disposable {
    * one has the memory
    */
   start(): void {
+    allOf(this.starting());
+  }
+
+  /** {@linkcode DirtyTracker.start} by pieces. */
+  *starting(): Steps {
     if (this.#uffd !== undefined) throw new Error("Dirty tracking was started already");
     try {
       const uffd = this.#uffd = new Userfaultfd({ features: FEATURES });
@@ -82,7 +89,10 @@ export class DirtyTracker implements Disposable {
       for (const block of this.#blocks) {
         registerRange(uffd.fd, block.address, mappedLength(block), RegisterMode.WP);
         this.#registered.push(block);
-        eachPiece(block, (address, length) => writeProtectRange(uffd.fd, address, length, true));
+        for (const { address, length } of piecesOf(block)) {
+          writeProtectRange(uffd.fd, address, length, true);
+          yield;
+        }
       }
     } catch (error) {
       this.stop();
@@ -99,13 +109,19 @@ export class DirtyTracker implements Disposable {
    * @throws {SyscallError} `EPERM` when the memory was mapped anew and so is not tracked any more
    */
   collect(dirty: PageBitmap): number {
+    return allOf(this.collecting(dirty));
+  }
+
+  /** {@linkcode DirtyTracker.collect} by pieces. */
+  *collecting(dirty: PageBitmap): Steps<number> {
     if (this.#written === undefined) throw new Error("Dirty tracking is not started");
     const written = this.#written;
     let added = 0;
     for (const block of this.#blocks) {
-      eachPiece(block, (address, length) => {
+      for (const { address, length } of piecesOf(block)) {
         added += this.#collectPiece(block, address, address + length, written, dirty);
-      });
+        yield;
+      }
     }
     return added;
   }
@@ -135,18 +151,27 @@ export class DirtyTracker implements Disposable {
 
   /**
    * Ends tracking: writes cost nothing any more, but for the first one to each page of a memfd, which
-   * costs once more the microsecond in which the kernel makes the page writable. Stopping again does
-   * nothing.
+   * costs once more the microsecond in which the kernel makes the page writable. Takes 40 ms a GiB.
+   * Stopping again does nothing.
    */
   stop(): void {
+    allOf(this.stopping());
+  }
+
+  /** {@linkcode DirtyTracker.stop} by pieces; one that was broken off can be done again. */
+  *stopping(): Steps {
     this.#written?.close();
     this.#written = undefined;
     const uffd = this.#uffd;
     if (uffd === undefined) return;
     // Closing alone leaves the pages protected before Linux 6.9. And only what this one registered:
     // before 6.16 a userfaultfd may unregister the memory of another.
-    for (const block of this.#registered.splice(0)) {
-      eachPiece(block, (address, length) => lift(uffd, address, length));
+    for (let block = this.#registered[0]; block !== undefined; block = this.#registered[0]) {
+      for (const { address, length } of piecesOf(block)) {
+        lift(uffd, address, length);
+        yield;
+      }
+      this.#registered.shift();
     }
     uffd.close();
     this.#uffd = undefined;
@@ -162,11 +187,27 @@ function mappedLength({ length, pageSize }: TrackedBlock): number {
   return Math.ceil(length / pageSize) * pageSize;
 }
 
+/** A part of a block. */
+interface Piece {
+  readonly address: number;
+  readonly length: number;
+}
+
 /** Goes through a block by pieces of whole host pages, of any size. */
-function eachPiece(block: TrackedBlock, visit: (address: number, length: number) => void): void {
+function* piecesOf(block: TrackedBlock): Generator<Piece, void> {
   const end = block.address + mappedLength(block);
   const step = Math.max(PIECE, block.pageSize);
-  for (let at = block.address; at < end; at += step) visit(at, Math.min(step, end - at));
+  for (let address = block.address; address < end; address += step) {
+    yield { address, length: Math.min(step, end - address) };
+  }
+}
+
+/** Does all of a sequence at once. */
+function allOf<T>(steps: Steps<T>): T {
+  while (true) {
+    const { done, value } = steps.next();
+    if (done) return value;
+  }
 }
 
 function lift(uffd: Userfaultfd, address: number, length: number): void {

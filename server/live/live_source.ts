@@ -5,7 +5,7 @@ import { Eventfd } from "../../ffi/eventfd.ts";
 import type { LiveGuest } from "../../migration/guest.ts";
 import { PageBitmap } from "../../migration/memory/page_bitmap.ts";
 import { MigrationError } from "../../migration/migration_error.ts";
-import { WorkerThread } from "../../migration/threads/worker_thread.ts";
+import { type PoolTask, ThreadPool } from "../../migration/threads/thread_pool.ts";
 import { joinDeviceState } from "../../migration/protocol/device_state.ts";
 import { cannotGoOn, goesOn, ranThere, undecided } from "../outgoing/fate.ts";
 import { untilAborted } from "../outgoing/answers.ts";
@@ -72,7 +72,7 @@ export class LiveSource implements AsyncDisposable, AsyncIterable<LiveStatistics
   readonly #wake: Eventfd;
   readonly #switchover = Promise.withResolvers<boolean>();
   readonly #memorySent = Promise.withResolvers<void>();
-  readonly #precopy: WorkerThread<PrecopyInit, PrecopyMessage>;
+  readonly #precopy: PoolTask<PrecopyInit, PrecopyMessage>;
   readonly #over = Promise.withResolvers<void>();
   #run: Promise<LiveStatistics> | undefined;
   #migration: Promise<void> | undefined;
@@ -82,13 +82,13 @@ export class LiveSource implements AsyncDisposable, AsyncIterable<LiveStatistics
   #ended: Promise<void> | undefined;
 
   /**
-   * Starts the threads, but does nothing to the guest yet.
+   * Makes the source, which does nothing to the guest yet.
    *
    * @param region the guest's memory, which must stay open until the source is closed
    * @param guest what runs on it
    * @param options where to, and how
-   * @param precopyThread module of the thread that copies the memory; another one than the default is for
-   * measurements
+   * @param precopyThread module of the threads that copy the memory, in a task named `precopy`; another one
+   * than the default is for measurements
    * @throws {RangeError} for a number of rounds or a downtime that is none, or a compression that cannot be
    */
   constructor(
@@ -120,7 +120,9 @@ export class LiveSource implements AsyncDisposable, AsyncIterable<LiveStatistics
       },
     }, channels);
     this.#wake = new Eventfd();
-    this.#precopy = new WorkerThread(precopyThread, (message) => {
+    const pool = options.pool ?? ThreadPool.shared;
+    const kind = { thread: precopyThread, name: "precopy", urgent: false };
+    this.#precopy = pool.task<PrecopyInit, PrecopyMessage>(kind, (message) => {
       if (message.kind === "switchover") this.#switchover.resolve(message.postcopy);
       else this.#memorySent.resolve();
     });
@@ -245,7 +247,7 @@ export class LiveSource implements AsyncDisposable, AsyncIterable<LiveStatistics
 
   async #migrate(outgoing: Outgoing): Promise<void> {
     const { signal, times } = outgoing;
-    await untilAborted(this.#precopy.ready, signal);
+    await untilAborted(this.#precopy.prepare(), signal);
     await outgoing.connect();
     const mayPostcopy = this.#postcopy !== "never";
     if (mayPostcopy) await outgoing.openPreempt(true);

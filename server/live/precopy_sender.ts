@@ -1,30 +1,28 @@
 /** Precopy: the memory of a guest that runs, in rounds, until it may stop. */
 
-import { monotonicNanoseconds, threadCpuNanoseconds } from "../../ffi/clock.ts";
-import { clearEvent } from "../../ffi/eventfd.ts";
+import { monotonicNanoseconds } from "../../ffi/clock.ts";
 import { Gather } from "../../ffi/gather.ts";
 import { addressOf } from "../../ffi/memory.ts";
-import { PollEvents, PollSet } from "../../ffi/poll.ts";
 import { PageBitmap } from "../../migration/memory/page_bitmap.ts";
 import type { RamLayout } from "../../migration/memory/ram_layout.ts";
 import { ELEMENT } from "../../migration/protocol/constants.ts";
 import { type DiscardCommand, discardCommands } from "../../migration/protocol/discard.ts";
+import type { Steps, TaskPoll, Tell } from "../../migration/threads/task.ts";
 import { BandwidthMeter } from "./bandwidth_meter.ts";
-import { BlockingSender } from "../../channel/blocking_sender.ts";
 import { TO_DESTINATION } from "../../channel/role.ts";
-import { SendingEnd } from "../../channel/sending_end.ts";
+import type { SteppedSender } from "../../channel/stepped_sender.ts";
 import { encodeDiscards, PING } from "../sending/control_stream.ts";
 import { Convergence, type PostcopyPolicy, switchesToPostcopy } from "./convergence.ts";
 import { discardStale, roundToHostPages } from "./dirty_runs.ts";
 import { DirtyTracker, type TrackedBlock } from "./dirty_tracker.ts";
 import { LiveState } from "./live_state.ts";
 import { PageRecords } from "../sending/page_records.ts";
-import { pageSaver } from "../sending/compressing_pages.ts";
-import type { PageSaver } from "../sending/page_saver.ts";
+import type { NextAct, PageSaver } from "../sending/page_saver.ts";
 import { RateLimit } from "../sending/rate_limit.ts";
 import type { SenderInit } from "../sending/sender_init.ts";
 import { SenderViews } from "../sending/sender_views.ts";
 import type { SourceState } from "../sending/source_state.ts";
+import { Turns } from "../sending/turns.ts";
 
 /** What a precopy sender is made from. */
 export interface PrecopyInit extends SenderInit {
@@ -56,29 +54,32 @@ const BATCH_PAGES = 256;
 /** Bytes on the wire of a page's record, beside the page. */
 const RECORD_BYTES = 8;
 
+/** Makes what puts the pages into the batches. */
+export type SaverMaker = (init: SenderInit, records: PageRecords, state: SourceState) => PageSaver;
+
 /**
- * Copies the memory of a running guest, on the precopy worker's thread: all of it, then in rounds what
- * was written since. Ends with the guest stopped and the destination knowing all pages, or which of
- * those that it has it must forget.
+ * Copies the memory of a running guest, on a precopy thread: all of it, then in rounds what was written
+ * since. Ends with the guest stopped and the destination knowing all pages, or which of those that it has
+ * it must forget. Other guests on the same thread have their turns after each batch.
  */
 export class PrecopySender implements Disposable {
   readonly #init: PrecopyInit;
-  readonly #tell: (message: PrecopyMessage) => void;
+  readonly #tell: Tell<PrecopyMessage>;
   readonly #state: SourceState;
   readonly #live: LiveState;
   readonly #layout: RamLayout;
   readonly #dirty: PageBitmap;
   readonly #sent: PageBitmap;
   readonly #tracker: DirtyTracker;
-  readonly #main: BlockingSender;
+  readonly #main: SteppedSender;
   readonly #records: PageRecords;
   readonly #saver: PageSaver;
   readonly #limit: RateLimit;
   readonly #meter = new BandwidthMeter();
   readonly #convergence = new Convergence();
-  readonly #poll = new PollSet(1);
-  /** Processor time of the thread when it had loaded: what it took until then is no part of a migration. */
-  readonly #loaded = threadCpuNanoseconds();
+  readonly #turns: Turns;
+  /** Where the round stands. */
+  #cursor = 0;
   #collectedAt = 0;
   #discarded = false;
   /** Pages with content that this round sent, and the bytes that all of its pages took. */
@@ -88,13 +89,14 @@ export class PrecopySender implements Disposable {
   /**
    * @param init what the control plane prepared; every page is dirty
    * @param tell called when the guest is to stop
-   * @param saver makes what puts the pages into the batches; default as `init` says
+   * @param poll the task's
+   * @param saver makes what puts the pages into the batches
    */
   constructor(
     init: PrecopyInit,
-    tell: (message: PrecopyMessage) => void,
-    saver: (records: PageRecords, state: SourceState) => PageSaver = (records, state) =>
-      pageSaver(init, records, state),
+    tell: Tell<PrecopyMessage>,
+    poll: TaskPoll,
+    saver: SaverMaker,
   ) {
     this.#init = init;
     this.#tell = tell;
@@ -106,13 +108,15 @@ export class PrecopySender implements Disposable {
     this.#sent = new PageBitmap(layout.pageLimit, init.sent);
     const { targetPageSize, wakeFd, stallTimeout } = init;
     this.#tracker = new DirtyTracker({ blocks: init.tracked, targetPageSize });
-    const stopped = () => this.#state.stopped;
-    const main = new SendingEnd(init.main, TO_DESTINATION.MAIN);
-    this.#main = new BlockingSender(main, { wakeFd, stopped, stallTimeout });
     this.#records = new PageRecords(layout, locator, BATCH_PAGES);
-    this.#saver = saver(this.#records, this.#state);
+    this.#saver = saver(init, this.#records, this.#state);
     this.#limit = new RateLimit(init.maxBandwidth);
-    this.#poll.watch(0, wakeFd, PollEvents.IN);
+    this.#turns = new Turns(poll, {
+      events: [wakeFd, this.#saver.wakeFd],
+      stopped: () => this.#state.stopped,
+      stallTimeout,
+    });
+    this.#main = this.#turns.sender(init.main, TO_DESTINATION.MAIN);
   }
 
   /**
@@ -120,25 +124,39 @@ export class PrecopySender implements Disposable {
    *
    * @throws {MigrationError} when the destination goes away, or this kernel cannot track writes
    */
-  run(): void {
-    const { postcopy: policy } = this.#init;
-    // Nothing is sent before the guest stops: what it writes until then is of no interest.
-    if (policy !== "now") this.#tracker.start();
-    this.#collectedAt = monotonicNanoseconds();
-    this.#live.rounds = 1;
-    const postcopy = policy === "now" || this.#copy();
-    // Pages on their way are older than what is discarded now, and would come after it.
-    if (!this.#settle() || this.#state.stopped) return;
-    if (postcopy && !this.#prepare()) return;
-    this.#tell({ kind: "switchover", postcopy });
-    if (!this.#awaitGuestStopped()) return;
-    if (policy !== "now") this.#collect();
-    if (!(postcopy ? this.#handOver() : this.#finish())) return;
-    this.#tell({ kind: "memory-sent" });
-    this.#tracker.stop(); // takes 40 ms a GiB, for which nobody has to wait
+  *run(): Steps {
+    try {
+      yield* this.#migrate();
+    } finally {
+      yield* this.#turns.between(this.#tracker.stopping()); // for which nobody has to wait
+    }
   }
 
-  /** Frees its buffers and ends the tracking. */
+  /** Tells what all steps so far took of the processor. */
+  setCpuTime(nanoseconds: number): void {
+    this.#state.setCpuTime("precopy", nanoseconds);
+  }
+
+  *#migrate(): Steps {
+    const { postcopy: policy } = this.#init;
+    // Nothing is sent before the guest stops: what it writes until then is of no interest.
+    if (policy !== "now") yield* this.#turns.between(this.#tracker.starting());
+    this.#collectedAt = monotonicNanoseconds();
+    this.#live.rounds = 1;
+    const postcopy = policy === "now" || (yield* this.#copy());
+    // Pages on their way are older than what is discarded now, and would come after it.
+    if (!(yield* this.#settle()) || this.#state.stopped) return;
+    if (postcopy && !(yield* this.#prepare())) return;
+    // What is compressed from now on may be the background thread's.
+    if (postcopy) this.#turns.leave(this.#saver.wakeFd);
+    this.#tell({ kind: "switchover", postcopy });
+    if (!(yield* this.#awaitGuestStopped())) return;
+    if (policy !== "now") this.#collect();
+    if (!(yield* postcopy ? this.#handOver() : this.#finish())) return;
+    this.#tell({ kind: "memory-sent" });
+  }
+
+  /** Frees its buffers and ends the tracking, where `run` has not come to its end. */
   close(): void {
     this.#tracker.stop();
     this.#records.close();
@@ -149,10 +167,11 @@ export class PrecopySender implements Disposable {
   }
 
   /** Rounds, until the rest fits the downtime (false) or postcopy is wanted (true). */
-  #copy(): boolean {
-    while (this.#sendRound()) {
+  *#copy(): Steps<boolean> {
+    while (yield* this.#sendRound()) {
       const since = this.#collectedAt;
-      const written = this.#collect();
+      this.#collectedAt = monotonicNanoseconds();
+      const written = yield* this.#turns.between(this.#tracker.collecting(this.#dirty));
       this.#live.dirtyRate = written / (this.#collectedAt - since) * 1e9;
       const remaining = this.#dirty.count();
       this.#convergence.roundEnded(remaining);
@@ -166,8 +185,8 @@ export class PrecopySender implements Disposable {
   }
 
   /** Sends every dirty page once; false when the round was broken off, by a stop or for postcopy. */
-  #sendRound(): boolean {
-    let cursor = 0;
+  *#sendRound(): Steps<boolean> {
+    this.#cursor = 0;
     this.#roundPages = 0;
     this.#roundBytes = 0;
     while (!this.#state.stopped && !this.#live.postcopyWanted) {
@@ -175,50 +194,70 @@ export class PrecopySender implements Disposable {
       this.#measure(now);
       const delay = this.#limit.delay(now);
       if (delay > 0) {
-        this.#nap(delay);
+        yield* this.#turns.nap(delay);
         continue;
       }
-      cursor = this.#sendBatch(cursor, this.#limit.batchBytes);
-      if (cursor < 0) return !this.#state.stopped;
+      if (!(yield* this.#sendBatch(this.#limit.batchBytes))) return !this.#state.stopped;
       this.#limit.spend(monotonicNanoseconds(), this.#records.byteLength);
+      yield* this.#turns.give();
     }
     return false;
   }
 
   /**
-   * Sends the next dirty pages from `cursor` on, and at the end those on their way.
+   * Sends the next dirty pages of the round, and at the end those on their way.
    *
    * @param most bytes of the batch; one page goes in any case
-   * @returns where to go on, or -1 at the end or on a stop
+   * @returns false at the end or on a stop
    */
-  #sendBatch(cursor: number, most: number): number {
+  *#sendBatch(most: number): Steps<boolean> {
+    this.#beginBatch();
+    while (!this.#fill(most)) yield* this.#turns.pause();
+    if (this.#cursor === this.#dirty.length) yield* this.#settleBatch();
+    return yield* this.#endBatch();
+  }
+
+  /**
+   * Puts dirty pages into the batch: no generator, for what is done for each page. Called again after a
+   * wait it goes on.
+   *
+   * @returns false when it must wait
+   */
+  #fill(most: number): boolean {
     const records = this.#records;
     const dirty = this.#dirty;
     const saver = this.#saver;
-    let next = cursor;
-    this.#beginBatch();
+    let next = this.#cursor;
+    let act: NextAct = "save";
     while (next < dirty.length && (records.byteLength < most || records.length === 0)) {
       const page = dirty.next(next);
       next = page < 0 ? dirty.length : page;
-      if (page < 0 || !saver.prepare()) break;
+      if (page < 0) break;
+      act = saver.prepare();
+      if (act !== "save") break;
       // Taken before it is read: what is written from now on makes it dirty again.
       dirty.take(page);
       saver.save(page);
       this.#sent.add(page);
       next = page + 1;
     }
-    if (next === dirty.length) saver.settle();
-    return this.#endBatch() ? next : -1;
+    this.#cursor = next;
+    return act !== "wait";
   }
 
   /** Sends the pages on their way; false when it was told to stop first. */
-  #settle(): boolean {
+  *#settle(): Steps<boolean> {
     while (this.#saver.outstanding > 0) {
       this.#beginBatch();
-      this.#saver.settle();
-      if (!this.#endBatch()) return false;
+      yield* this.#settleBatch();
+      if (!(yield* this.#endBatch())) return false;
+      yield* this.#turns.give();
     }
     return true;
+  }
+
+  *#settleBatch(): Steps {
+    while (!this.#saver.settle()) yield* this.#turns.pause();
   }
 
   #beginBatch(): void {
@@ -227,18 +266,17 @@ export class PrecopySender implements Disposable {
   }
 
   /** Sends the batch; false when there is nothing in it, or on a stop. */
-  #endBatch(): boolean {
+  *#endBatch(): Steps<boolean> {
     const records = this.#records;
     if (records.length === 0) return false;
     records.closeSection(this.#init.sectionId);
     records.end();
-    if (!this.#main.send(records.gather)) return false;
+    if (!(yield* this.#main.send(records.gather))) return false;
     this.#saver.sent();
     const { background } = this.#state;
     const bytes = records.byteLength;
     background.addPages(records.pages, records.zeroPages);
     background.addBytes(bytes);
-    this.#state.setCpuTime("precopy", threadCpuNanoseconds() - this.#loaded);
     this.#roundPages += records.length - records.zeroPages;
     this.#roundBytes += bytes;
     if (this.#live.guestStopped) this.#live.addDowntimeBytes(bytes);
@@ -246,10 +284,9 @@ export class PrecopySender implements Disposable {
     return true;
   }
 
-  /** Takes note of what was written since the last time; returns how many pages that are not dirty already. */
-  #collect(): number {
-    this.#collectedAt = monotonicNanoseconds();
-    return this.#tracker.collect(this.#dirty);
+  /** Takes note of what was written since the last time, at once: the guest stands still, or is about to. */
+  #collect(): void {
+    this.#tracker.collect(this.#dirty);
   }
 
   #measure(now: number, last = false): void {
@@ -277,19 +314,19 @@ export class PrecopySender implements Disposable {
    * Before the guest stops for postcopy: lets the destination forget what is out of date by now. What
    * is left of that for the downtime is what the guest writes meanwhile.
    */
-  #prepare(): boolean {
-    if (this.#init.postcopy === "now") return this.#sendDiscards([], PING.PREPARED);
+  *#prepare(): Steps<boolean> {
+    if (this.#init.postcopy === "now") return yield* this.#sendDiscards([], PING.PREPARED);
     this.#collect();
     roundToHostPages(this.#layout, this.#dirty);
-    return this.#sendDiscards(this.#discards(), PING.PREPARED);
+    return yield* this.#sendDiscards(this.#discards(), PING.PREPARED);
   }
 
   /** The guest has stopped, and will run without the pages that are dirty. */
-  #handOver(): boolean {
+  *#handOver(): Steps<boolean> {
     roundToHostPages(this.#layout, this.#dirty);
     const discards = this.#discards();
     if (!this.#discarded) discards.push(this.#discardFirst());
-    return this.#sendDiscards(discards, PING.DISCARDED);
+    return yield* this.#sendDiscards(discards, PING.DISCARDED);
   }
 
   #discards(): DiscardCommand[] {
@@ -309,11 +346,11 @@ export class PrecopySender implements Disposable {
     return discardCommands(name, [{ start: 0, length: pageSize }])[0]!;
   }
 
-  #sendDiscards(discards: readonly DiscardCommand[], ping: number): boolean {
+  *#sendDiscards(discards: readonly DiscardCommand[], ping: number): Steps<boolean> {
     const bytes = encodeDiscards(discards, ping);
     const gather = new Gather(1);
     gather.add(addressOf(bytes), bytes.length);
-    const sent = this.#main.send(gather);
+    const sent = yield* this.#main.send(gather);
     this.#state.background.addBytes(bytes.length); // and keeps them until here
     if (this.#live.guestStopped) this.#live.addDowntimeBytes(bytes.length);
     else if (discards.length > 0) this.#live.addPrecopyBytes(bytes.length);
@@ -321,29 +358,23 @@ export class PrecopySender implements Disposable {
   }
 
   /** The guest has stopped: sends the rest, and the end of the memory. */
-  #finish(): boolean {
-    let cursor = 0;
-    while (cursor >= 0) cursor = this.#sendBatch(cursor, Infinity);
+  *#finish(): Steps<boolean> {
+    this.#cursor = 0;
+    while (yield* this.#sendBatch(Infinity)) yield* this.#turns.give();
     if (this.#state.stopped) return false;
     const records = this.#records;
     records.begin();
     records.openSection(ELEMENT.SECTION_END, this.#init.sectionId);
     records.closeSection(this.#init.sectionId);
     records.end();
-    return this.#main.send(records.gather);
+    return yield* this.#main.send(records.gather);
   }
 
-  #awaitGuestStopped(): boolean {
+  *#awaitGuestStopped(): Steps<boolean> {
     while (!this.#live.guestStopped) {
       if (this.#state.stopped) return false;
-      this.#poll.wait(-1);
-      if (this.#poll.ready(0) !== 0) clearEvent(this.#init.wakeFd);
+      yield* this.#turns.pause();
     }
     return !this.#state.stopped;
-  }
-
-  #nap(nanoseconds: number): void {
-    this.#poll.waitNanoseconds(nanoseconds);
-    if (this.#poll.ready(0) !== 0) clearEvent(this.#init.wakeFd);
   }
 }

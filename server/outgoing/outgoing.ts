@@ -10,10 +10,10 @@ import { PageBitmap } from "../../migration/memory/page_bitmap.ts";
 import type { RamLayout } from "../../migration/memory/ram_layout.ts";
 import { MigrationError, reviveMigrationError } from "../../migration/migration_error.ts";
 import { Ring } from "../../migration/threads/ring.ts";
-import { ThreadPool } from "../../migration/threads/thread_pool.ts";
+import { type PoolTask, type TaskKind, ThreadPool } from "../../migration/threads/thread_pool.ts";
 import { WorkerThread } from "../../migration/threads/worker_thread.ts";
 import { Answers, untilAborted } from "./answers.ts";
-import type { BackgroundThreadInit } from "../sending/background_worker.ts";
+import type { BackgroundSenderInit } from "../sending/background_sender.ts";
 import { PING } from "../sending/control_stream.ts";
 import { agreeOnCompression } from "./compression_agreement.ts";
 import { compressionSettings } from "../compression/compression_settings.ts";
@@ -40,6 +40,12 @@ const FIRST_PONG_TIMEOUT = 1_000;
 const RETURN_PATH_GRACE = 100;
 /** Milliseconds in which the end of a broken connection shows on the return path too. */
 const RETURN_PATH_PATIENCE = 5_000;
+
+const BACKGROUND: TaskKind<BackgroundSenderInit, never> = {
+  thread: new URL("../sending/background_worker.ts", import.meta.url),
+  name: "background",
+  urgent: false,
+};
 
 /**
  * Connects to a destination and runs the two threads that serve it: the return-path worker from the
@@ -87,9 +93,7 @@ export class Outgoing implements AsyncDisposable {
     new URL("../sending/return_path_worker.ts", import.meta.url),
     (message) => this.#answers.add(message),
   );
-  readonly #background = new WorkerThread<BackgroundThreadInit, never>(
-    new URL("../sending/background_worker.ts", import.meta.url),
-  );
+  readonly #background: PoolTask<BackgroundSenderInit, never>;
   readonly #abort = new AbortController();
   #main: SendingEnd | undefined;
   readonly #others: { readonly thread: { join(): Promise<void> }; readonly wake: Eventfd }[] = [];
@@ -111,6 +115,7 @@ export class Outgoing implements AsyncDisposable {
     this.#maxPostcopyBandwidth = options.maxPostcopyBandwidth ?? 0;
     this.#spin = options.spin ?? 0;
     this.#pool = options.pool ?? ThreadPool.shared;
+    this.#background = this.#pool.task(BACKGROUND);
     this.#rules = preemptRules(memory.machine);
     const { compress } = options;
     this.#compression = compress === undefined ? undefined : new CompressionThreads(
@@ -167,7 +172,7 @@ export class Outgoing implements AsyncDisposable {
   async connect(): Promise<void> {
     const wait = this.#wait();
     // The destination is not kept waiting: both threads have loaded when it hears of us.
-    const ready = [this.#returnPath.ready, this.#background.ready, this.#compression?.enter()];
+    const ready = [this.#returnPath.ready, this.#background.prepare(), this.#compression?.enter()];
     await untilAborted(Promise.all(ready), this.signal);
     this.#compression?.ended.catch((error) => this.fail(error));
     const main = this.#stack.use(await Socket.connect(this.#to, wait));

@@ -1,24 +1,23 @@
 /** The background stream: walks the dirty bitmap and sends every page nobody asked for. */
 
-import { monotonicNanoseconds, threadCpuNanoseconds } from "../../ffi/clock.ts";
-import { clearEvent } from "../../ffi/eventfd.ts";
-import { PollEvents, PollSet } from "../../ffi/poll.ts";
+import { monotonicNanoseconds } from "../../ffi/clock.ts";
+import { signalEvent } from "../../ffi/eventfd.ts";
 import { MigrationError } from "../../migration/migration_error.ts";
 import type { PageBitmap } from "../../migration/memory/page_bitmap.ts";
 import { ELEMENT } from "../../migration/protocol/constants.ts";
 import type { Ring } from "../../migration/threads/ring.ts";
-import { BlockingSender } from "../../channel/blocking_sender.ts";
-import type { ConnectionInit } from "../../channel/connection.ts";
-import { type ChannelRole, TO_DESTINATION } from "../../channel/role.ts";
-import { SendingEnd } from "../../channel/sending_end.ts";
+import type { Steps, TaskPoll } from "../../migration/threads/task.ts";
+import { TO_DESTINATION } from "../../channel/role.ts";
+import type { SteppedSender } from "../../channel/stepped_sender.ts";
 import { HostPageClaims } from "./host_page_claims.ts";
 import { PageRecords } from "./page_records.ts";
 import { pageSaver } from "./compressing_pages.ts";
-import type { PageSaver } from "./page_saver.ts";
+import type { NextAct, PageSaver } from "./page_saver.ts";
 import { RateLimit } from "./rate_limit.ts";
 import type { SenderInit } from "./sender_init.ts";
 import { SenderViews } from "./sender_views.ts";
 import type { SourceState } from "./source_state.ts";
+import { Turns } from "./turns.ts";
 
 /** What a background sender is made from. */
 export interface BackgroundSenderInit extends SenderInit {
@@ -26,6 +25,8 @@ export interface BackgroundSenderInit extends SenderInit {
   readonly sectionId: number;
   /** Bytes a second; 0 for no limit. */
   readonly maxBandwidth: number;
+  /** Ends the return-path worker's waits. */
+  readonly returnPathWakeFd: number;
 }
 
 // Pages in a batch: 64 KiB while faults come, growing to 1 MiB when it is quiet. A fault waits at
@@ -46,22 +47,28 @@ const QUIET = 10e6;
 const WIRE_INTERVAL = 50e3;
 /** Nanoseconds after which the stream goes on whatever is on the wire: a peer may acknowledge late. */
 const LONGEST_YIELD = 40e6;
+/** Nanoseconds between two looks whether an urgent request is still being served, and of all of them. */
+const URGENT_INTERVAL = 50e3;
+const LONGEST_URGENT = 2e6;
 
-/** Sends the background stream, and the requested pages in the modes in which they wait their turn. */
+/**
+ * Sends the background stream, and the requested pages in the modes in which they wait their turn. Its
+ * thread sends those of other sessions too: after each batch they have their turns.
+ */
 export class BackgroundSender implements Disposable {
   readonly #init: BackgroundSenderInit;
   readonly #state: SourceState;
   readonly #dirty: PageBitmap;
   readonly #requests: Ring;
-  readonly #main: BlockingSender;
+  readonly #main: SteppedSender;
   readonly #mainRecords: PageRecords;
   readonly #mainSaver: PageSaver;
   readonly #mainClaims: HostPageClaims;
   readonly #preemptRecords: PageRecords;
   readonly #preemptClaims: HostPageClaims;
-  #preempt: BlockingSender | undefined;
+  #preempt: SteppedSender | undefined;
   readonly #limit: RateLimit;
-  readonly #poll = new PollSet(2);
+  readonly #turns: Turns;
   #cursor = 0;
   #batch = SMALLEST_BATCH;
   #requestsSeen = 0;
@@ -72,16 +79,24 @@ export class BackgroundSender implements Disposable {
   readonly #wireLimit: number;
   readonly #patience: number;
 
-  /** @param init what the control plane prepared */
-  constructor(init: BackgroundSenderInit) {
+  /**
+   * @param init what the control plane prepared
+   * @param poll the task's
+   */
+  constructor(init: BackgroundSenderInit, poll: TaskPoll) {
     this.#init = init;
     const { state, layout, dirty, locator, requests } = new SenderViews(init);
     this.#state = state;
     this.#dirty = dirty;
     this.#requests = requests;
-    this.#main = this.#sender(init.main, TO_DESTINATION.MAIN);
     this.#mainRecords = new PageRecords(layout, locator, LARGEST_BATCH);
     this.#mainSaver = pageSaver(init, this.#mainRecords, this.#state);
+    this.#turns = new Turns(poll, {
+      events: [init.wakeFd, init.requestFd, this.#mainSaver.wakeFd],
+      stopped: () => this.#state.stopped,
+      stallTimeout: init.stallTimeout,
+    });
+    this.#main = this.#turns.sender(init.main, TO_DESTINATION.MAIN);
     this.#huge = layout.hasHugePages;
     this.#mainClaims = new HostPageClaims(layout, this.#dirty);
     this.#preemptRecords = new PageRecords(layout, locator, SMALLEST_BATCH);
@@ -93,8 +108,17 @@ export class BackgroundSender implements Disposable {
     // Segments of 64 KiB are loopback's: who does not keep up there is short of CPU, which urgent
     // threads need too (a QEMU destination on two cores: 75 us a fault instead of 136).
     this.#patience = segments > ON_THE_WIRE ? 0 : 2;
-    this.#poll.watch(0, init.wakeFd, PollEvents.IN);
-    this.#poll.watch(1, init.requestFd, PollEvents.IN);
+  }
+
+  /** Sends all pages and the end of the stream, or until it is told to stop. */
+  *run(): Steps {
+    if (!(yield* this.#sendPages())) return;
+    if (yield* this.#sendEnd()) signalEvent(this.#init.returnPathWakeFd);
+  }
+
+  /** Tells what all steps so far took of the processor. */
+  setCpuTime(nanoseconds: number): void {
+    this.#state.setCpuTime("background", nanoseconds);
   }
 
   /**
@@ -102,24 +126,27 @@ export class BackgroundSender implements Disposable {
    *
    * @returns false when it was told to stop first
    */
-  sendPages(): boolean {
+  *#sendPages(): Steps<boolean> {
     while (!this.#state.stopped) {
       // A host page begun on the main channel is finished before another one follows there.
       const vanilla = this.#init.mode === "vanilla";
-      if (!vanilla || !this.#unfinished) this.#sendRequested();
-      else if (!this.#requests.empty) this.#awaited = true;
-      this.#state.awaitNoUrgent(2);
+      if (!this.#requests.empty) {
+        if (!vanilla || !this.#unfinished) yield* this.#sendRequested();
+        else this.#awaited = true;
+      }
+      if (this.#state.servesUrgent) yield* this.#yieldUrgent();
       const now = monotonicNanoseconds();
       this.#followLocality(now);
       if (!this.#awaited) {
         const delay = this.#limit.delay(now);
         if (delay > 0) {
-          this.#nap(delay);
+          yield* this.#turns.nap(delay);
           continue;
         }
-        if (now < this.#busyUntil && !vanilla) this.#yieldWire(now);
+        if (now < this.#busyUntil && !vanilla) yield* this.#yieldWire(now);
       }
-      if (!this.#sendBatch(now)) return !this.#state.stopped;
+      if (!(yield* this.#sendBatch(now))) return !this.#state.stopped;
+      yield* this.#turns.give();
     }
     return false;
   }
@@ -128,12 +155,14 @@ export class BackgroundSender implements Disposable {
    * Ends the stream: waits until the destination has loaded the device state, then sends SECTION_END
    * and EOF. Destinations from 10.2 on take the end of the pages for a failure before that.
    */
-  sendEnd(): boolean {
+  *#sendEnd(): Steps<boolean> {
     while (!this.#state.guestLoaded) {
       if (this.#state.stopped) return false;
-      this.#sendRequested();
+      yield* this.#sendRequested();
+      // What changed while a channel had no room wakes nobody again.
+      if (this.#state.guestLoaded || this.#state.stopped) continue;
       const asked = this.#state.returnPath.requests;
-      const woken = this.#sleep(this.#init.stallTimeout);
+      const woken = yield* this.#turns.nap(this.#init.stallTimeout * 1e6);
       // In the mode preempt-full requests are served elsewhere, and wake nobody here.
       const idle = !woken && this.#state.returnPath.requests === asked;
       if (idle && !this.#state.guestLoaded) throw notLoaded(this.#init.stallTimeout);
@@ -146,13 +175,13 @@ export class BackgroundSender implements Disposable {
     records.end();
     // Said before it is sent: the destination's SHUT may overtake the return from the call.
     this.#state.setBackgroundEnded();
-    if (!this.#main.send(records.gather)) return false;
+    if (!(yield* this.#main.send(records.gather))) return false;
     if (this.#init.mode === "preempt" && this.#init.preemptEndOfSection) {
       const preempt = this.#preemptRecords;
       preempt.begin();
       preempt.endRecords();
       preempt.end();
-      return this.#preemptChannel().send(preempt.gather);
+      return yield* this.#preemptChannel().send(preempt.gather);
     }
     return true;
   }
@@ -167,14 +196,8 @@ export class BackgroundSender implements Disposable {
     this.close();
   }
 
-  #sender(connection: ConnectionInit, role: ChannelRole): BlockingSender {
-    const { wakeFd, stallTimeout } = this.#init;
-    const stopped = () => this.#state.stopped;
-    return new BlockingSender(new SendingEnd(connection, role), { wakeFd, stopped, stallTimeout });
-  }
-
-  #preemptChannel(): BlockingSender {
-    this.#preempt ??= this.#sender({ fd: this.#state.preemptFd }, TO_DESTINATION.PREEMPT);
+  #preemptChannel(): SteppedSender {
+    this.#preempt ??= this.#turns.sender({ fd: this.#state.preemptFd }, TO_DESTINATION.PREEMPT);
     return this.#preempt;
   }
 
@@ -182,7 +205,7 @@ export class BackgroundSender implements Disposable {
    * The modes vanilla and preempt: requested pages go out here, each in its turn. In preempt-full
    * there come only huge pages that were claimed already, on whose rest somebody waits.
    */
-  #sendRequested(): void {
+  *#sendRequested(): Steps {
     if (this.#requests.empty) return;
     const onMain = this.#init.mode === "vanilla";
     const records = onMain ? this.#mainRecords : this.#preemptRecords;
@@ -198,10 +221,11 @@ export class BackgroundSender implements Disposable {
       if (onMain) records.closeSection(this.#init.sectionId);
       records.end();
       const channel = onMain ? this.#main : this.#preemptChannel();
-      if (!channel.send(records.gather)) return;
+      if (!(yield* channel.send(records.gather))) return;
       const counters = this.#state.urgent;
       counters.addPages(records.pages, records.zeroPages);
       counters.addBytes(records.byteLength);
+      yield* this.#turns.give();
     }
   }
 
@@ -232,12 +256,20 @@ export class BackgroundSender implements Disposable {
     }
   }
 
+  /** Starts no batch while an urgent request is being served; but not for long. */
+  *#yieldUrgent(): Steps {
+    const end = monotonicNanoseconds() + LONGEST_URGENT;
+    do yield* this.#turns.nap(URGENT_INTERVAL); while (
+      this.#state.servesUrgent && monotonicNanoseconds() < end
+    );
+  }
+
   /** Lets the link's queue run empty, for the pages that are asked for meanwhile. */
-  #yieldWire(now: number): void {
+  *#yieldWire(now: number): Steps {
     const end = now + LONGEST_YIELD;
     for (let naps = 0; this.#main.end.unacknowledged > this.#wireLimit; naps++) {
       if (naps === this.#patience) this.#batch = BATCH_ON_THE_WIRE;
-      if (this.#state.stopped || this.#nap(WIRE_INTERVAL)) return;
+      if (this.#state.stopped || (yield* this.#turns.nap(WIRE_INTERVAL))) return;
       if (monotonicNanoseconds() > end) return;
     }
   }
@@ -260,40 +292,56 @@ export class BackgroundSender implements Disposable {
   }
 
   /** Sends the next batch of unclaimed pages; false when there was none, or on a stop. */
-  #sendBatch(now: number): boolean {
+  *#sendBatch(now: number): Steps<boolean> {
     const records = this.#mainRecords;
-    const claims = this.#mainClaims;
     const saver = this.#mainSaver;
-    const pageBytes = this.#init.targetPageSize;
-    const most = Math.max(1, Math.min(this.#batch * pageBytes, this.#limit.batchBytes));
-    let left = true;
+    const most = this.#batch * this.#init.targetPageSize;
     records.begin();
     records.openSection(ELEMENT.SECTION_PART, this.#init.sectionId);
-    while (
-      records.length + saver.outstanding === 0 ||
-      records.byteLength + saver.outstanding * pageBytes < most
-    ) {
-      if (!saver.prepare()) break;
-      if (!claims.begun) {
-        if (this.#awaited || this.#unfinished) break;
-        left = this.#claimNext();
-        if (!left) break;
-      }
-      saver.save(claims.take());
+    let end = this.#fill(most);
+    for (; end === "wait"; end = this.#fill(most)) yield* this.#turns.pause();
+    if (end === "none" || records.length === 0 || this.#hurries(now)) {
+      while (!saver.settle()) yield* this.#turns.pause();
     }
-    if (!left || records.length === 0 || this.#hurries(now)) saver.settle();
     if (!this.#unfinished) this.#awaited = false;
     if (records.length === 0) return false;
     records.closeSection(this.#init.sectionId);
     records.end();
-    if (!this.#main.send(records.gather)) return false;
+    if (!(yield* this.#main.send(records.gather))) return false;
     saver.sent();
     const counters = this.#state.background;
     counters.addPages(records.pages, records.zeroPages);
     counters.addBytes(records.byteLength);
     this.#limit.spend(monotonicNanoseconds(), records.byteLength);
-    this.#state.setCpuTime("background", threadCpuNanoseconds());
     return true;
+  }
+
+  /**
+   * Puts unclaimed pages into the batch: no generator, for what is done for each page. Called again after a
+   * wait it goes on.
+   *
+   * @param most bytes of the batch
+   * @returns why it ended; `"none"` when no unclaimed page is left
+   */
+  #fill(most: number): NextAct | "none" {
+    const records = this.#mainRecords;
+    const claims = this.#mainClaims;
+    const saver = this.#mainSaver;
+    const pageBytes = this.#init.targetPageSize;
+    const limit = Math.max(1, Math.min(most, this.#limit.batchBytes));
+    while (
+      records.length + saver.outstanding === 0 ||
+      records.byteLength + saver.outstanding * pageBytes < limit
+    ) {
+      const next = saver.prepare();
+      if (next !== "save") return next;
+      if (!claims.begun) {
+        if (this.#awaited || this.#unfinished) break;
+        if (!this.#claimNext()) return "none";
+      }
+      saver.save(claims.take());
+    }
+    return "send";
   }
 
   /** Claims the next host page of the walk; false when there is none left. */
@@ -311,22 +359,6 @@ export class BackgroundSender implements Disposable {
       this.#cursor = this.#mainClaims.behind;
       if (claimed) return true;
     }
-  }
-
-  /** Waits; returns true when it was woken before the time. */
-  #sleep(milliseconds: number): boolean {
-    return this.#woken(this.#poll.wait(milliseconds));
-  }
-
-  /** Waits for less than milliseconds; returns true when it was woken before the time. */
-  #nap(nanoseconds: number): boolean {
-    return this.#woken(this.#poll.waitNanoseconds(nanoseconds));
-  }
-
-  #woken(ready: number): boolean {
-    if (this.#poll.ready(0) !== 0) clearEvent(this.#init.wakeFd);
-    if (this.#poll.ready(1) !== 0) clearEvent(this.#init.requestFd);
-    return ready !== 0;
   }
 }
 

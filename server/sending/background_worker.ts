@@ -1,19 +1,16 @@
 import { libc } from "../../ffi/libc.ts";
 import { becomeBackgroundThread } from "../../ffi/scheduling.ts";
-import { signalEvent } from "../../ffi/eventfd.ts";
-import { runWorkerThread } from "../../migration/threads/worker_thread.ts";
+import { MeasuredTask } from "../../migration/threads/measured_task.ts";
+import { runPoolThread } from "../../migration/threads/pool_thread.ts";
+import { SequenceTask, type TaskMaker } from "../../migration/threads/task.ts";
 import { BackgroundSender, type BackgroundSenderInit } from "./background_sender.ts";
 
-/** The first message of this thread. */
-export interface BackgroundThreadInit extends BackgroundSenderInit {
-  /** Ends the return-path worker's waits. */
-  readonly returnPathWakeFd: number;
-}
+const background: TaskMaker<BackgroundSenderInit, never> = (init, _, poll) => {
+  const sender = new BackgroundSender(init, poll);
+  const task = new SequenceTask(sender.run(), sender);
+  return new MeasuredTask(task, (nanoseconds) => sender.setCpuTime(nanoseconds));
+};
 
 libc(); // opening it takes 10 ms: before the thread says that it is ready
-runWorkerThread<BackgroundThreadInit, never>((init) => {
-  // Behind every urgent thread, before nothing.
-  becomeBackgroundThread();
-  using sender = new BackgroundSender(init);
-  if (sender.sendPages() && sender.sendEnd()) signalEvent(init.returnPathWakeFd);
-});
+// Behind every urgent thread, before nothing.
+runPoolThread({ background }, becomeBackgroundThread);

@@ -12,7 +12,7 @@ import {
   PAGE_WORD,
 } from "../compression/compression_slots.ts";
 import type { PageRecords } from "./page_records.ts";
-import { type PageSaver, PlainPages } from "./page_saver.ts";
+import { type NextAct, type PageSaver, PlainPages } from "./page_saver.ts";
 import type { SenderInit } from "./sender_init.ts";
 import type { SourceState } from "./source_state.ts";
 
@@ -70,20 +70,24 @@ export class CompressingPages implements PageSaver {
     return this.#rings.outstanding;
   }
 
-  prepare(): boolean {
+  get wakeFd(): number {
+    return this.#rings.wakeFd;
+  }
+
+  prepare(): NextAct {
     while (!this.#records.full) {
       if (this.#slot < 0) this.#slot = this.#rings.reserve();
-      if (this.#slot >= 0) return true;
+      if (this.#slot >= 0) return "save";
       // Taking results may leave room for requests, but not for ever: half of a thread's slots are for
       // results, and free again only when the batch that they went into is sent.
       if (this.#take()) continue;
-      if (!this.#rings.allBusy && this.#held > 0) return false;
-      if (this.outstanding === 0) return true;
-      if (!this.#wait) return this.#busy < MOST_BUSY;
-      this.#rings.awaitResult(Infinity);
-      if (this.#rings.stopped) return false;
+      if (!this.#rings.allBusy && this.#held > 0) return "send";
+      if (this.outstanding === 0) return "save";
+      if (!this.#wait) return this.#busy < MOST_BUSY ? "save" : "send";
+      if (this.#rings.stopped) return "send";
+      if (this.#rings.requestWake()) return "wait";
     }
-    return false;
+    return "send";
   }
 
   /** The ways to save a page in their order: zero, compressed, as it is. */
@@ -95,11 +99,11 @@ export class CompressingPages implements PageSaver {
     this.#records.addNormal(page, address);
   }
 
-  settle(): void {
-    this.#take();
-    while (this.outstanding > 0 && !this.#records.full && !this.#rings.stopped) {
-      this.#rings.awaitResult(Infinity);
+  settle(): boolean {
+    while (true) {
       this.#take();
+      if (this.outstanding === 0 || this.#records.full || this.#rings.stopped) return true;
+      if (this.#rings.requestWake()) return false;
     }
   }
 

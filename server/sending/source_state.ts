@@ -198,18 +198,11 @@ export class SourceState {
   /** Lets the background worker go on. */
   endUrgent(): void {
     Atomics.store(this.#flags, URGENT, 0);
-    Atomics.notify(this.#flags, URGENT);
   }
 
-  /**
-   * Waits while an urgent request is being served.
-   *
-   * @param milliseconds the longest wait: it is bounded so that a stop is never missed
-   */
-  awaitNoUrgent(milliseconds: number): void {
-    if (Atomics.load(this.#flags, URGENT) === 1) {
-      Atomics.wait(this.#flags, URGENT, 1, milliseconds);
-    }
+  /** True while an urgent request is being served. */
+  get servesUrgent(): boolean {
+    return Atomics.load(this.#flags, URGENT) === 1;
   }
 
   /** Return-path worker: the background walk is to go on behind this page (locality of reference). */

@@ -1,6 +1,9 @@
 import { assert, assertEquals, assertFalse, assertGreater } from "@std/assert";
+import { clearEvent, Eventfd } from "../../ffi/eventfd.ts";
+import { PollEvents, PollSet } from "../../ffi/poll.ts";
+import type { WorkRings } from "../../migration/threads/work_rings.ts";
 import { interleave } from "./interleave.ts";
-import { makeEnds, REQUEST, submit } from "./ring_ends.ts";
+import { type Ends, makeEnds, REQUEST, submit } from "./ring_ends.ts";
 
 Deno.test("WorkRing sleeps through no submission, at whatever moment it comes", () => {
   const moments = interleave(() => {
@@ -109,6 +112,73 @@ Deno.test("WorkRings.awaitResult does not sleep while nothing is outstanding or 
 Deno.test("WorkRings.awaitResult returns when its time is over", () => {
   const { rings } = makeEnds(1);
   assertFalse(rings.awaitResult(5));
+});
+
+/** Whether the eventfd was signalled. */
+function signalled(event: Eventfd): boolean {
+  const poll = new PollSet(1);
+  poll.watch(0, event.fd, PollEvents.IN);
+  return poll.wait(0) > 0;
+}
+
+/** Plays one end's doing at any moment of WorkRings.requestWake, and that at any moment of it. */
+function interleaveWake(
+  act: (ends: Ends) => void,
+  check: (rings: WorkRings) => void,
+  orders = [true, false],
+): void {
+  for (const actFirst of orders) {
+    interleave<unknown, unknown>(() => {
+      const ends = makeEnds(1);
+      const event = new Eventfd();
+      ends.rings.wakeFd = event.fd;
+      const request = () => ends.rings.requestWake();
+      return {
+        first: actFirst ? () => act(ends) : request,
+        second: actFirst ? request : () => act(ends),
+        check: (first, second) => {
+          const waits = actFirst ? second : first;
+          const woken = signalled(event);
+          event.close();
+          assert(!waits || woken, "Nothing wakes who waits for the descriptor");
+          check(ends.rings);
+        },
+      };
+    }, 1); // what happens before its first access is no change for it
+  }
+}
+
+Deno.test("WorkRings.requestWake misses no result, at whatever moment it comes", () => {
+  interleaveWake(({ worker }) => {
+    worker.next();
+    worker.finish();
+  }, (rings) => assertEquals(rings.take(), 0));
+});
+
+Deno.test("WorkRings.requestWake misses neither a stop nor a burial nor an entry, at any moment", () => {
+  interleaveWake(({ other }) => other.stop(), (rings) => assert(rings.stopped));
+  interleaveWake(({ other }) => other.bury(0), (rings) => assertEquals(rings.abandoned(), 0));
+  // Who has entered before the request is no change for it.
+  interleaveWake(({ idle }) => idle.enter(), (rings) => assertEquals(rings.outstanding, 1), [
+    false,
+  ]);
+});
+
+Deno.test("WorkRings.requestWake has its descriptor signalled once, and only while it is asked", () => {
+  const { rings, worker, other } = makeEnds(1);
+  using event = new Eventfd();
+  rings.wakeFd = event.fd;
+  assert(rings.requestWake());
+  assertFalse(signalled(event));
+  worker.next();
+  worker.finish();
+  assert(signalled(event));
+  clearEvent(event.fd);
+  assertFalse(rings.requestWake()); // the result is there
+  other.stop();
+  assertFalse(signalled(event));
+  assertEquals(rings.take(), 0);
+  assertFalse(rings.requestWake()); // nothing is outstanding
 });
 
 Deno.test("WorkRings notify nobody who is awake", () => {
