@@ -308,7 +308,7 @@ export class ThreadPool implements AsyncDisposable {
    * @internal
    */
   kill(entry: URL): void {
-    for (const thread of this.#groups.get(entry.href)?.threads ?? []) thread.fail();
+    for (const thread of this.#groups.get(entry.href)?.threads ?? []) thread.kill();
   }
 
   /**
