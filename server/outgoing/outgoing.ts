@@ -10,7 +10,7 @@ import { PageBitmap } from "../../migration/memory/page_bitmap.ts";
 import type { RamLayout } from "../../migration/memory/ram_layout.ts";
 import { MigrationError, reviveMigrationError } from "../../migration/migration_error.ts";
 import { Ring } from "../../migration/threads/ring.ts";
-import { ThreadPool } from "../../migration/threads/thread_pool.ts";
+import { type PoolTask, type TaskKind, ThreadPool } from "../../migration/threads/thread_pool.ts";
 import { WorkerThread } from "../../migration/threads/worker_thread.ts";
 import { Answers, untilAborted } from "./answers.ts";
 import type { BackgroundThreadInit } from "../sending/background_worker.ts";
@@ -40,6 +40,13 @@ const FIRST_PONG_TIMEOUT = 1_000;
 const RETURN_PATH_GRACE = 100;
 /** Milliseconds in which the end of a broken connection shows on the return path too. */
 const RETURN_PATH_PATIENCE = 5_000;
+
+/** The return path of a migration, and the answers to what is asked for there. */
+const RETURN_PATH: TaskKind<RequestServerInit, ReturnPathMessage> = {
+  thread: new URL("../sending/return_path_worker.ts", import.meta.url),
+  name: "return-path",
+  urgent: true,
+};
 
 /**
  * Connects to a destination and runs the two threads that serve it: the return-path worker from the
@@ -81,12 +88,8 @@ export class Outgoing implements AsyncDisposable {
   readonly #backgroundWake = this.#stack.use(new Eventfd());
   readonly #returnPathWake = this.#stack.use(new Eventfd());
   readonly #requestEvent = this.#stack.use(new Eventfd());
-  // Started here, so that they have loaded by the time the destination answers.
   readonly #answers = new Answers();
-  readonly #returnPath = new WorkerThread<RequestServerInit, ReturnPathMessage>(
-    new URL("../sending/return_path_worker.ts", import.meta.url),
-    (message) => this.#answers.add(message),
-  );
+  readonly #returnPath: PoolTask<RequestServerInit, ReturnPathMessage>;
   readonly #background = new WorkerThread<BackgroundThreadInit, never>(
     new URL("../sending/background_worker.ts", import.meta.url),
   );
@@ -111,6 +114,7 @@ export class Outgoing implements AsyncDisposable {
     this.#maxPostcopyBandwidth = options.maxPostcopyBandwidth ?? 0;
     this.#spin = options.spin ?? 0;
     this.#pool = options.pool ?? ThreadPool.shared;
+    this.#returnPath = this.#pool.task(RETURN_PATH, (message) => this.#answers.add(message));
     this.#rules = preemptRules(memory.machine);
     const { compress } = options;
     this.#compression = compress === undefined ? undefined : new CompressionThreads(
@@ -167,7 +171,7 @@ export class Outgoing implements AsyncDisposable {
   async connect(): Promise<void> {
     const wait = this.#wait();
     // The destination is not kept waiting: both threads have loaded when it hears of us.
-    const ready = [this.#returnPath.ready, this.#background.ready, this.#compression?.enter()];
+    const ready = [this.#returnPath.prepare(), this.#background.ready, this.#compression?.enter()];
     await untilAborted(Promise.all(ready), this.signal);
     this.#compression?.ended.catch((error) => this.fail(error));
     const main = this.#stack.use(await Socket.connect(this.#to, wait));
