@@ -6,7 +6,6 @@ import {
   SLOT_BYTES,
 } from "../../migration/compression.ts";
 import type { WorkRingsShape } from "../../migration/threads/work_rings.ts";
-import type { ReaderCall } from "./reader_call.ts";
 
 /** Threads that decompress where nobody says otherwise, as QEMU's `decompress-threads`. */
 export const DEFAULT_THREADS = 2;

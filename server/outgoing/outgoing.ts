@@ -11,7 +11,6 @@ import type { RamLayout } from "../../migration/memory/ram_layout.ts";
 import { MigrationError, reviveMigrationError } from "../../migration/migration_error.ts";
 import { Ring } from "../../migration/threads/ring.ts";
 import { type PoolTask, type TaskKind, ThreadPool } from "../../migration/threads/thread_pool.ts";
-import { WorkerThread } from "../../migration/threads/worker_thread.ts";
 import { Answers, untilAborted } from "./answers.ts";
 import type { BackgroundSenderInit } from "../sending/background_sender.ts";
 import { PING } from "../sending/control_stream.ts";
@@ -41,10 +40,18 @@ const RETURN_PATH_GRACE = 100;
 /** Milliseconds in which the end of a broken connection shows on the return path too. */
 const RETURN_PATH_PATIENCE = 5_000;
 
+/** The background stream of a migration. */
 const BACKGROUND: TaskKind<BackgroundSenderInit, never> = {
   thread: new URL("../sending/background_worker.ts", import.meta.url),
   name: "background",
   urgent: false,
+};
+
+/** The return path of a migration, and the answers to what is asked for there. */
+const RETURN_PATH: TaskKind<RequestServerInit, ReturnPathMessage> = {
+  thread: new URL("../sending/return_path_worker.ts", import.meta.url),
+  name: "return-path",
+  urgent: true,
 };
 
 /**
@@ -87,12 +94,8 @@ export class Outgoing implements AsyncDisposable {
   readonly #backgroundWake = this.#stack.use(new Eventfd());
   readonly #returnPathWake = this.#stack.use(new Eventfd());
   readonly #requestEvent = this.#stack.use(new Eventfd());
-  // Started here, so that they have loaded by the time the destination answers.
   readonly #answers = new Answers();
-  readonly #returnPath = new WorkerThread<RequestServerInit, ReturnPathMessage>(
-    new URL("../sending/return_path_worker.ts", import.meta.url),
-    (message) => this.#answers.add(message),
-  );
+  readonly #returnPath: PoolTask<RequestServerInit, ReturnPathMessage>;
   readonly #background: PoolTask<BackgroundSenderInit, never>;
   readonly #abort = new AbortController();
   #main: SendingEnd | undefined;
@@ -116,6 +119,7 @@ export class Outgoing implements AsyncDisposable {
     this.#spin = options.spin ?? 0;
     this.#pool = options.pool ?? ThreadPool.shared;
     this.#background = this.#pool.task(BACKGROUND);
+    this.#returnPath = this.#pool.task(RETURN_PATH, (message) => this.#answers.add(message));
     this.#rules = preemptRules(memory.machine);
     const { compress } = options;
     this.#compression = compress === undefined ? undefined : new CompressionThreads(
@@ -172,7 +176,11 @@ export class Outgoing implements AsyncDisposable {
   async connect(): Promise<void> {
     const wait = this.#wait();
     // The destination is not kept waiting: both threads have loaded when it hears of us.
-    const ready = [this.#returnPath.ready, this.#background.prepare(), this.#compression?.enter()];
+    const ready = [
+      this.#returnPath.prepare(),
+      this.#background.prepare(),
+      this.#compression?.enter(),
+    ];
     await untilAborted(Promise.all(ready), this.signal);
     this.#compression?.ended.catch((error) => this.fail(error));
     const main = this.#stack.use(await Socket.connect(this.#to, wait));

@@ -43,7 +43,11 @@ export interface RamStatistics {
 export interface ThreadStatistics {
   /** `precopy`, `background`, `return-path`, or `compress-N`. */
   readonly name: string;
-  /** Milliseconds that it ran, as it read its clock last: every batch, or every 64 pages or messages. */
+  /**
+   * Milliseconds that it ran, as it read its clock last: every batch, or every 64 pages. Of `return-path`,
+   * whose thread serves other migrations too: the time that this migration's own steps took there, which
+   * never wait; what the thread spends between steps, and in looking for the next request, is nobody's.
+   */
   readonly "cpu-time": number;
 }
 

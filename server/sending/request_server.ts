@@ -1,21 +1,21 @@
 /** The return path: hears the destination and sends each requested page at once. */
 
-import { monotonicNanoseconds, threadCpuNanoseconds } from "../../ffi/clock.ts";
+import { monotonicNanoseconds } from "../../ffi/clock.ts";
 import { clearEvent, signalEvent } from "../../ffi/eventfd.ts";
-import { PollEvents, PollSet } from "../../ffi/poll.ts";
-import type { PageBitmap } from "../../migration/memory/page_bitmap.ts";
+import { PollEvents } from "../../ffi/poll.ts";
 import type { RamLayout } from "../../migration/memory/ram_layout.ts";
 import type { ReturnPathHandler } from "../../migration/protocol/return_path.ts";
 import { ReturnPathDecoder } from "../../migration/protocol/return_path_decoder.ts";
-import type { Ring } from "../../migration/threads/ring.ts";
-import { BlockingSender } from "../../channel/blocking_sender.ts";
+import type { Task, TaskPoll, Tell } from "../../migration/threads/task.ts";
 import { ReceivingEnd } from "../../channel/receiving_end.ts";
 import { TO_DESTINATION } from "../../channel/role.ts";
 import { SendingEnd } from "../../channel/sending_end.ts";
-import { HostPageClaims } from "./host_page_claims.ts";
 import { PING } from "./control_stream.ts";
-import { MigrationError } from "../../migration/migration_error.ts";
-import { PageRecords } from "./page_records.ts";
+import { MigrationError, type MigrationErrorCode } from "../../migration/migration_error.ts";
+import { AnsweredRequests } from "./answered_requests.ts";
+import { ForwardedRequests } from "./forwarded_requests.ts";
+import { BackgroundRequests, type RequestedPages } from "./requested_pages.ts";
+import { RequestQueue } from "./request_queue.ts";
 import type { SenderInit } from "./sender_init.ts";
 import { SenderViews } from "./sender_views.ts";
 import type { SourceState } from "./source_state.ts";
@@ -40,130 +40,98 @@ export type ReturnPathMessage =
   /** What the destination understands beyond QEMU's protocol. */
   | { readonly kind: "extensions"; readonly names: readonly string[] };
 
+/** Slots of the poll. */
+const Slot = { RETURN_PATH: 0, WAKE: 1, ROOM: 2 } as const;
 /** Most target pages in one request: one host page, at most 1 GiB. */
 const LARGEST_REQUEST_PAGES = 262_144;
-const RECEIVE_BYTES = 65_536;
-/** Receipts between two readings of the thread's clock, a system call that requests need not wait for. */
-const CLOCK_INTERVAL = 64;
+/** Bytes of the shortest request. */
+const REQUEST_BYTES = 16;
+/**
+ * Bytes that a step receives: more than the longest message (516), and no more requests, 40, than others
+ * can wait for.
+ */
+const RECEIVE_BYTES = 40 * REQUEST_BYTES;
 /** The PINGs that are sent. */
 const PINGS: readonly number[] = Object.values(PING);
 /** Most milliseconds for a destination that was hung up on to say what became of the guest. */
 const LAST_WORD = 5_000;
-/** Pages of one answer: a 2 MiB host page goes out in eight. */
-const ANSWER_PAGES = 64;
 
 /**
  * Reads the return path of one migration. In the mode preempt-full it claims each requested page and
- * sends it itself on the preempt channel: no queue, no lock, no rate limit between the request and
- * the page.
+ * sends it itself on the preempt channel: no lock, no rate limit and no other thread between the request
+ * and the page.
+ *
+ * It serves until the destination says SHUT or the control plane says stop. A step fails with a
+ * {@linkcode MigrationError} when the destination is gone, failed or asks for what is not there, and with
+ * a `ProtocolError` when it sends what is no message.
  */
-export class RequestServer implements ReturnPathHandler, Disposable {
+export class RequestServer implements ReturnPathHandler, Task {
   readonly #init: RequestServerInit;
-  readonly #tell: (message: ReturnPathMessage) => void;
+  readonly #tell: Tell<ReturnPathMessage>;
+  readonly #poll: TaskPoll;
   readonly #state: SourceState;
-  readonly #dirty: PageBitmap;
   readonly #layout: RamLayout;
-  readonly #requests: Ring;
-  readonly #records: PageRecords;
-  readonly #claims: HostPageClaims;
+  readonly #requested: RequestedPages;
   readonly #decoder: ReturnPathDecoder;
   readonly #returnPath: ReceivingEnd;
   readonly #main: SendingEnd;
-  readonly #poll = new PollSet(2);
-  #preempt: BlockingSender | undefined;
-  #hungUp = false;
+  /** When the step that is made began, and the time that all steps took; nanoseconds. */
+  #now = 0;
+  #used = 0;
   #receivedAt = 0;
-  #receipts = 0;
   #shut = false;
   #pongs = 0;
+  /** What it fails with: the first reason, said when all that came was looked at. */
+  #failure: { readonly error: unknown } | undefined;
+  #endSent = false;
+  #confirmBy = Infinity;
+  #unacknowledgedBefore = Infinity;
+  #hungUp = false;
+  #hearUntil = 0;
 
   /**
    * @param init what the control plane prepared
    * @param tell called with what the control plane must know
+   * @param poll the task's
    */
-  constructor(init: RequestServerInit, tell: (message: ReturnPathMessage) => void) {
+  constructor(init: RequestServerInit, tell: Tell<ReturnPathMessage>, poll: TaskPoll) {
     this.#init = init;
     this.#tell = tell;
-    const { state, layout, dirty, locator, requests } = new SenderViews(init);
+    this.#poll = poll;
+    const views = new SenderViews(init);
+    const { state, layout, dirty } = views;
     this.#state = state;
     this.#layout = layout;
-    this.#dirty = dirty;
-    this.#requests = requests;
-    this.#records = new PageRecords(layout, locator, ANSWER_PAGES);
-    this.#claims = new HostPageClaims(this.#layout, this.#dirty);
+    const queue = new RequestQueue(RECEIVE_BYTES / REQUEST_BYTES);
+    const background = new BackgroundRequests(views.requests, init.requestFd, layout);
+    this.#requested = init.mode === "preempt-full"
+      ? new AnsweredRequests(queue, init, views, background, poll, Slot.ROOM)
+      : new ForwardedRequests(queue, poll, state, layout, dirty, background);
     this.#decoder = new ReturnPathDecoder(this);
     const input = { bytes: new Uint8Array(RECEIVE_BYTES), capacity: RECEIVE_BYTES };
     // Acknowledged at once: a peer without TCP_NODELAY (stock QEMU) holds back its next request till then.
     const options = { acknowledge: true };
     this.#returnPath = new ReceivingEnd(init.main, TO_DESTINATION.RETURN_PATH, input, options);
     this.#main = new SendingEnd(init.main, TO_DESTINATION.MAIN);
-    this.#poll.watch(0, this.#returnPath.fd, PollEvents.IN);
-    this.#poll.watch(1, init.wakeFd, PollEvents.IN);
+    this.#listen(true);
+    poll.watch(Slot.WAKE, init.wakeFd, PollEvents.IN);
   }
 
-  /**
-   * Serves until the destination says SHUT or the control plane says stop.
-   *
-   * @throws {MigrationError} when the destination is gone, failed or asks for what is not there
-   * @throws {ProtocolError} when it sends what is no message
-   */
-  serve(): void {
-    try {
-      this.#serve();
-    } finally {
-      this.#noteCpuTime();
-      const decided = this.#state.guestLoaded || this.#state.peerClosed;
-      if (this.#init.decides && this.#state.switched && !decided) this.#hearOut();
-    }
-  }
-
-  #serve(): void {
-    let endSent = false;
-    let unacknowledgedBefore = Infinity;
-    while (!this.#state.stopped && !this.#shut) {
-      if (this.#state.backgroundEnded && !endSent) {
-        endSent = true;
-        if (!this.#endPreempt()) return;
-      }
-      // A destination that has everything says SHUT; before that it may be silent for as long as it likes.
-      const ready = this.#spin() || this.#poll.wait(endSent ? this.#init.stallTimeout : -1);
-      if (ready === 0 && endSent) {
-        // The end may lie behind much else in the socket: as long as that moves, nobody is stalled.
-        const left = this.#main.unacknowledged;
-        if (left === 0 || left >= unacknowledgedBefore) throw unconfirmed(this.#init.stallTimeout);
-        unacknowledgedBefore = left;
-      }
-      if (this.#poll.ready(1) !== 0) clearEvent(this.#init.wakeFd);
-      if (this.#poll.ready(0) !== 0) this.#receive();
-    }
-  }
-
-  /**
-   * The migration fails while the destination may be starting the guest: hangs up, and reads what the
-   * destination had said, to its end. One that was not heard to have loaded the guest and closes the
-   * connection has not started it and will not.
-   */
-  #hearOut(): void {
-    this.#main.end();
-    this.#hungUp = true;
-    const only = new PollSet(1);
-    only.watch(0, this.#returnPath.fd, PollEvents.IN);
-    const patience = Math.min(LAST_WORD, this.#init.stallTimeout);
-    const end = monotonicNanoseconds() + patience * 1e6;
-    while (!this.#state.guestLoaded && !this.#state.peerClosed) {
-      const left = Math.ceil((end - monotonicNanoseconds()) / 1e6);
-      if (left <= 0 || only.wait(left) === 0) return;
-      try {
-        this.#receive();
-      } catch {
-        // Its failures are no news any more.
-      }
-    }
+  /** Implements {@linkcode Task}. */
+  step(): boolean {
+    this.#now = monotonicNanoseconds();
+    const done = this.#hungUp ? this.#hearOut() : this.#serveOrHangUp();
+    // Steps never wait, so the time that they take is nearly their processor time, at a quarter of the cost
+    // of asking for that: the thread's own figure would be of all migrations that it serves.
+    this.#used += monotonicNanoseconds() - this.#now;
+    this.#state.setCpuTime("return-path", this.#used);
+    if (done && this.#failure !== undefined) throw this.#failure.error;
+    return done;
   }
 
   /** Implements {@linkcode ReturnPathHandler}. */
   requestPages(block: string, start: number, length: number): void {
-    if (this.#hungUp) return;
+    if (this.#hungUp || this.#failure !== undefined) return;
     const known = this.#layout.find(block);
     const pageBytes = this.#layout.targetPageSize;
     const pages = length / pageBytes;
@@ -172,23 +140,21 @@ export class RequestServer implements ReturnPathHandler, Disposable {
       length < 1 || pages > LARGEST_REQUEST_PAGES || start + length > known.usedLength
     ) {
       const size = known?.pageSize ?? pageBytes;
-      throw new MigrationError(
+      return this.#fail(
         "BAD_PEER",
         `Destination asked for pages that are not there: block ${block} with pages of ${size}, ` +
           `${length} bytes at ${start}`,
       );
     }
     if (!this.#state.switched) {
-      throw new MigrationError(
+      return this.#fail(
         "BAD_PEER",
         `Destination asked for a page before the guest was handed over: block ${block}, at ${start}`,
       );
     }
     const first = known.firstPage + start / pageBytes;
     this.#state.returnPath.addRequests(length / known.pageSize);
-    if (this.#init.mode === "preempt-full") this.#answer(first, pages);
-    else this.#enqueue(first, pages, known.pagesPerHostPage);
-    this.#state.setLocality(first + pages - 1);
+    this.#requested.queue.add(first, first + pages);
   }
 
   /** Implements {@linkcode ReturnPathHandler}. */
@@ -214,13 +180,13 @@ export class RequestServer implements ReturnPathHandler, Disposable {
   shut(value: number): void {
     if (value !== 0) {
       if (!this.#state.guestLoaded) this.#state.setPeerClosed(); // and will not start the guest
-      throw new MigrationError(
+      return this.#fail(
         "PEER_FAILED",
         `Destination reports a failure: SHUT ${value}: its own log says why`,
       );
     }
     if (!this.#state.backgroundEnded) {
-      throw new MigrationError(
+      return this.#fail(
         "PEER_FAILED",
         "Destination ended the migration before all pages were sent",
       );
@@ -231,146 +197,145 @@ export class RequestServer implements ReturnPathHandler, Disposable {
 
   /** Implements {@linkcode ReturnPathHandler}. */
   receivedBitmap(block: string, _size: number): void {
-    throw new MigrationError(
+    this.#fail(
       "BAD_PEER",
       `Destination sent a receive bitmap that nobody asked for: block ${block}`,
     );
   }
 
-  /** Implements {@linkcode ReturnPathHandler}; never reached: `receivedBitmap` throws. */
+  /** Implements {@linkcode ReturnPathHandler}; it has failed by then. */
   receivedBitmapData(_bytes: Uint8Array, _at: number, _length: number): void {}
 
-  /** Implements {@linkcode ReturnPathHandler}; never reached: `receivedBitmap` throws. */
+  /** Implements {@linkcode ReturnPathHandler}; it has failed by then. */
   receivedBitmapEnd(): void {}
 
   /** Implements {@linkcode ReturnPathHandler}. */
   resumeAck(value: number): void {
-    throw new MigrationError("BAD_PEER", `Destination resumes what was not paused: ${value}`);
+    this.#fail("BAD_PEER", `Destination resumes what was not paused: ${value}`);
   }
 
   /** Implements {@linkcode ReturnPathHandler}: an approval that nobody waits for. */
   switchoverAck(): void {}
 
   /** Frees its buffers. */
-  close(): void {
-    this.#records.close();
-  }
-
   [Symbol.dispose](): void {
-    this.close();
+    this.#requested[Symbol.dispose]();
   }
 
-  /** Looks without sleeping while the next request is likely: an idle core takes 70 us to wake. */
-  #spin(): number {
-    const end = this.#receivedAt + this.#init.spin * 1000;
-    while (monotonicNanoseconds() < end) {
-      const ready = this.#poll.wait(0);
-      if (ready !== 0) return ready;
+  #serveOrHangUp(): boolean {
+    let over = true;
+    try {
+      over = this.#serve();
+    } catch (error) {
+      this.#failure ??= { error };
     }
-    return 0;
+    if (!over) return false;
+    this.#state.endUrgent();
+    const decided = this.#state.guestLoaded || this.#state.peerClosed;
+    if (!this.#init.decides || !this.#state.switched || decided) return true;
+    this.#hangUp();
+    return this.#hearOut();
   }
 
-  #receive(): void {
+  /** @returns whether it is over: the destination has confirmed the end, or the control plane says stop */
+  #serve(): boolean {
+    if (this.#poll.ready(Slot.WAKE) !== 0) clearEvent(this.#init.wakeFd);
+    if (this.#state.stopped) return true;
+    // What was asked for before comes first: nothing is read meanwhile.
+    if (this.#requested.idle) this.#hear();
+    if (!this.#workOff()) return false;
+    if (this.#shut) return true;
+    if (this.#state.backgroundEnded && !this.#endSent) {
+      this.#endSent = true;
+      this.#requested.end();
+      if (!this.#workOff()) return false;
+    }
+    // A destination that has everything says SHUT; before that it may be silent for as long as it likes.
+    if (this.#endSent) {
+      const patience = this.#init.stallTimeout * 1e6;
+      this.#confirmBy = this.#now + patience;
+      this.#poll.sleep(patience);
+    }
+    return false;
+  }
+
+  /** Takes what has come. */
+  #hear(): void {
+    const late = this.#now >= this.#confirmBy && this.#poll.found === 0;
+    this.#confirmBy = Infinity;
+    if (this.#poll.ready(Slot.RETURN_PATH) === 0 && !late) return;
+    if (this.#receive() || !late) return;
+    // The end may lie behind much else in the socket: as long as that moves, nobody is stalled.
+    const left = this.#main.unacknowledged;
+    if (left === 0 || left >= this.#unacknowledgedBefore) {
+      throw unconfirmed(this.#init.stallTimeout);
+    }
+    this.#unacknowledgedBefore = left;
+  }
+
+  /** @returns whether something has come */
+  #receive(): boolean {
     const returnPath = this.#returnPath;
     if (returnPath.receive() === 0) {
-      if (!returnPath.ended) return;
+      if (!returnPath.ended) return false;
       this.#state.setPeerClosed();
       throw returnPath.lost();
     }
     this.#receivedAt = monotonicNanoseconds();
-    // While this thread serves, the background worker starts no new batch.
-    this.#state.beginUrgent();
-    try {
-      returnPath.decode(this.#decoder);
-    } finally {
-      this.#state.endUrgent();
-    }
-    if (++this.#receipts % CLOCK_INTERVAL === 0) this.#noteCpuTime();
+    // Until all that is asked for here is sent, the background worker starts no new batch.
+    if (!this.#hungUp) this.#state.beginUrgent();
+    returnPath.decode(this.#decoder);
+    if (this.#failure !== undefined) throw this.#failure.error;
+    // While the next request is likely, the thread does not sleep: an idle core takes 70 us to wake.
+    if (this.#init.spin > 0) this.#poll.spinUntil(this.#receivedAt + this.#init.spin * 1000);
+    return true;
   }
 
-  #noteCpuTime(): void {
-    this.#state.setCpuTime("return-path", threadCpuNanoseconds());
+  /** @returns whether all that was asked for is done */
+  #workOff(): boolean {
+    const progress = this.#requested.step(this.#now, this.#receivedAt);
+    if (progress === "more") this.#poll.again();
+    this.#listen(progress !== "waiting");
+    if (progress !== "done") return false;
+    this.#state.endUrgent();
+    return true;
   }
 
-  /** Claims the pages and sends those that were not sent yet; the others are on their way already. */
-  #answer(first: number, pages: number): void {
-    this.#preempt ??= this.#openPreempt();
-    const records = this.#records;
-    const claims = this.#claims;
-    const counters = this.#state.urgent;
-    const end = first + pages;
-    let page = first;
-    while (true) {
-      records.begin();
-      while (!records.full) {
-        if (!claims.begun) {
-          if (page === end) break;
-          const claimed = claims.claim(page);
-          if (!claimed) this.#hasten(page);
-          page = claims.behind;
-          if (!claimed) continue;
-        }
-        records.add(claims.take());
-      }
-      if (records.pages + records.zeroPages === 0) break;
-      records.end();
-      if (!this.#preempt.send(records.gather)) return;
-      counters.addPages(records.pages, records.zeroPages);
-      counters.addBytes(records.byteLength);
-      if (!claims.begun) this.#state.service.record(monotonicNanoseconds() - this.#receivedAt);
-    }
+  #listen(on: boolean): void {
+    this.#poll.watch(Slot.RETURN_PATH, on ? this.#returnPath.fd : -1, PollEvents.IN);
+  }
+
+  /** Fails once what has come is decoded: what follows may tell where the guest runs. */
+  #fail(code: MigrationErrorCode, message: string): void {
+    if (!this.#hungUp) this.#failure ??= { error: new MigrationError(code, message) };
+  }
+
+  /** The migration fails while the destination may be starting the guest: it hears nothing more. */
+  #hangUp(): void {
+    this.#main.end();
+    this.#hungUp = true;
+    this.#listen(true);
+    this.#poll.watch(Slot.WAKE, -1, 0);
+    this.#poll.watch(Slot.ROOM, -1, 0);
+    this.#hearUntil = this.#now + Math.min(LAST_WORD, this.#init.stallTimeout) * 1e6;
   }
 
   /**
-   * A huge page that is claimed may be only begun on the main channel: the background worker is told
-   * that somebody waits for its rest. When the ring is full it has been told enough.
+   * Reads what the destination had said, to its end. One that was not heard to have loaded the guest and
+   * closes the connection has not started it and will not.
+   *
+   * @returns whether that is known, or is not said in time
    */
-  #hasten(page: number): void {
-    if (!this.#layout.hasHugePages) return;
-    this.#requests.push(page);
-    signalEvent(this.#init.requestFd);
-  }
-
-  #enqueue(first: number, pages: number, pagesPerHostPage: number): void {
-    for (let page = first; page < first + pages; page += pagesPerHostPage) {
-      // On its way; and nobody empties the ring at the end.
-      if (!this.#dirty.has(page)) {
-        this.#hasten(page);
-        continue;
-      }
-      while (!this.#requests.push(page)) {
-        // The ring holds more than any guest can ask for at once; only a hostile peer fills it.
-        signalEvent(this.#init.requestFd);
-        if (this.#state.stopped) return;
-        this.#poll.wait(1);
-      }
+  #hearOut(): boolean {
+    try {
+      this.#receive();
+    } catch {
+      // Its failures are no news any more.
     }
-    signalEvent(this.#init.requestFd);
-  }
-
-  #openPreempt(): BlockingSender {
-    const fd = this.#state.preemptFd;
-    if (fd < 0) {
-      throw new MigrationError(
-        "BAD_PEER",
-        "Destination asked for a page before the preempt channel was open",
-      );
-    }
-    const { wakeFd, stallTimeout } = this.#init;
-    const stopped = () => this.#state.stopped;
-    const end = new SendingEnd({ fd }, TO_DESTINATION.PREEMPT);
-    return new BlockingSender(end, { wakeFd, stopped, stallTimeout });
-  }
-
-  /** QEMU 7.2's thread for the channel waits for an EOS record; every page claimed here was sent before it. */
-  #endPreempt(): boolean {
-    if (this.#init.mode !== "preempt-full" || !this.#init.preemptEndOfSection) return true;
-    if (this.#state.preemptFd < 0) return true; // precopy alone: it was never opened
-    this.#preempt ??= this.#openPreempt();
-    this.#records.begin();
-    this.#records.endRecords();
-    this.#records.end();
-    return this.#preempt.send(this.#records.gather);
+    if (this.#state.guestLoaded || this.#state.peerClosed) return true;
+    if (this.#now >= this.#hearUntil) return true;
+    this.#poll.sleep(this.#hearUntil - this.#now);
+    return false;
   }
 }
 

@@ -1,11 +1,11 @@
 import { libc } from "../../ffi/libc.ts";
 import { becomeUrgentThread } from "../../ffi/scheduling.ts";
-import { runWorkerThread } from "../../migration/threads/worker_thread.ts";
+import { runPoolThread } from "../../migration/threads/pool_thread.ts";
+import type { TaskMaker } from "../../migration/threads/task.ts";
 import { RequestServer, type RequestServerInit, type ReturnPathMessage } from "./request_server.ts";
 
+const serve: TaskMaker<RequestServerInit, ReturnPathMessage> = (init, tell, poll) =>
+  new RequestServer(init, tell, poll);
+
 libc(); // opening it takes 10 ms: before the thread says that it is ready
-runWorkerThread<RequestServerInit, ReturnPathMessage>((init, tell) => {
-  becomeUrgentThread();
-  using server = new RequestServer(init, tell);
-  server.serve();
-});
+runPoolThread({ "return-path": serve }, becomeUrgentThread);

@@ -120,7 +120,10 @@ export class SourceState {
     }
   }
 
-  /** Records the processor time that a thread has used so far, in nanoseconds; that thread alone does. */
+  /**
+   * Records the processor time that a thread has used so far for this migration, in nanoseconds; that
+   * thread alone does.
+   */
   setCpuTime(thread: SendingThread, nanoseconds: number): void {
     this.#numbers[CpuTime[thread]] = nanoseconds;
   }

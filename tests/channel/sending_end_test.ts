@@ -1,9 +1,7 @@
 import "../support/native.ts";
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { BlockingSender } from "../../channel/blocking_sender.ts";
 import { FROM_SOURCE, TO_DESTINATION } from "../../channel/role.ts";
 import { SendingEnd } from "../../channel/sending_end.ts";
-import { Eventfd } from "../../ffi/eventfd.ts";
 import { Gather } from "../../ffi/gather.ts";
 import { MappedMemory } from "../../ffi/memory.ts";
 import { MigrationError } from "../../migration/migration_error.ts";
@@ -132,34 +130,5 @@ Deno.test(
     const answer = new Uint8Array(1);
     assertEquals(await within("an answer", pair.here.receive(answer)), 1);
     assertEquals(answer[0], 7);
-  }),
-);
-
-Deno.test(
-  "BlockingSender gives up on a peer that takes nothing, and at once when it is told to stop",
-  leavingNoDescriptors(async () => {
-    using pair = await Pair.connectUnix();
-    using wake = new Eventfd();
-    using memory = muchMemory();
-    const end = new SendingEnd({ fd: pair.here.fd }, TO_DESTINATION.MAIN);
-    fill(end);
-    const gather = new Gather(1);
-    gather.add(memory.address, MIB);
-    let stop = false;
-    const wait = { wakeFd: wake.fd, stopped: () => stop };
-    const impatient = new BlockingSender(end, { ...wait, stallTimeout: 10 });
-    const error = assertThrows(() => impatient.send(gather), MigrationError);
-    assertEquals(error.code, "STALLED");
-    assertEquals(
-      error.message,
-      "Destination has taken nothing on the main channel for 0.01 s: see whether it still runs; " +
-        "--stall-timeout sets how long to wait",
-    );
-    stop = true;
-    wake.signal();
-    const patient = new BlockingSender(end, { ...wait, stallTimeout: 20_000 });
-    const before = performance.now();
-    assertEquals(patient.send(gather), false);
-    assertEquals(performance.now() - before < 20_000, true); // it did not wait for its time
   }),
 );
