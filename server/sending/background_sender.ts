@@ -159,8 +159,6 @@ export class BackgroundSender implements Disposable {
     while (!this.#state.guestLoaded) {
       if (this.#state.stopped) return false;
       yield* this.#sendRequested();
-      // What changed while a channel had no room wakes nobody again.
-      if (this.#state.guestLoaded || this.#state.stopped) continue;
       const asked = this.#state.returnPath.requests;
       const woken = yield* this.#turns.nap(this.#init.stallTimeout * 1e6);
       // In the mode preempt-full requests are served elsewhere, and wake nobody here.

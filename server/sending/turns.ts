@@ -24,6 +24,8 @@ export class Turns {
   readonly #init: TurnsInit;
   readonly #events: number[];
   #slots: number;
+  /** An event was found where nobody looked for what it means: the next nap must not begin. */
+  #missed = false;
 
   /**
    * @param poll the task's, of which nobody else uses a slot
@@ -40,7 +42,7 @@ export class Turns {
   /** Makes what sends on a channel of the task. */
   sender(connection: ConnectionInit, role: ChannelRole): SteppedSender {
     const { stopped, stallTimeout } = this.#init;
-    const woken = () => void this.#clear();
+    const woken = () => this.#keep();
     const wait = { stopped, woken, stallTimeout };
     return new SteppedSender(new SendingEnd(connection, role), this.#poll, this.#slots++, wait);
   }
@@ -53,16 +55,24 @@ export class Turns {
     this.#poll.watch(slot, -1, PollEvents.IN);
   }
 
-  /** Waits for an event; returns true when there was one, and false when the time set before is over. */
-  *pause(): Steps<boolean> {
+  /** Waits for an event. Who called it knows which, and the next nap tells of all. */
+  *pause(): Steps {
     yield;
-    return this.#clear();
+    this.#keep();
   }
 
-  /** Waits so long; returns true when there was an event before. */
+  /**
+   * Waits so long; returns true when there was an event before, or since the last nap: whatever it says,
+   * a flag or a request, is to be looked at before the next.
+   */
   *nap(nanoseconds: number): Steps<boolean> {
-    this.#poll.sleep(nanoseconds);
-    return yield* this.pause();
+    if (!this.#missed) {
+      this.#poll.sleep(nanoseconds);
+      yield* this.pause();
+    }
+    const woken = this.#missed;
+    this.#missed = false;
+    return woken;
   }
 
   /** Lets the other tasks of the thread have their turns. */
@@ -80,13 +90,11 @@ export class Turns {
     }
   }
 
-  #clear(): boolean {
-    let any = false;
+  #keep(): void {
     for (let slot = 0; slot < this.#events.length; slot++) {
       if (this.#poll.ready(slot) === 0) continue;
       clearEvent(this.#events[slot]!);
-      any = true;
+      this.#missed = true;
     }
-    return any;
   }
 }
