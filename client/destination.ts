@@ -132,9 +132,9 @@ export class Destination implements AsyncDisposable {
     );
     this.#fault = this.#pool.task(FAULT_TASK, (message) => this.#onFault(message));
     this.#finished.promise.catch(() => {}); // whoever cares awaits `finished`
-    const reading = this.#background.ended.catch((error) => this.#fail(error));
+    const reading = this.#background.ended.catch((error) => this.#loseThread(error));
     reading.then(() => this.#decompression.stop());
-    const serving = this.#fault.ended.catch((error) => this.#loseFaults(error));
+    const serving = this.#fault.ended.catch((error) => this.#loseThread(error));
     serving.then(() => this.#channels?.takeBack());
   }
 
@@ -327,10 +327,11 @@ export class Destination implements AsyncDisposable {
     this.#finished.resolve();
   }
 
-  /** Nobody takes faults any more: what is missing stays so, and the thread that places the rest ends. */
-  #loseFaults(error: Error): void {
+  /** One of its tasks is no more: the other is of no use alone, and what is missing stays so. */
+  #loseThread(error: Error): void {
     this.#state.pause();
     this.#backgroundWake.signal();
+    this.#faultWake.signal();
     this.#pauseFor(error);
   }
 

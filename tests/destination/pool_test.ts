@@ -1,7 +1,8 @@
 import "../support/native.ts";
-import { assert, assertEquals, assertMatch } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { Destination } from "../../client/destination.ts";
 import { FAULT_TASK } from "../../client/faults/fault_task.ts";
+import { MAIN_CHANNEL_TASK } from "../../client/incoming/main_channel_task.ts";
 import { Socket } from "../../ffi/socket.ts";
 import type { SocketAddress } from "../../ffi/socket_address.ts";
 import { ThreadPool } from "../../migration/threads/thread_pool.ts";
@@ -75,53 +76,61 @@ Deno.test(
   }),
 );
 
-Deno.test(
-  "Destination pauses when its fault thread dies while the guest runs, and those on other threads go on",
-  leavingNoDescriptors(async () => {
-    await using stack = new AsyncDisposableStack();
-    const pool = stack.use(new ThreadPool({ urgentThreads: 1, linger: 0 }));
-    const other = stack.use(new ThreadPool({ urgentThreads: 1, linger: 0 }));
-    const sessions = [await running(pool, stack), await running(pool, stack)];
-    const untouched = await running(other, stack);
-    for (const { source } of sessions) {
-      // What the thread has accepted goes with it.
-      await source.connectPreempt();
-      source.encodeUrgent([1, 2]);
-      await source.flushPreempt();
-    }
-    pool.kill(FAULT_TASK.thread);
-    for (const { destination, guest, source } of sessions) {
-      await within("the pause", destination.waitFor("postcopy-paused"));
-      const reason = destination.pauseReason as Error & { code: string };
-      assertEquals(reason.code, "CANNOT_RUN");
-      assertMatch(reason.message, /fault_worker\.ts: .*Thread was ended/);
-      // The source learns of it.
-      await within("the end of the connection", source.hear(() => false));
-      assertEquals(guest.calls, ["load", "start"]);
-    }
-    await assertServed(untouched, stack);
-    // The dead thread is replaced.
-    await assertServed(await running(pool, stack), stack);
-  }),
-);
+/** Its threads, by what they do. */
+const THREADS = { "fault thread": FAULT_TASK, "main channel's thread": MAIN_CHANNEL_TASK };
 
-Deno.test(
-  "Destination fails when its fault thread dies before the guest runs",
-  leavingNoDescriptors(async () => {
-    await using stack = new AsyncDisposableStack();
-    const pool = stack.use(new ThreadPool({ urgentThreads: 1, linger: 0 }));
-    const { destination, guest, source, failed } = await connected(pool, stack);
-    source.encodeAdvise();
-    source.encodeBlocks();
-    await source.flush();
-    await until("the blocks", () => destination.statistics().pages === PAGES);
-    pool.kill(FAULT_TASK.thread);
-    const { code } = await within("the failure", failed);
-    assertEquals([code, destination.status], ["CANNOT_RUN", "failed"]);
-    assertEquals(guest.calls, []);
-    await within("the end of the connection", source.hear(() => false));
-  }),
-);
+for (const [what, { thread }] of Object.entries(THREADS)) {
+  Deno.test(
+    `Destination pauses when its ${what} dies while the guest runs, and those on other threads go on`,
+    leavingNoDescriptors(async () => {
+      await using stack = new AsyncDisposableStack();
+      const pool = stack.use(new ThreadPool({ urgentThreads: 1, bulkThreads: 1, linger: 0 }));
+      const other = stack.use(new ThreadPool({ urgentThreads: 1, bulkThreads: 1, linger: 0 }));
+      const sessions = [await running(pool, stack), await running(pool, stack)];
+      const untouched = await running(other, stack);
+      for (const { source } of sessions) {
+        // What the thread has accepted goes with it.
+        await source.connectPreempt();
+        source.encodeUrgent([1, 2]);
+        await source.flushPreempt();
+      }
+      pool.kill(thread);
+      for (const { destination, guest, source } of sessions) {
+        await within("the pause", destination.waitFor("postcopy-paused"));
+        const reason = destination.pauseReason as Error & { code: string };
+        assertEquals(reason.code, "CANNOT_RUN");
+        assertEquals(
+          reason.message,
+          `Cannot run worker thread ${thread.pathname}: Thread was ended`,
+        );
+        // The source learns of it.
+        await within("the end of the connection", source.hear(() => false));
+        assertEquals(guest.calls, ["load", "start"]);
+      }
+      await assertServed(untouched, stack);
+      // The dead thread is replaced.
+      await assertServed(await running(pool, stack), stack);
+    }),
+  );
+
+  Deno.test(
+    `Destination fails when its ${what} dies before the guest runs`,
+    leavingNoDescriptors(async () => {
+      await using stack = new AsyncDisposableStack();
+      const pool = stack.use(new ThreadPool({ urgentThreads: 1, bulkThreads: 1, linger: 0 }));
+      const { destination, guest, source, failed } = await connected(pool, stack);
+      source.encodeAdvise();
+      source.encodeBlocks();
+      await source.flush();
+      await until("the blocks", () => destination.statistics().pages === PAGES);
+      pool.kill(thread);
+      const { code } = await within("the failure", failed);
+      assertEquals([code, destination.status], ["CANNOT_RUN", "failed"]);
+      assertEquals(guest.calls, []);
+      await within("the end of the connection", source.hear(() => false));
+    }),
+  );
+}
 
 Deno.test(
   "Destination that listens takes another thread when the one that it was prepared on died",

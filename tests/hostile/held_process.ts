@@ -2,13 +2,14 @@
 /**
  * Child process: a destination whose guest touches page 40, and says how that thread fares. Prints
  * JSON, a line a step, and never ends by itself. Arguments: how the guest's memory is backed, and what
- * becomes of the fault thread.
+ * becomes of its threads.
  *
  * @module
  */
 
 import { Destination } from "../../client/destination.ts";
 import { FAULT_TASK } from "../../client/faults/fault_task.ts";
+import { MAIN_CHANNEL_TASK } from "../../client/incoming/main_channel_task.ts";
 import type { Backing } from "../../ffi/memory.ts";
 import { waitingFaults } from "../../ffi/waiting_faults.ts";
 import { ThreadPool } from "../../migration/threads/thread_pool.ts";
@@ -17,8 +18,11 @@ import { LOOPBACK } from "../support/migrate.ts";
 import { StillGuest } from "../support/still_guest.ts";
 import type { Touch } from "./touching_worker.ts";
 
-/** What becomes of the fault thread while the guest waits: as it runs, or as it is loaded. */
-export type FaultThreadFate = "stays" | "dies" | "dies while loading";
+/** Which of the destination's threads dies while the guest waits, if any. */
+export type Dying = "none" | "fault thread" | "main channel's thread";
+
+/** What the guest waits as: it runs, or is still being loaded. */
+export type Waiting = "running" | "loading";
 
 /** What the process prints: its steps in this order. */
 export type HeldStep =
@@ -43,8 +47,8 @@ const touch = (guest: StillGuest) => {
   };
   toucher.postMessage(message);
 };
-const fate = Deno.args[1] as FaultThreadFate;
-const loading = fate === "dies while loading";
+const dying = Deno.args[1] as Dying;
+const loading = Deno.args[2] as Waiting === "loading";
 const guest = new StillGuest(touch);
 if (loading) {
   guest.load = (state, memory) => {
@@ -70,9 +74,10 @@ const report = (step: "touching" | "gave up" | "closed") =>
 if (address.transport === "tcp") say({ step: "listening", port: address.port });
 await until("a held thread", () => waitingFaults(userfaultfd) === 1);
 report("touching");
-if (fate !== "stays") {
+if (dying !== "none") {
   await until("the request", () => destination.statistics().requests === 1);
-  ThreadPool.shared.kill(FAULT_TASK.thread);
+  const { thread } = dying === "fault thread" ? FAULT_TASK : MAIN_CHANNEL_TASK;
+  ThreadPool.shared.kill(thread);
 }
 await (loading ? destination.finished.catch(() => {}) : destination.waitFor("postcopy-paused"));
 report("gave up");

@@ -2,7 +2,7 @@ import "../support/native.ts";
 import { assertEquals } from "@std/assert";
 import { within } from "../support/deadline.ts";
 import { ScriptProcess } from "../support/processes.ts";
-import type { FaultThreadFate, HeldStep } from "./held_process.ts";
+import type { Dying, HeldStep, Waiting } from "./held_process.ts";
 import { HostileSource } from "./scripted_source.ts";
 
 /** How a source can leave a destination with a thread waiting for page 40. */
@@ -22,26 +22,44 @@ const LEAVING: Record<string, (source: HostileSource) => Promise<void>> = {
   },
 };
 
-/** How a destination can lose its fault thread, from {@linkcode FaultThreadFate}. */
-const DYING: Record<string, FaultThreadFate> = {
-  "stays, and the fault thread dies": "dies",
-  "stays, and the fault thread dies while the guest is loaded": "dies while loading",
-};
+/** One way to a thread that waits for good. */
+interface Case {
+  readonly what: string;
+  readonly leave?: (source: HostileSource) => Promise<void>;
+  readonly dying: Dying;
+  readonly waiting: Waiting;
+}
 
-const CASES = ["anonymous", "memfd"].flatMap((backing) =>
-  [...Object.keys(LEAVING), ...Object.keys(DYING)].map((what) => ({ backing, what }))
-);
+const CASES: readonly Case[] = [
+  ...Object.entries(LEAVING).map(([what, leave]) => ({
+    what: `the source ${what}`,
+    leave,
+    dying: "none" as const,
+    waiting: "running" as const,
+  })),
+  ...(["fault thread", "main channel's thread"] as const).flatMap((dying) =>
+    (["running", "loading"] as const).map((waiting) => ({
+      what: `its ${dying} dies while the guest is ${waiting}`,
+      dying,
+      waiting,
+    }))
+  ),
+];
 
-for (const { backing, what } of CASES) {
-  const fate = DYING[what] ?? "stays";
+for (
+  const { backing, what, leave, dying, waiting } of ["anonymous", "memfd"].flatMap((backing) =>
+    CASES.map((each) => ({ backing, ...each }))
+  )
+) {
   // A guest that does not run yet is not lost: the source has it.
-  const [before, after] = fate === "dies while loading"
+  const [before, after] = waiting === "loading"
     ? ["device", "failed"]
     : ["postcopy-active", "postcopy-paused"];
   const name =
-    `Destination with ${backing} memory holds a waiting thread for good, never on zeros, when the source ${what}`;
+    `Destination with ${backing} memory holds a waiting thread for good, never on zeros, when ${what}`;
   Deno.test(name, async () => {
-    await using process = new ScriptProcess("tests/hostile/held_process.ts", [backing, fate]);
+    const args = [backing, dying, waiting];
+    await using process = new ScriptProcess("tests/hostile/held_process.ts", args);
     const step = <S extends HeldStep["step"]>(name: S) =>
       process.line(name, (line) => {
         const step = JSON.parse(line) as HeldStep;
@@ -56,7 +74,7 @@ for (const { backing, what } of CASES) {
     assertEquals(source.heard.requests, [{ block: "ram", start: 40 * 4096, length: 4096 }]);
     const held = { waiting: 1, thread: 1, found: 0 };
     assertEquals(await step("touching"), { step: "touching", status: before, ...held });
-    await LEAVING[what]?.(source);
+    await leave?.(source);
     assertEquals(await step("gave up"), { step: "gave up", status: after, ...held });
     // Not even closing lets it go: it would run on zeros.
     assertEquals(await step("closed"), { step: "closed", status: "failed", ...held });
