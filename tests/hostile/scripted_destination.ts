@@ -22,6 +22,8 @@ export interface Manners {
   readonly pongs?: boolean;
   /** What it says it understands beyond QEMU's protocol; default nothing, as QEMU. */
   readonly extensions?: readonly string[];
+  /** What it says before it answers that it has loaded the guest. */
+  readonly loading?: (say: ReturnPathEncoder) => void;
   /** Bytes of the main channel's receive buffer; default the kernel's. */
   readonly receiveBuffer?: number;
 }
@@ -109,6 +111,8 @@ export class HostileDestination implements Disposable {
       }
       this.say.pong(command.value);
     };
+    const { say } = this;
+    const { loading } = this.#manners;
     const contents: number[] = [];
     return new class extends IgnoreStream {
       override sectionFooter(): void {
@@ -117,6 +121,7 @@ export class HostileDestination implements Disposable {
       override command(command: Command): void {
         pong(command);
         if (command.kind === "ping" && command.value === 4) {
+          loading?.(say);
           for (const each of splitPackage(new Uint8Array(contents)).after) pong(each);
           reached.add("package");
         }

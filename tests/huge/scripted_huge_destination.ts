@@ -30,6 +30,8 @@ export class ScriptedHugeDestination implements Disposable {
   #socket: Socket | undefined;
   #running = false;
   #ended = false;
+  #held: Promise<void> = Promise.resolve();
+  #sent: Promise<void> = Promise.resolve();
 
   private constructor(listener: Listener, layout: RamLayout, content: Uint8Array) {
     this.#listener = this.#stack.use(listener);
@@ -84,6 +86,11 @@ export class ScriptedHugeDestination implements Disposable {
     await this.#send();
   }
 
+  /** Reads nothing more on either channel until the promise resolves. */
+  hold(until: Promise<void>): void {
+    this.#held = until;
+  }
+
   /** Waits until something holds; it is looked at after each piece of input. */
   async when(holds: () => boolean): Promise<void> {
     while (!holds()) {
@@ -109,6 +116,7 @@ export class ScriptedHugeDestination implements Disposable {
     const buffer = new Uint8Array(1 << 17);
     let filled = 0;
     while (true) {
+      await this.#held;
       const count = await socket.receive(buffer.subarray(filled)).catch(() => 0);
       if (count === 0) return;
       const end = filled + count;
@@ -121,12 +129,17 @@ export class ScriptedHugeDestination implements Disposable {
     }
   }
 
-  async #send(): Promise<void> {
+  /** One after the other: a message of which a part is sent must go on before the next. */
+  #send(): Promise<void> {
     if (this.#ended && this.#pages.complete) {
       this.#ended = false;
       this.#say.shut(0);
     }
-    if (this.#say.length > 0) await this.#socket!.sendAll(this.#say.take()).catch(() => {});
+    if (this.#say.length > 0) {
+      const bytes = this.#say.take();
+      this.#sent = this.#sent.then(() => this.#socket!.sendAll(bytes).catch(() => {}));
+    }
+    return this.#sent;
   }
 
   #mainLedger(): HostPageLedger {

@@ -282,3 +282,27 @@ Deno.test(
     assertEquals(guest.calls, []);
   }),
 );
+
+Deno.test(
+  "LiveSource hears that the guest was loaded also behind a request that fails the migration",
+  leavingNoDescriptors(async () => {
+    using region = smallRegion();
+    const guest = new RecordedGuest();
+    using destination = await HostileDestination.listen({
+      loading: (say) => say.requestPages("no such block", 0, 4096),
+    });
+    await using source = new LiveSource(region, guest, {
+      to: destination.address,
+      postcopy: "now",
+      mode: "vanilla",
+    });
+    const outcome = source.run().then(() => "", (error) => error.message);
+    await within("the source to hang up", destination.play());
+    destination[Symbol.dispose]();
+    assertMatch(
+      await within("the end", outcome),
+      /^Destination asked for pages that are not there: .*: the guest was loaded at the destination/,
+    );
+    assertEquals(guest.calls, ["stop", "save"]);
+  }),
+);
