@@ -6,7 +6,6 @@ import {
   SLOT_BYTES,
 } from "../../migration/compression.ts";
 import type { WorkRingsShape } from "../../migration/threads/work_rings.ts";
-import type { ReaderCall } from "./reader_call.ts";
 
 /** Threads that decompress where nobody says otherwise, as QEMU's `decompress-threads`. */
 export const DEFAULT_THREADS = 2;
@@ -52,7 +51,7 @@ export interface Decompression {
   readonly rings: SharedArrayBuffer;
   /** Shared memory of the {@linkcode Figure}s, as float64. */
   readonly figures: SharedArrayBuffer;
-  /** Shared memory of the {@linkcode ReaderCall}. */
+  /** Shared memory of the `ReaderCall`. */
   readonly call: SharedArrayBuffer;
 }
 
