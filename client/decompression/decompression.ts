@@ -51,7 +51,7 @@ export interface Decompression {
   readonly rings: SharedArrayBuffer;
   /** Shared memory of the {@linkcode Figure}s, as float64. */
   readonly figures: SharedArrayBuffer;
-  /** Shared memory of the {@linkcode ReaderCall}. */
+  /** Shared memory of the `ReaderCall`. */
   readonly call: SharedArrayBuffer;
 }
 
