@@ -4,6 +4,8 @@ import { FIRST_OF_BURST } from "../../client/decompression/decompressing_pages.t
 import { DecompressionThreads } from "../../client/decompression/decompression_threads.ts";
 import { ReceiveBuffer } from "../../channel/receive_buffer.ts";
 import { MAIN_CHANNEL_BYTES } from "../../client/incoming/stream_reader.ts";
+import { clearEvent } from "../../ffi/eventfd.ts";
+import { PollEvents, PollSet } from "../../ffi/poll.ts";
 import { assertGreaterOrEqual } from "@std/assert";
 import type { CompressionMethod } from "../../migration/compression.ts";
 import { MigrationError } from "../../migration/migration_error.ts";
@@ -115,6 +117,28 @@ Deno.test("DecompressingPages keeps the last of many versions of a page, however
   const { pages, "by-reader": byReader } = unpacking.threads.statistics()!;
   assertGreaterOrEqual(pages - byReader, surelyGiven);
   assertGreater(surelyGiven, 1000);
+});
+
+Deno.test("DecompressingPages.settled waits for no thread: the reader's eventfd is signalled when there is more", async () => {
+  await using unpacking = await Unpacking.start(2, MACHINE, "zlib");
+  using pack = packer("zlib");
+  const random = new Random(9);
+  const expected = new Uint8Array(PAGES * PAGE);
+  const set = new PollSet(1);
+  set.watch(0, unpacking.wake.fd, PollEvents.IN);
+  let calls = 0;
+  for (let page = 0; calls < 100; page = (page + 1) % PAGES) {
+    const content = expected.subarray(page * PAGE, (page + 1) * PAGE);
+    writeText(random, content);
+    unpacking.send("high", page * PAGE, pack(content));
+    if (page % 10 !== 9) continue;
+    while (!unpacking.pages.settled()) {
+      assertEquals(set.wait(60_000), 1); // a call that was lost
+      clearEvent(unpacking.wake.fd);
+      calls++;
+    }
+    unpacking.assertBlock("high", expected);
+  }
 });
 
 Deno.test("DecompressingPages waits for all pages before a discard and before LISTEN", async () => {
