@@ -251,7 +251,6 @@ export class ThreadPool implements AsyncDisposable {
   readonly #bulkThreads: number;
   readonly #groups = new Map<string, Group>();
   readonly #users = new Map<PoolThread, number>();
-  #sessions = 0;
   #lastId = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
@@ -326,7 +325,6 @@ export class ThreadPool implements AsyncDisposable {
    * @internal
    */
   take(entry: URL, urgent: boolean): PoolThread {
-    clearTimeout(this.#timer);
     const group = this.#group(entry, urgent);
     let least: PoolThread | undefined;
     for (const thread of group.threads) {
@@ -340,20 +338,20 @@ export class ThreadPool implements AsyncDisposable {
       this.#users.set(least, 0);
     }
     this.#users.set(least, this.#users.get(least)! + 1);
-    this.#sessions++;
     return least;
   }
 
   /**
-   * For tasks: gives a thread back. Resolves at once, or when the pool's threads have ended with it.
+   * For tasks: gives a thread back. Resolves at once, or when it has ended because nobody else wants it.
    *
    * @internal
    */
   give(thread: PoolThread): Promise<void> {
-    this.#sessions--;
     const users = this.#users.get(thread);
-    if (users !== undefined) this.#users.set(thread, users - 1);
-    if (this.#sessions > 0) return Promise.resolve();
+    if (users === undefined) return Promise.resolve();
+    this.#users.set(thread, users - 1);
+    if (users > 1) return Promise.resolve();
+    clearTimeout(this.#timer);
     if (this.linger === 0) return this.#stopIdle();
     this.#timer = setTimeout(() => this.#stopIdle(), this.linger);
     return Promise.resolve();
