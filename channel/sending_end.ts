@@ -10,7 +10,7 @@ import { type ChannelRole, connectionLost } from "./role.ts";
 
 /**
  * Sends what it is given: gathered pages or an array. Only {@linkcode SendingEnd.sendAll} waits, off the
- * calling thread; a worker that may stand still for a full socket sends through a `BlockingSender`.
+ * calling thread; a task of a pool's thread waits for room in the steps of a `SteppedSender`.
  */
 export class SendingEnd {
   /** For messages. */
