@@ -274,6 +274,45 @@ Deno.test(
 );
 
 Deno.test(
+  "DirtyTracker.stop ends what was begun by pieces and broken off",
+  ONE(() => {
+    using memory = map(64);
+    const blocks = [0, 32].map((from) => blockOf(memory, from, { from, count: 32 }));
+    const before = openDescriptors();
+    for (const broken of ["starting", "stopping"] as const) {
+      const tracker = new DirtyTracker({ blocks, targetPageSize: PAGE });
+      if (broken === "stopping") tracker.start();
+      const pieces = tracker[broken]();
+      pieces.next();
+      assertEquals(protectedPages(memory).length, 32); // the first, or the second block's
+      pieces.return();
+      tracker.stop();
+      assertEquals([protectedPages(memory), openDescriptors()], [[], before]);
+    }
+  }),
+);
+
+Deno.test(
+  "DirtyTracker.collecting finds what is written between its pieces, then or the next time",
+  ONE(() => {
+    using memory = map(64);
+    const blocks = [0, 32].map((from) => blockOf(memory, from, { from, count: 32 }));
+    using tracker = new DirtyTracker({ blocks, targetPageSize: PAGE });
+    tracker.start();
+    write(memory, 1);
+    const dirty = new PageBitmap(64);
+    const pieces = tracker.collecting(dirty);
+    pieces.next();
+    write(memory, 2, 40);
+    pieces.next();
+    assertEquals(pieces.next(), { done: true, value: 2 });
+    assertEquals(take(dirty), [1, 40]);
+    assertEquals(tracker.collect(dirty), 1);
+    assertEquals(take(dirty), [2]);
+  }),
+);
+
+Deno.test(
   "DirtyTracker stops when its memory is gone",
   ONE(() => {
     const memory = map(64);
