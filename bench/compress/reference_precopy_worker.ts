@@ -25,6 +25,9 @@ const settings = settingsOf(import.meta.url);
 const { threads } = settings;
 const entry = withSettings(new URL("./reference_compress_worker.ts", import.meta.url), settings);
 libc();
+// The pool's first message does not wait until this module has loaded, and would find nobody.
+let early: MessageEvent | undefined;
+self.addEventListener("message", (event) => early = event as MessageEvent, { once: true });
 const workers = Array.from(
   { length: threads },
   () => new WorkerThread<ReferenceThreadInit, never>(entry),
@@ -55,4 +58,6 @@ const precopy: TaskMaker<PrecopyInit, PrecopyMessage> = (init, tell, poll): Task
   return { step: () => task.step(), [Symbol.dispose]: () => owned.dispose() };
 };
 
+const first = early as MessageEvent | undefined;
 runPoolThread({ precopy });
+if (first !== undefined) self.dispatchEvent(new MessageEvent("message", { data: first.data }));
