@@ -47,7 +47,7 @@ export class MigrationError extends Error {
 }
 
 /**
- * Makes the MigrationError that ended a worker thread one again: it crossed as plain data. Any other
+ * Makes the MigrationError that ended a task one again: it crossed as plain data. Any other
  * error is returned as it is.
  */
 export function reviveMigrationError(error: unknown): unknown {
