@@ -1,4 +1,4 @@
-/** The destination side of one migration: the control plane of the threads that place pages. */
+/** The destination side of one migration: the control plane of the tasks that place pages. */
 
 import { monotonicNanoseconds } from "../ffi/clock.ts";
 import { Eventfd } from "../ffi/eventfd.ts";
@@ -45,7 +45,7 @@ export interface DestinationOptions {
    * is for a guest whose memory other processes map once the migration is completed.
    */
   readonly backing?: Backing;
-  /** Microseconds for which the fault worker looks again before it sleeps; default 0. */
+  /** Microseconds for which the thread that takes its faults looks again before it sleeps; default 0. */
   readonly spin?: number;
   /**
    * Threads that decompress pages, where the source compresses them, 0 to 255; default 2. With 0 the

@@ -13,6 +13,8 @@ const EPOLL_CTL_MOD = 3;
 /** Events that one wait reports; the others come with the next. */
 const CAPACITY = 64;
 const ONE_EVENT = 16;
+/** __NR_epoll_pwait2, the same on every architecture. */
+const PWAIT2 = 441n;
 
 /**
  * Bytes of struct epoll_event { u32 events; u64 data; }, which is packed on x86-64 alone, and where its
@@ -81,7 +83,9 @@ export class Epoll implements Disposable {
     } else {
       this.#time[0] = Math.floor(nanoseconds / 1e9);
       this.#time[2] = nanoseconds % 1e9;
-      count = libc().epoll_pwait2(this.#fd, this.#events, CAPACITY, this.#timespec, null, 0n);
+      count = Number(
+        libc().epoll_pwait2(PWAIT2, this.#fd, this.#events, CAPACITY, this.#timespec, null, 0n),
+      );
     }
     if (count >= 0) return count;
     const code = errno();

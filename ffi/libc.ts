@@ -136,8 +136,11 @@ const SYMBOLS = {
     result: "i32",
     nonblocking: true,
   },
+  // By its number: the function came with glibc 2.35, the call with Linux 5.11.
   epoll_pwait2: {
+    name: "syscall",
     parameters: [
+      "i64", /* number */
       "i32", /* fd */
       "buffer", /* events */
       "i32", /* count */
@@ -145,7 +148,7 @@ const SYMBOLS = {
       "buffer", /* signal mask, null for none */
       "u64", /* bytes of that */
     ],
-    result: "i32",
+    result: "i64",
   },
   ppoll: {
     parameters: [

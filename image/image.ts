@@ -98,6 +98,6 @@ export interface Image extends Disposable {
    * @throws {ImageError} when the image is closed
    */
   countPages(): Promise<readonly PageCounts[]>;
-  /** Unmaps the file. No worker may touch a page after this. Closing again does nothing. */
+  /** Unmaps the file. No thread may touch a page after this. Closing again does nothing. */
   close(): void;
 }

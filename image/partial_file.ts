@@ -40,7 +40,7 @@ export class PartialFile implements Disposable {
     return this.#file.path;
   }
 
-  /** Its descriptor, for the worker. */
+  /** Its descriptor, for the task that writes it. */
   get fd(): number {
     return this.#file.fd;
   }

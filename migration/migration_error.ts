@@ -24,6 +24,8 @@ export type MigrationErrorCode =
   | "COMPRESSION_FAILED"
   /** The image that it was to end in cannot be written. */
   | "IMAGE_FAILED"
+  /** A thread of this program failed, which is a mistake of it, and its sessions with it. */
+  | "THREAD_DIED"
   /** It was ended from this side. */
   | "CANCELLED";
 
@@ -47,10 +49,11 @@ export class MigrationError extends Error {
 }
 
 /**
- * Makes the MigrationError that ended a worker thread one again: it crossed as plain data. Any other
- * error is returned as it is.
+ * Makes the MigrationError that ended a task one again: it crossed as plain data. So is the end of its
+ * thread. Any other error is returned as it is.
  */
 export function reviveMigrationError(error: unknown): unknown {
-  if (!(error instanceof WorkerThreadError) || error.name !== "MigrationError") return error;
+  if (!(error instanceof WorkerThreadError)) return error;
+  if (error.name !== "MigrationError" && error.code !== "THREAD_DIED") return error;
   return new MigrationError(error.code as MigrationErrorCode, error.message, { cause: error });
 }

@@ -1,4 +1,4 @@
-/** From a page's number to the address of its bytes: what a worker knows of an image, or of a live region. */
+/** From a page's number to the address of its bytes: what a thread knows of an image, or of a live region. */
 
 import { FlatLocator, type FlatPages } from "./flat_pages.ts";
 import { LiveLocator, type LivePages } from "./live_pages.ts";
@@ -9,13 +9,13 @@ import { TableLocator, type TablePages } from "./table_pages.ts";
 export type PageSource = TablePages | FlatPages | MappedRamPages | LivePages;
 
 /**
- * Finds pages. Each worker makes its own; finding allocates nothing.
+ * Finds pages. Each task makes its own; finding allocates nothing.
  *
  * The addresses of an image are those of a mapping of the image file: reading one fails (SIGBUS) if the file was
  * cut short after it was opened.
  */
 export class PageLocator {
-  // A worker serves one image, so calls through this field stay monomorphic and are inlined.
+  // As long as a thread serves images of one kind, calls through this field are monomorphic and inlined.
   readonly #locator: TableLocator | FlatLocator | MappedRamLocator | LiveLocator;
 
   /** @param pages where the pages are, from {@linkcode Image.pages} */

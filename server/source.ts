@@ -106,7 +106,7 @@ export class Source implements AsyncDisposable {
   }
 
   /**
-   * Ends all threads and connections; a migration under way rejects with `CANCELLED`. Closing again
+   * Ends its tasks and connections; a migration under way rejects with `CANCELLED`. Closing again
    * does nothing.
    */
   close(): Promise<void> {

@@ -1,4 +1,4 @@
-/** A plain TCP stream of bytes, at the priority of the project's background workers. */
+/** A plain TCP stream of bytes, at the priority of the project's background threads. */
 
 import { Errno, SyscallError } from "../../ffi/errno.ts";
 import { MappedMemory } from "../../ffi/memory.ts";

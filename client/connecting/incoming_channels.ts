@@ -19,7 +19,7 @@ interface Caller {
   readonly abort: AbortController;
 }
 
-/** The main channel: what its threads need, and its socket, to be closed when they have ended. */
+/** The main channel: what its tasks need, and its socket, to be closed when they have ended. */
 export interface IncomingMain {
   readonly socket: Socket;
   readonly connection: ConnectionInit;
@@ -55,7 +55,7 @@ export class IncomingChannels implements AsyncDisposable {
     return this.#main.promise;
   }
 
-  /** Accepts no more: from here on the fault worker does. What is returned stays open until `close`. */
+  /** Accepts no more: from here on the fault server does. What is returned stays open until `close`. */
   handOver(): IncomingConnections {
     this.#abort.abort(new Error("Connections are accepted by the fault worker"));
     return {
@@ -64,7 +64,7 @@ export class IncomingChannels implements AsyncDisposable {
     };
   }
 
-  /** The worker that connections were handed over to has ended: whoever comes is sent away from here. */
+  /** The task that connections were handed over to has ended: whoever comes is sent away from here. */
   takeBack(): void {
     if (this.#closed) return;
     this.#refusing = true;
@@ -141,7 +141,7 @@ export class IncomingChannels implements AsyncDisposable {
       } catch {
         waited = false;
       }
-      // In one turn with this look: the fault worker listens to it once it is handed over.
+      // In one turn with this look: the fault server listens to it once it is handed over.
       if (signal.aborted) return;
       const index = this.#silent.indexOf(caller);
       if (index < 0) return; // closed meanwhile

@@ -13,7 +13,7 @@ export const DOOR_SLOTS = 17;
 /** Connections accepted at one look: a flood of them keeps nobody waiting. */
 const ACCEPTED_A_LOOK = 32;
 
-/** What the fault worker gets of the connections made so far. */
+/** What the fault server gets of the connections made so far. */
 export interface IncomingConnections {
   /** Where further connections come. */
   readonly listenerFd: number;
@@ -28,7 +28,7 @@ interface Caller {
 }
 
 /**
- * Accepts connections on the fault worker's thread until one of them turns out to be the preempt
+ * Accepts connections on the fault server's thread until one of them turns out to be the preempt
  * channel. That has no greeting and says nothing before a page was asked for, so a connection is
  * taken for it when its first bytes are a page record. All others are closed, also afterwards: port
  * scanners, health checks, a second source.

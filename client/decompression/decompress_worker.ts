@@ -6,7 +6,7 @@ import { decompressPages } from "./decompressor.ts";
 
 libc(); // opening it takes 10 ms: before the thread says that it is ready
 runWorkerThread<DecompressorInit, never>((init) => {
-  // Behind the fault worker and the guest.
+  // Behind those that serve faults, and guests.
   becomeBackgroundThread();
   decompressPages(init);
 });

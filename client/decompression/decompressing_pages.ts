@@ -286,7 +286,7 @@ export class DecompressingPages implements IncomingPages, Disposable {
     return this.#here ??= new ReaderDecompressor(this.#method, this.#buffer, this.#rings.slots);
   }
 
-  /** From here on nothing lies in this thread's own slots that the memory still needs. */
+  /** From here on nothing lies in the reader's own slots that the memory still needs. */
   #flushMemory(): void {
     this.#memory.flush();
     this.#ownUsed = 0;

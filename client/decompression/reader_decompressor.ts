@@ -25,7 +25,7 @@ export class ReaderDecompressor implements Disposable {
   /**
    * @param method how the pages are compressed
    * @param buffer has the slots behind it
-   * @param first the first of this thread's own slots
+   * @param first the first of the reader's own slots
    * @throws {MigrationError} when this host has no library for the method, with what to install
    */
   constructor(method: CompressionMethod, buffer: ReceiveBuffer, first: number) {
@@ -37,7 +37,7 @@ export class ReaderDecompressor implements Disposable {
   }
 
   /**
-   * Decompresses what lies in one of this thread's own slots.
+   * Decompresses what lies in one of the reader's own slots.
    *
    * @param own which of them, from 0
    * @param length bytes of the compressed page

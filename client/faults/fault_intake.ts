@@ -13,7 +13,7 @@ import type { WaitingThreads } from "./waiting_threads.ts";
 
 const FAULTS_A_READ = 16;
 
-/** Takes the faults of one destination, on the fault worker's thread. */
+/** Takes the faults of one destination, on the fault server's thread. */
 export class FaultIntake {
   readonly #map: BlockMap;
   readonly #state: DestinationState;

@@ -35,7 +35,7 @@ export interface FaultServerInit {
   readonly wakeFd: number;
   /** Shared memory of the {@linkcode DestinationState}. */
   readonly state: SharedArrayBuffer;
-  /** Shared memory of the ring of PONGs from the background worker. */
+  /** Shared memory of the ring of PONGs from the main channel's task. */
   readonly answers: SharedArrayBuffer;
   /** Shared memory of the ring of PONGs and SHUT from the control plane. */
   readonly controlAnswers: SharedArrayBuffer;
@@ -47,7 +47,7 @@ export interface FaultServerInit {
   readonly spin: number;
 }
 
-/** What the fault worker tells the control plane. */
+/** What the fault server tells the control plane. */
 export type FaultMessage =
   /** The socket has taken so many answers of the control plane. */
   | { readonly kind: "answered"; readonly count: number }
@@ -92,7 +92,7 @@ export class FaultServer implements PreemptPages, Task {
   readonly #door: PreemptDoor;
   #preempt: PreemptRecords | undefined;
   #preemptOpen = false;
-  /** From the background worker and from the control plane: a ring has one producer. */
+  /** From the main channel's task and from the control plane: a ring has one producer. */
   readonly #answers: readonly Ring[];
   readonly #landed: Ring;
   #answered = 0;
@@ -201,7 +201,7 @@ export class FaultServer implements PreemptPages, Task {
     const preempt = this.#openPreempt();
     if (this.#complete()) return this.#sayOn();
     poll.watch(PREEMPT, preempt === undefined || preempt.ended ? -1 : preempt.fd, PollEvents.IN);
-    // The main channel is read by the background worker; here only for room on the return path,
+    // The main channel is read by a task of its own; here only for room on the return path,
     // and for a source that leaves although a preempt channel never showed itself.
     const events = (this.#returnPath.pending ? PollEvents.OUT : 0) |
       (this.#orphaned() ? PollEvents.RDHUP : 0);
@@ -248,7 +248,7 @@ export class FaultServer implements PreemptPages, Task {
     if (!preempt.closedWhole || !this.#state.mainEnded) throw preempt.lost();
   }
 
-  /** Requested pages that the background worker has placed. */
+  /** Requested pages that the main channel's task has placed. */
   #takeLanded(): void {
     if (this.#landed.empty) return;
     const now = monotonicNanoseconds();

@@ -26,13 +26,13 @@ export interface MainChannelInit {
   readonly main: ConnectionInit;
   /** The userfaultfd. */
   readonly uffd: number;
-  /** Ends this thread's waits. */
+  /** Ends the task's waits. */
   readonly wakeFd: number;
-  /** Ends the fault worker's waits. */
+  /** Ends the fault server's waits. */
   readonly faultWakeFd: number;
   /** Shared memory of the {@linkcode DestinationState}. */
   readonly state: SharedArrayBuffer;
-  /** Shared memory of the ring of PONGs to the fault worker. */
+  /** Shared memory of the ring of PONGs to the fault server. */
   readonly answers: SharedArrayBuffer;
   /** Shared memory of the ring of requested pages placed here. */
   readonly landed: SharedArrayBuffer;
@@ -90,7 +90,7 @@ export class MainChannel implements StreamEvents, Task {
     this.#buffer = new ReceiveBuffer(MAIN_CHANNEL_BYTES, init.decompression.memory);
     const landed = landedRing(init.landed);
     this.#memory = new GuestMemoryStore(init.uffd, init.backing, state, (page) => {
-      // Full only when the fault worker stands still; a latency more or less then.
+      // Full only when the fault server stands still; a latency more or less then.
       landed.push(page);
       signalEvent(init.faultWakeFd);
     }, this.#buffer);
@@ -137,7 +137,7 @@ export class MainChannel implements StreamEvents, Task {
     this.#tell({ kind: "return-path" });
   }
 
-  /** Until LISTEN this thread owns the return path; afterwards the fault worker does. */
+  /** Until LISTEN this task owns the return path; afterwards the fault server does. */
   ping(value: number): void {
     if (this.#stream.listening) {
       this.#answers.push(ReturnPathMessage.PONG, value);
@@ -165,7 +165,7 @@ export class MainChannel implements StreamEvents, Task {
 
   arrived(machine: ArrivedMachine, precopy: boolean): void {
     if (precopy) this.#memory.complete();
-    // The control plane loads it while this thread goes on reading: loading may touch missing pages.
+    // The control plane loads it while this task goes on reading: loading may touch missing pages.
     this.#tell({ kind: "arrived", machine, precopy, switched: this.#switched });
   }
 

@@ -8,5 +8,5 @@ import { MAIN_CHANNEL_TASK } from "./main_channel_task.ts";
 libc(); // opening it takes 10 ms: before the thread says that it is ready
 const make: TaskMaker<MainChannelInit, MainChannelMessage> = (init, tell, poll) =>
   new MainChannel(init, tell, poll);
-// Behind the fault worker and the guest.
+// Behind those that serve faults, and guests.
 runPoolThread({ [MAIN_CHANNEL_TASK.name]: make }, becomeBackgroundThread);

@@ -103,22 +103,22 @@ export class DestinationState {
     return Atomics.load(this.#flags, RECEIVED);
   }
 
-  /** Fault worker: counts faults taken. */
+  /** Fault server: counts faults taken. */
   addFaults(count: number): void {
     this.#counters[Counter.FAULTS]! += count;
   }
 
-  /** Fault worker: counts a page asked for. */
+  /** Fault server: counts a page asked for. */
   addRequest(): void {
     this.#counters[Counter.REQUESTS]!++;
   }
 
-  /** Fault worker: counts bytes of the preempt channel. */
+  /** Fault server: counts bytes of the preempt channel. */
   addPreemptBytes(count: number): void {
     this.#counters[Counter.PREEMPT_BYTES]! += count;
   }
 
-  /** Background worker: counts bytes of the main channel. */
+  /** Main channel's task: counts bytes of the main channel. */
   addMainBytes(count: number): void {
     this.#counters[Counter.MAIN_BYTES]! += count;
   }

@@ -13,7 +13,7 @@ export interface ThreadLatency {
   readonly mean: number;
 }
 
-/** Sums by thread slot; the fault worker alone writes, any thread may read. */
+/** Sums by thread slot; the fault server alone writes, any thread may read. */
 export class ThreadLatencies {
   /** Bytes of shared memory. */
   static readonly BYTES: number = MAX_THREADS * 3 * 8;
@@ -35,7 +35,7 @@ export class ThreadLatencies {
   /**
    * Adds a latency.
    *
-   * @param slot the thread's place, given out from 0 by the fault worker
+   * @param slot the thread's place, given out from 0 by the fault server
    * @param threadId the thread's number
    * @param nanoseconds how long it waited
    */

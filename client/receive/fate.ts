@@ -54,7 +54,7 @@ function fateOf({ holder, complete, partialPath }: Fate, statistics: ReceiveStat
     `${formatCount(remaining)} of ${formatCount(pages)} pages are missing: ${partialPath}`;
 }
 
-/** Errors of the worker's thread have crossed as plain data, with their name. */
+/** Errors of the task have crossed as plain data, with their name. */
 function codeOf(error: unknown): MigrationErrorCode | undefined {
   if (error instanceof MigrationError) return error.code;
   switch (error instanceof Error ? error.name : "") {

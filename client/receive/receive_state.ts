@@ -1,4 +1,4 @@
-/** What the threads of one {@linkcode ImageReceiver} share. */
+/** What the control plane of one {@linkcode ImageReceiver} and its task share. */
 
 import { SharedLayout } from "../../migration/threads/shared_layout.ts";
 import type { IncomingConnections } from "../connecting/preempt_door.ts";
@@ -17,7 +17,7 @@ export const Holder = {
 /** See {@linkcode Holder}. */
 export type Holder = typeof Holder[keyof typeof Holder];
 
-/** Figures of an image that is being received; the worker alone writes them. */
+/** Figures of an image that is being received; the task alone writes them. */
 export const Counter = {
   /** Target pages of all blocks; 0 before they are known. */
   PAGES: 0,
@@ -67,12 +67,12 @@ export class ReceiveState {
     this.#counters = new Float64Array(this.buffer, COUNTER_OFFSET, COUNTERS);
   }
 
-  /** Tells the worker to give up; its eventfd must be signalled too. */
+  /** Tells the task to give up; its eventfd must be signalled too. */
   stop(): void {
     Atomics.store(this.#flags, Flag.STOP, 1);
   }
 
-  /** True when the worker is to give up. */
+  /** True when the task is to give up. */
   get stopped(): boolean {
     return Atomics.load(this.#flags, Flag.STOP) === 1;
   }
@@ -96,7 +96,7 @@ export class ReceiveState {
     Atomics.store(this.#flags, Flag.SEALED, 1);
   }
 
-  /** Gives the worker the connections made so far; its eventfd must be signalled too. */
+  /** Gives the task the connections made so far; its eventfd must be signalled too. */
   handOver({ listenerFd, silent }: IncomingConnections): void {
     this.#flags[Connection.LISTENER_FD] = listenerFd;
     this.#flags[Connection.SILENT_COUNT] = silent.length;
@@ -121,12 +121,12 @@ export class ReceiveState {
     return { listenerFd: this.#flags[Connection.LISTENER_FD]!, silent };
   }
 
-  /** Worker: changes a figure. */
+  /** Task: changes a figure. */
   add(counter: Counter, change: number): void {
     this.#counters[counter]! += change;
   }
 
-  /** Worker: sets a figure. */
+  /** Task: sets a figure. */
   set(counter: Counter, value: number): void {
     this.#counters[counter] = value;
   }

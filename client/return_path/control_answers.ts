@@ -9,7 +9,7 @@ import { ReturnPathMessage, returnPathRing } from "./return_path_ring.ts";
 const PATIENCE = 2_000;
 
 /**
- * Answers the source: through the fault worker once that owns the return path, and before directly,
+ * Answers the source: through the fault server once that owns the return path, and before directly,
  * when nothing was asked for and nobody else has anything to say.
  */
 export class ControlAnswers {
@@ -21,7 +21,7 @@ export class ControlAnswers {
   #handedOver = false;
   #heard = false;
 
-  /** @param faultWake ends the fault worker's waits */
+  /** @param faultWake ends the fault server's waits */
   constructor(faultWake: Eventfd) {
     this.#faultWake = faultWake;
   }
@@ -36,12 +36,12 @@ export class ControlAnswers {
     return this.#heard;
   }
 
-  /** What the fault worker takes answers from. */
+  /** What the fault server takes answers from. */
   get buffer(): SharedArrayBuffer {
     return this.#ring.buffer;
   }
 
-  /** From here on the fault worker owns the return path (LISTEN). */
+  /** From here on the fault server owns the return path (LISTEN). */
   handOver(): void {
     this.#handedOver = true;
   }
@@ -71,7 +71,7 @@ export class ControlAnswers {
   }
 
   /**
-   * The fault worker says that the socket has taken so many. By message: V8 tells of an `Atomics.notify`
+   * The fault server says that the socket has taken so many. By message: V8 tells of an `Atomics.notify`
    * only when something else wakes Deno's event loop, which took 40 ms of the downtime.
    */
   onTaken(count: number): void {

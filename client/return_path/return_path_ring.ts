@@ -16,7 +16,7 @@ export function returnPathRing(buffer?: SharedArrayBuffer): Ring {
 /** Entries of the ring of pages that came on the main channel although they were asked for. */
 const LANDED_CAPACITY = 4096;
 
-/** Makes the ring of requested pages that the background worker has placed: number and time low half. */
+/** Makes the ring of requested pages that the main channel's task has placed: number and time low half. */
 export function landedRing(buffer?: SharedArrayBuffer): Ring {
   return new Ring(LANDED_CAPACITY, 1, buffer);
 }

@@ -1,4 +1,4 @@
-/** What the fault worker says on the return path. */
+/** What the fault server says on the return path. */
 
 import { doesNotRead, type SendingEnd } from "../../channel/sending_end.ts";
 import type { RamLayout } from "../../migration/memory/ram_layout.ts";

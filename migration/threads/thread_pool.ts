@@ -43,6 +43,7 @@ class PoolThread {
   readonly #loaded = Promise.withResolvers<void>();
   readonly #ended = Promise.withResolvers<void>();
   readonly #onDeath: (thread: PoolThread) => void;
+  #hasLoaded = false;
   #dead = false;
 
   constructor(entry: URL, onDeath: (thread: PoolThread) => void) {
@@ -98,6 +99,7 @@ class PoolThread {
   #hear(report: PoolReport): void {
     switch (report.kind) {
       case "ready":
+        this.#hasLoaded = true;
         return this.#loaded.resolve();
       case "stopped":
         return this.#close();
@@ -120,8 +122,11 @@ class PoolThread {
 
   #die(why: string, stack?: string): void {
     this.#dead = true;
-    const message = `Cannot run worker thread ${this.#entry.pathname}: ${why}`;
-    const failure = { name: "WorkerThreadError", code: "CANNOT_RUN", message, stack };
+    const { pathname } = this.#entry;
+    const [code, message] = this.#hasLoaded
+      ? ["THREAD_DIED", `Worker thread ${pathname} failed, and all that it served with it: ${why}`]
+      : ["CANNOT_RUN", `Cannot run worker thread ${pathname}: ${why}`];
+    const failure = { name: "WorkerThreadError", code, message, stack };
     const error = new WorkerThreadError(failure);
     this.#loaded.reject(error);
     this.#close();

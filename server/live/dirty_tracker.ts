@@ -53,7 +53,7 @@ export interface DirtyTrackerInit {
  * devices that write into pages pinned before, and that pages became zeros because they were given back
  * (`MADV_REMOVE`, a hole punched into the memfd): writes to them after that are seen.
  *
- * Belongs to the thread that made it: make it in the worker that collects. What takes long for a large
+ * Belongs to the thread that made it: make it on the thread that collects. What takes long for a large
  * guest is there as a sequence too, in which others of the thread have their turns between the pieces.
  */
 export class DirtyTracker implements Disposable {

@@ -230,7 +230,7 @@ export class LiveSource implements AsyncDisposable, AsyncIterable<LiveStatistics
   }
 
   /**
-   * Ends all threads and connections, and waits until the guest goes on here if it does; a migration
+   * Ends its tasks and connections, and waits until the guest goes on here if it does; a migration
    * under way rejects with `CANCELLED`. When the guest runs at the destination and pages are missing
    * there, they are lost to it. Closing again does nothing.
    */

@@ -4,7 +4,7 @@ import { SharedLayout } from "../../migration/threads/shared_layout.ts";
 
 const layout = new SharedLayout();
 const Flag = layout.words("POSTCOPY_WANTED", "GUEST_STOPPED");
-// The precopy worker alone writes them.
+// The precopy sender alone writes them.
 const Counter = layout.numbers(
   "ROUNDS",
   "DIRTY_RATE",
@@ -33,7 +33,7 @@ export class LiveState {
     return Atomics.load(this.#flags, Flag.POSTCOPY_WANTED) === 1;
   }
 
-  /** Asks for postcopy; the precopy worker's eventfd must be signalled too. */
+  /** Asks for postcopy; the precopy sender's eventfd must be signalled too. */
   wantPostcopy(): void {
     Atomics.store(this.#flags, Flag.POSTCOPY_WANTED, 1);
   }
@@ -43,7 +43,7 @@ export class LiveState {
     return Atomics.load(this.#flags, Flag.GUEST_STOPPED) === 1;
   }
 
-  /** Records that the guest has stopped; the precopy worker's eventfd must be signalled too. */
+  /** Records that the guest has stopped; the precopy sender's eventfd must be signalled too. */
   setGuestStopped(): void {
     Atomics.store(this.#flags, Flag.GUEST_STOPPED, 1);
   }

@@ -42,7 +42,7 @@ export interface PrecopyInit extends SenderInit {
   readonly live: SharedArrayBuffer;
 }
 
-/** What the precopy worker tells the control plane. */
+/** What the precopy sender tells the control plane. */
 export type PrecopyMessage =
   /** The guest is to stop now; `postcopy` says whether the rest of the memory follows by that. */
   | { readonly kind: "switchover"; readonly postcopy: boolean }

@@ -1,4 +1,4 @@
-/** The channels and threads of one outgoing migration, whatever it is that moves. */
+/** The channels and tasks of one outgoing migration, whatever it is that moves. */
 
 import { monotonicNanoseconds } from "../../ffi/clock.ts";
 import { Eventfd } from "../../ffi/eventfd.ts";
@@ -55,8 +55,8 @@ const RETURN_PATH: TaskKind<RequestServerInit, ReturnPathMessage> = {
 };
 
 /**
- * Connects to a destination and runs the two threads that serve it: the return-path worker from the
- * connection on, the background worker once it is told to stream. Whatever fails first aborts
+ * Connects to a destination and runs the two tasks that serve it, on a pool's threads: the request server
+ * from the connection on, the background sender once it is told to stream. Whatever fails first aborts
  * {@linkcode Outgoing.signal} with its reason, and with it every wait.
  */
 export class Outgoing implements AsyncDisposable {
@@ -64,7 +64,7 @@ export class Outgoing implements AsyncDisposable {
   readonly mode: Mode;
   /** Milliseconds without progress after which the destination counts as stalled. */
   readonly stallTimeout: number;
-  /** Shared with the threads. */
+  /** Shared with the tasks. */
   readonly state = new SourceState();
   /** Pages that no sender has claimed. */
   readonly dirty: PageBitmap;
@@ -104,7 +104,7 @@ export class Outgoing implements AsyncDisposable {
   #closed: Promise<void> | undefined;
 
   /**
-   * Starts the threads.
+   * Starts the compression threads, if there are to be some, and no other.
    *
    * @param memory what moves
    * @param options where to, and how
@@ -148,7 +148,7 @@ export class Outgoing implements AsyncDisposable {
     return compressionStatistics(method, this.state.compression, this.layout.targetPageSize);
   }
 
-  /** Processor time of the threads. */
+  /** Processor time that threads took for this migration. */
   get threads(): ThreadStatistics[] {
     const sending = SENDING_THREADS.filter((name) => name !== "precopy" || this.#memory.live)
       .map((name) => ({ name, "cpu-time": this.state.cpuTime(name) / 1e6 }));
@@ -246,7 +246,7 @@ export class Outgoing implements AsyncDisposable {
     }
   }
 
-  /** Sends on the main channel, while no worker does. */
+  /** Sends on the main channel, while no task does. */
   async send(bytes: Uint8Array): Promise<void> {
     try {
       await this.#main!.sendAll(bytes, this.#wait());
@@ -286,12 +286,12 @@ export class Outgoing implements AsyncDisposable {
     await this.send(bytes.subarray(last));
   }
 
-  /** Ends every wait with a thread's reason. */
+  /** Ends every wait with a task's reason. */
   fail(error: unknown): void {
     this.#abort.abort(reviveMigrationError(error));
   }
 
-  /** A sending thread failed. What the destination said before it went away comes first. */
+  /** A sending task failed. What the destination said before it went away comes first. */
   async lose(error: unknown): Promise<void> {
     if ((error as { code?: string }).code === "CONNECTION_LOST") await this.hearOut();
     this.fail(error);
@@ -305,12 +305,12 @@ export class Outgoing implements AsyncDisposable {
     await this.#ended(RETURN_PATH_PATIENCE);
   }
 
-  /** Ends another thread of this migration with it: it stops when the state says so. */
+  /** Ends another task of this migration with it: it stops when the state says so. */
   join(thread: { join(): Promise<void> }, wake: Eventfd): void {
     this.#others.push({ thread, wake });
   }
 
-  /** What every sending thread is made from. */
+  /** What every sending task is made from. */
   senderInit(): Omit<SenderInit, "wakeFd"> {
     const { layout, pages } = this.#memory;
     return {
@@ -330,7 +330,7 @@ export class Outgoing implements AsyncDisposable {
   }
 
   /**
-   * Ends all threads and connections.
+   * Ends all tasks, compression threads and connections.
    *
    * @param finished settles when nobody uses them any more; aborted waits make it so
    */
@@ -378,7 +378,7 @@ export class Outgoing implements AsyncDisposable {
     for (const { wake } of this.#others) wake.signal();
     await finished?.catch(() => {});
     await this.#preempt?.watched;
-    // The descriptors are closed only when no thread can use them: a number may be given out again.
+    // The descriptors are closed only when no task can use them: a number may be given out again.
     const others = this.#others.map(({ thread }) => thread.join());
     await Promise.all([this.#returnPath.join(), this.#background.join(), ...others]);
     await this.#compression?.join();

@@ -18,7 +18,7 @@ export interface OutgoingOptions {
   /** Milliseconds without progress after which the destination counts as stalled; default 30000. */
   readonly stallTimeout?: number;
   /**
-   * Microseconds for which the return-path worker looks for the next request before it sleeps, at
+   * Microseconds for which the thread that hears requests looks for the next before it sleeps, at
    * the price of a busy core; default 0. Helps where cores are idle: waking one takes 70 us.
    */
   readonly spin?: number;

@@ -39,14 +39,15 @@ export interface RamStatistics {
   readonly "postcopy-bytes": number;
 }
 
-/** Processor time of a thread. */
+/** Processor time that a thread took for this migration. */
 export interface ThreadStatistics {
   /** `precopy`, `background`, `return-path`, or `compress-N`. */
   readonly name: string;
   /**
-   * Milliseconds that it ran, as it read its clock last: every batch, or every 64 pages. Of `return-path`,
-   * whose thread serves other migrations too: the time that this migration's own steps took there, which
-   * never wait; what the thread spends between steps, and in looking for the next request, is nobody's.
+   * Milliseconds of this migration's own steps, told after each, on a thread that serves other migrations
+   * too: of `precopy` and `background` processor time, of `return-path` time, as its steps never wait. What
+   * the thread spends between steps, and in looking for the next request, is nobody's. Of `compress-N`: of
+   * the thread, as it read its clock last, every 64 pages.
    */
   readonly "cpu-time": number;
 }
@@ -67,9 +68,9 @@ export interface SourceStatistics {
   readonly ram: RamStatistics;
   /** Compression; absent when pages are sent as they are. */
   readonly compression?: CompressionStatistics;
-  /** Processor time of the threads that send and that compress. */
+  /** Processor time of sending and compressing. */
   readonly threads: readonly ThreadStatistics[];
-  /** Requests answered by the return-path worker itself (mode preempt-full). */
+  /** Requests answered by the thread that heard them (mode preempt-full). */
   readonly "requests-served": number;
   /** Nanoseconds from a request read to its page given to the socket, mean (mode preempt-full). */
   readonly "request-service-time": number;

@@ -25,7 +25,7 @@ export interface BackgroundSenderInit extends SenderInit {
   readonly sectionId: number;
   /** Bytes a second; 0 for no limit. */
   readonly maxBandwidth: number;
-  /** Ends the return-path worker's waits. */
+  /** Ends the request server's waits. */
   readonly returnPathWakeFd: number;
 }
 

@@ -1,4 +1,4 @@
-/** The modes in which the background worker sends what was asked for. */
+/** The modes in which the background sender sends what was asked for. */
 
 import type { PageBitmap } from "../../migration/memory/page_bitmap.ts";
 import type { RamLayout } from "../../migration/memory/ram_layout.ts";
@@ -12,7 +12,7 @@ const STEP_PAGES = 1024;
 /** Nanoseconds between two looks at a ring that is full: its consumer tells nobody when it takes something. */
 const RING_INTERVAL = 1e6;
 
-/** Takes requests to the background worker, page by page. */
+/** Takes requests to the background sender, page by page. */
 export class ForwardedRequests implements RequestedPages {
   readonly queue: RequestQueue;
   readonly #poll: TaskPoll;
@@ -75,7 +75,7 @@ export class ForwardedRequests implements RequestedPages {
     return "done";
   }
 
-  /** The background worker ends its channels itself. */
+  /** The background sender ends its channels itself. */
   end(): void {}
 
   [Symbol.dispose](): void {}

@@ -2,9 +2,9 @@
 
 /**
  * Who sends a requested page, and on which channel:
- * - `vanilla`: the background worker, in turn, on the main channel (QEMU without postcopy-preempt);
- * - `preempt`: the background worker, on the preempt channel (QEMU 7.1 and 7.2);
- * - `preempt-full`: the return-path worker, at once, on the preempt channel (QEMU 8.0 and later).
+ * - `vanilla`: the background sender, in turn, on the main channel (QEMU without postcopy-preempt);
+ * - `preempt`: the background sender, on the preempt channel (QEMU 7.1 and 7.2);
+ * - `preempt-full`: the request server, at once, on the preempt channel (QEMU 8.0 and later).
  */
 export const MODES = ["preempt-full", "preempt", "vanilla"] as const;
 

@@ -22,7 +22,7 @@ import type { SourceState } from "./source_state.ts";
 
 /** What a request server is made from. */
 export interface RequestServerInit extends SenderInit {
-  /** Ends the background worker's waits when a flag of the state changes. */
+  /** Ends the background sender's waits when a flag of the state changes. */
   readonly backgroundWakeFd: number;
   /** Microseconds to look again and again after a request before sleeping. */
   readonly spin: number;
@@ -282,7 +282,7 @@ export class RequestServer implements ReturnPathHandler, Task {
       throw returnPath.lost();
     }
     this.#receivedAt = monotonicNanoseconds();
-    // Until all that is asked for here is sent, the background worker starts no new batch.
+    // Until all that is asked for here is sent, the background sender starts no new batch.
     if (!this.#hungUp) this.#state.beginUrgent();
     returnPath.decode(this.#decoder);
     if (this.#failure !== undefined) throw this.#failure.error;

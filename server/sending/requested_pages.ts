@@ -29,7 +29,7 @@ export interface RequestedPages extends Disposable {
   end(): void;
 }
 
-/** The ring that takes requests to the background worker, seen from here. */
+/** The ring that takes requests to the background sender, seen from here. */
 export class BackgroundRequests {
   readonly #ring: Ring;
   readonly #fd: number;
@@ -37,7 +37,7 @@ export class BackgroundRequests {
 
   /**
    * @param ring its producer's end
-   * @param fd eventfd that tells the background worker to look
+   * @param fd eventfd that tells the background sender to look
    * @param layout the blocks
    */
   constructor(ring: Ring, fd: number, layout: RamLayout) {
@@ -51,13 +51,13 @@ export class BackgroundRequests {
     return this.#ring.push(page);
   }
 
-  /** Has the background worker look into the ring. */
+  /** Has the background sender look into the ring. */
   wake(): void {
     signalEvent(this.#fd);
   }
 
   /**
-   * A huge page that is claimed may be only begun on the main channel: the background worker is told
+   * A huge page that is claimed may be only begun on the main channel: the background sender is told
    * that somebody waits for its rest. When the ring is full it has been told enough.
    */
   hasten(page: number): void {

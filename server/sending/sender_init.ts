@@ -1,4 +1,4 @@
-/** What both sending threads of a migration are made from. */
+/** What every sending task of a migration is made from. */
 
 import type { ConnectionInit } from "../../channel/connection.ts";
 import type { RamBlockSize } from "../../migration/memory/ram_layout.ts";
@@ -7,13 +7,13 @@ import type { PageSource } from "../../pages/page_locator.ts";
 import type { Mode } from "./mode.ts";
 
 /**
- * Entries of the ring that takes requested pages from the return-path worker to the background worker. A
+ * Entries of the ring that takes requested pages from the request server to the background sender. A
  * destination asks once for a page and has at most one fault a thread under way, so this holds more than
  * any guest's vCPUs; when it is full the return path is simply read later.
  */
 export const REQUEST_RING_CAPACITY = 16384;
 
-/** Plain data, structured-cloned into a worker. */
+/** Plain data, structured-cloned into a thread. */
 export interface SenderInit {
   /** The RAM blocks, in the order of the stream. */
   readonly blocks: readonly RamBlockSize[];
@@ -25,7 +25,7 @@ export interface SenderInit {
   readonly dirty: SharedArrayBuffer;
   /** Shared memory of the {@linkcode SourceState}. */
   readonly state: SharedArrayBuffer;
-  /** Shared memory of the ring of pages that wait for the background worker (vanilla, preempt). */
+  /** Shared memory of the ring of pages that wait for the background sender (vanilla, preempt). */
   readonly requests: SharedArrayBuffer;
   /** Signalled when a page was put into that ring. */
   readonly requestFd: number;
@@ -33,7 +33,7 @@ export interface SenderInit {
   readonly mode: Mode;
   /** The main channel, whose other direction is the return path. */
   readonly main: ConnectionInit;
-  /** Ends this thread's waits when a flag of the state changes. */
+  /** Ends the task's waits when a flag of the state changes. */
   readonly wakeFd: number;
   /** Whether the preempt channel ends with an EOS record. */
   readonly preemptEndOfSection: boolean;

@@ -17,7 +17,7 @@ export class SenderViews {
   readonly dirty: PageBitmap;
   /** Where the pages lie. */
   readonly locator: PageLocator;
-  /** Pages that wait for the background worker. */
+  /** Pages that wait for the background sender. */
   readonly requests: Ring;
 
   /** @param init what the control plane prepared */

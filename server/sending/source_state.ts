@@ -4,7 +4,7 @@ import { LatencyHistogram } from "../../migration/threads/histogram.ts";
 import { SharedLayout } from "../../migration/threads/shared_layout.ts";
 import { CompressionCounters } from "../compression/compression_counters.ts";
 
-/** The threads that send, of which a migration of an image has no `precopy`. */
+/** The tasks that send, of which a migration of an image has no `precopy`. */
 export const SENDING_THREADS = ["precopy", "background", "return-path"] as const;
 /** One of {@linkcode SENDING_THREADS}. */
 export type SendingThread = typeof SENDING_THREADS[number];
@@ -73,7 +73,7 @@ const Flag = layout.words(
   "SWITCHED",
   "PEER_CLOSED",
 );
-// Groups of their own for what the workers write while they run.
+// Groups of their own for what the threads write while they run.
 const { URGENT } = layout.words("URGENT");
 const { LOCALITY } = layout.words("LOCALITY");
 const BACKGROUND = layout.room(SenderCounters.BYTES);
@@ -90,15 +90,15 @@ const SERVICE = layout.room(LatencyHistogram.BYTES);
 export class SourceState {
   /** The shared memory behind it. */
   readonly buffer: SharedArrayBuffer;
-  /** What the background worker sent. */
+  /** What the background sender sent. */
   readonly background: SenderCounters;
-  /** What was sent because it was asked for, by whichever worker the mode says. */
+  /** What was sent because it was asked for, by whomever the mode says. */
   readonly urgent: SenderCounters;
-  /** What the return-path worker heard. */
+  /** What the request server heard. */
   readonly returnPath: SenderCounters;
   /** What the thread that sends the main channel had compressed. */
   readonly compression: CompressionCounters;
-  /** From a request in the return-path worker's hands to its page in the socket. */
+  /** From a request in the request server's hands to its page in the socket. */
   readonly service: LatencyHistogram;
   readonly #flags: Int32Array;
   readonly #numbers: Float64Array;
@@ -121,25 +121,25 @@ export class SourceState {
   }
 
   /**
-   * Records the processor time that a thread has used so far for this migration, in nanoseconds; that
-   * thread alone does.
+   * Records the processor time that a thread has used so far for this migration, in nanoseconds; its task
+   * alone does.
    */
   setCpuTime(thread: SendingThread, nanoseconds: number): void {
     this.#numbers[CpuTime[thread]] = nanoseconds;
   }
 
-  /** The processor time that a thread has used, in nanoseconds, as it recorded it last. */
+  /** The processor time that a thread has used for this migration, in nanoseconds, as recorded last. */
   cpuTime(thread: SendingThread): number {
     return this.#numbers[CpuTime[thread]]!;
   }
 
-  /** Tells all threads to end; their eventfds must be signalled too. */
+  /** Tells all tasks to end; their eventfds must be signalled too. */
   stop(): void {
     Atomics.store(this.#flags, Flag.STOP, 1);
     this.endUrgent();
   }
 
-  /** True when the threads are to end. */
+  /** True when the tasks are to end. */
   get stopped(): boolean {
     return Atomics.load(this.#flags, Flag.STOP) === 1;
   }
@@ -193,12 +193,12 @@ export class SourceState {
     Atomics.store(this.#flags, Flag.BACKGROUND_ENDED, 1);
   }
 
-  /** Holds the background worker's next batch back until {@linkcode SourceState.endUrgent}. */
+  /** Holds the background sender's next batch back until {@linkcode SourceState.endUrgent}. */
   beginUrgent(): void {
     Atomics.store(this.#flags, URGENT, 1);
   }
 
-  /** Lets the background worker go on. */
+  /** Lets the background sender go on. */
   endUrgent(): void {
     Atomics.store(this.#flags, URGENT, 0);
   }
@@ -208,12 +208,12 @@ export class SourceState {
     return Atomics.load(this.#flags, URGENT) === 1;
   }
 
-  /** Return-path worker: the background walk is to go on behind this page (locality of reference). */
+  /** Request server: the background walk is to go on behind this page (locality of reference). */
   setLocality(page: number): void {
     Atomics.store(this.#flags, LOCALITY, page);
   }
 
-  /** Background worker: takes the page to go on from; -1 when nothing was asked for since. */
+  /** Background sender: takes the page to go on from; -1 when nothing was asked for since. */
   takeLocality(): number {
     return Atomics.exchange(this.#flags, LOCALITY, -1);
   }

@@ -98,10 +98,10 @@ for (const [what, { thread }] of Object.entries(THREADS)) {
       for (const { destination, guest, source } of sessions) {
         await within("the pause", destination.waitFor("postcopy-paused"));
         const reason = destination.pauseReason as Error & { code: string };
-        assertEquals(reason.code, "CANNOT_RUN");
+        assertEquals(reason.code, "THREAD_DIED");
         assertEquals(
           reason.message,
-          `Cannot run worker thread ${thread.pathname}: Thread was ended`,
+          `Worker thread ${thread.pathname} failed, and all that it served with it: Thread was ended`,
         );
         // The source learns of it.
         await within("the end of the connection", source.hear(() => false));
@@ -125,7 +125,7 @@ for (const [what, { thread }] of Object.entries(THREADS)) {
       await until("the blocks", () => destination.statistics().pages === PAGES);
       pool.kill(thread);
       const { code } = await within("the failure", failed);
-      assertEquals([code, destination.status], ["CANNOT_RUN", "failed"]);
+      assertEquals([code, destination.status], ["THREAD_DIED", "failed"]);
       assertEquals(guest.calls, []);
       await within("the end of the connection", source.hear(() => false));
     }),

@@ -170,7 +170,7 @@ Deno.test(
     pool.kill(THREAD);
     for (const { task } of tasks) {
       const error = await assertRejects(() => within("the end", task.ended), WorkerThreadError);
-      assertEquals(error.code, "CANNOT_RUN");
+      assertEquals(error.code, "THREAD_DIED");
       await task.join();
     }
     assertEquals(pool.threads, 0);

@@ -106,7 +106,7 @@ Deno.test("LiveLocator of another thread does not know another's holes", () => {
   const { locator } = located(region);
   assertEquals(locator.locate(20), 0);
   writeWord(address + 20 * PAGE, 5);
-  // As the return-path worker does for a page that was discarded: it never looked before.
+  // As the request server does for a page that was discarded: it never looked before.
   assertEquals(located(region).locator.locate(20), address + 20 * PAGE);
 });
 
