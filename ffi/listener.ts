@@ -11,7 +11,7 @@ import {
   type SocketAddress,
 } from "./socket_address.ts";
 import { acceptFrom, openSocket, setOption, SocketOption } from "./socket_calls.ts";
-import { type WaitOptions, waitReady } from "./wait_ready.ts";
+import { endWaits, type WaitOptions, waitReady } from "./wait_ready.ts";
 
 /** A listening stream socket. */
 export class Listener implements Disposable {
@@ -92,6 +92,7 @@ export class Listener implements Disposable {
   /** Stops listening and removes a unix socket's file. Closing again does nothing. */
   close(): void {
     if (this.#fd < 0) return;
+    endWaits(this.#fd);
     libc().close(this.#fd);
     this.#fd = -1;
     if (this.address.transport === "unix") libc().unlink(cString(this.address.path));

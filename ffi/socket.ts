@@ -13,7 +13,7 @@ import {
   SocketOption,
   takeConnectError,
 } from "./socket_calls.ts";
-import { type WaitOptions, waitReady } from "./wait_ready.ts";
+import { endWaits, type WaitOptions, waitReady } from "./wait_ready.ts";
 
 export type { WaitOptions } from "./wait_ready.ts";
 
@@ -137,6 +137,7 @@ export class Socket implements Disposable {
   /** Closes the descriptor. Closing again does nothing. */
   close(): void {
     if (this.#fd < 0) return;
+    endWaits(this.#fd);
     libc().close(this.#fd);
     this.#fd = -1;
   }

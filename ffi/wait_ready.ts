@@ -16,6 +16,7 @@ export interface WaitOptions {
 interface Wait {
   readonly events: number;
   readonly resolve: (found: number) => void;
+  readonly reject: (reason: unknown) => void;
 }
 
 /**
@@ -56,6 +57,14 @@ class Waits {
     this.#byDescriptor.delete(fd);
     this.#epoll!.remove(fd);
     this.#endIfIdle();
+  }
+
+  /** The descriptor is about to be closed: nobody may go on waiting for that number. */
+  end(fd: number): void {
+    for (const wait of this.#byDescriptor.get(fd) ?? []) {
+      this.remove(fd, wait);
+      wait.reject(new Error(`Closed while it was waited for: descriptor ${fd}`));
+    }
   }
 
   #update(fd: number, waits: Set<Wait>): void {
@@ -111,8 +120,15 @@ class Waits {
 const waits = new Waits();
 
 /**
- * Waits until the descriptor is ready. It must stay open until the wait has ended, by an event or by its
- * signal.
+ * Ends all waits for a descriptor, which reject. Whoever closes one calls it before: the kernel forgets a
+ * closed descriptor without a word, and its number is given out again.
+ */
+export function endWaits(fd: number): void {
+  waits.end(fd);
+}
+
+/**
+ * Waits until the descriptor is ready.
  *
  * @param fd the descriptor
  * @param events bits of `PollEvents`
@@ -120,6 +136,7 @@ const waits = new Waits();
  * @returns the events found
  * @throws the signal's reason
  * @throws {DOMException} `TimeoutError` after `options.timeout`
+ * @throws {Error} when it is closed first, see {@linkcode endWaits}
  */
 export async function waitReady(
   fd: number,
@@ -130,7 +147,7 @@ export async function waitReady(
   const { signal, timeout } = options;
   signal?.throwIfAborted();
   const { promise, resolve, reject } = Promise.withResolvers<number>();
-  const wait: Wait = { events, resolve };
+  const wait: Wait = { events, resolve, reject };
   const onAbort = () => reject(signal!.reason);
   waits.add(fd, wait);
   signal?.addEventListener("abort", onAbort);

@@ -83,7 +83,7 @@ for (const { name, binary, skip } of await testedQemus()) {
   testUnless(skip, `demo:qemu lets a saved guest count on, with ${name}`, async () => {
     const { code, output } = await runDemo(binary, ["--memory", "16"]);
     assertEquals(code, 0, output);
-    assertStringIncludes(output, "The guest went on in round 4");
+    assertMatch(output, /The guest went on in round \d+, where it had stopped/);
     assertMatch(output, /pages asked for +\d/);
   });
 

@@ -117,3 +117,21 @@ Deno.test(
     closeSocket(fd);
   }),
 );
+
+Deno.test(
+  "Socket and Listener end the waits for them when they are closed, and only these",
+  leavingNoDescriptors(async () => {
+    using listener = await Listener.listen(LOOPBACK);
+    using client = await Socket.connect(listener.address);
+    using served = await listener.accept();
+    const accepting = listener.accept();
+    const receiving = client.receive(new Uint8Array(1));
+    const other = served.receive(new Uint8Array(1));
+    for (const [wait, owner] of [[accepting, listener], [receiving, client]] as const) {
+      const ended = assertRejects(() => wait, Error, "Closed while it was waited for");
+      owner.close();
+      await within("the wait to end", ended);
+    }
+    assertEquals(await within("the end", other), 0);
+  }),
+);
