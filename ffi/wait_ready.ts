@@ -27,6 +27,7 @@ class Waits {
   readonly #byDescriptor = new Map<number, Set<Wait>>();
   #epoll: Epoll | undefined;
   #wake: Eventfd | undefined;
+  #running: Promise<void> = Promise.resolve();
 
   /** Adds a wait. */
   add(fd: number, wait: Wait): void {
@@ -59,6 +60,11 @@ class Waits {
     this.#endIfIdle();
   }
 
+  /** Resolves at once while somebody waits, else when the thread of the pool has been given back. */
+  get settled(): Promise<void> {
+    return this.#epoll === undefined ? this.#running : Promise.resolve();
+  }
+
   /** The descriptor is about to be closed: nobody may go on waiting for that number. */
   end(fd: number): void {
     for (const wait of this.#byDescriptor.get(fd) ?? []) {
@@ -78,7 +84,7 @@ class Waits {
       this.#epoll = new Epoll();
       this.#wake = new Eventfd();
       this.#epoll.add(this.#wake.fd, PollEvents.IN, this.#wake.fd);
-      this.#run(this.#epoll, this.#wake);
+      this.#running = this.#run(this.#epoll, this.#wake);
     }
     return this.#epoll;
   }
@@ -163,5 +169,6 @@ export async function waitReady(
     clearTimeout(timer);
     signal?.removeEventListener("abort", onAbort);
     waits.remove(fd, wait);
+    await waits.settled; // whoever has waited leaves nothing running
   }
 }
