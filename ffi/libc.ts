@@ -183,6 +183,17 @@ const SYMBOLS = {
     parameters: ["u64", /* address */ "u64", /* length */ "i32" /* advice */],
     result: "i32",
   },
+  // Runs on a thread of Deno's, whether or not anybody ever awaits its promise.
+  madviseAsync: {
+    name: "madvise",
+    parameters: ["u64", /* address */ "u64", /* length */ "i32" /* advice */],
+    result: "i32",
+    nonblocking: true,
+  },
+  mincore: {
+    parameters: ["u64", /* address */ "u32", /* length */ "buffer" /* a byte a page */],
+    result: "i32",
+  },
   // glibc has no wrapper before 2.36: by its number, with all of its five arguments.
   process_madvise: {
     name: "syscall",

@@ -1,6 +1,7 @@
 /** Pages that lie in the file as they lie in memory: raw images. */
 
 import { viewMemory } from "../ffi/memory.ts";
+import type { Residency } from "../ffi/residency.ts";
 import { isZeroPage } from "./zero_page.ts";
 
 /** A block's pages, one after the other. */
@@ -45,10 +46,19 @@ export class FlatLocator {
 
   /** See {@linkcode PageLocator.locate}. */
   locate(page: number): number {
-    let run = this.#firstPages.length - 1;
-    while (this.#firstPages[run]! > page) run--;
-    const offset = this.#offsets[run]! + (page - this.#firstPages[run]!) * this.#pageSize;
+    const offset = this.#offsetOf(page);
     if (isZeroPage(this.#words, offset / 4, this.#pageSize / 4)) return 0;
     return this.#imageAddress + offset;
+  }
+
+  /** See {@linkcode PageLocator.list}. */
+  list(page: number, memory: Residency): void {
+    memory.add(this.#imageAddress + this.#offsetOf(page), this.#pageSize);
+  }
+
+  #offsetOf(page: number): number {
+    let run = this.#firstPages.length - 1;
+    while (this.#firstPages[run]! > page) run--;
+    return this.#offsets[run]! + (page - this.#firstPages[run]!) * this.#pageSize;
   }
 }

@@ -64,6 +64,9 @@ export class LiveLocator {
     return block.address + offset;
   }
 
+  /** See {@linkcode PageLocator.list}: all of it is memory. */
+  list(): void {}
+
   #isHole(index: number, offset: number): boolean {
     const extent = this.#extents[index]!;
     // Going back is done for single pages that are asked for: the end of their part is of no interest.

@@ -4,6 +4,7 @@
  */
 
 import { viewMemory } from "../ffi/memory.ts";
+import type { Residency } from "../ffi/residency.ts";
 import { bitmapBytes } from "../migration/protocol/bitmap_codec.ts";
 
 /** A block's bitmap and pages. */
@@ -55,5 +56,11 @@ export class MappedRamLocator {
     const index = page - this.#firstPages[run]!;
     if ((this.#bitmaps[run]![index >>> 3]! & (1 << (index & 7))) === 0) return 0;
     return this.#addresses[run]! + index * this.#pageSize;
+  }
+
+  /** See {@linkcode PageLocator.list}. */
+  list(page: number, memory: Residency): void {
+    const address = this.locate(page);
+    if (address !== 0) memory.add(address, this.#pageSize);
   }
 }

@@ -1,5 +1,6 @@
 /** From a page's number to the address of its bytes: what a thread knows of an image, or of a live region. */
 
+import type { Residency } from "../ffi/residency.ts";
 import { FlatLocator, type FlatPages } from "./flat_pages.ts";
 import { LiveLocator, type LivePages } from "./live_pages.ts";
 import { MappedRamLocator, type MappedRamPages } from "./mapped_ram_pages.ts";
@@ -18,9 +19,13 @@ export class PageLocator {
   // As long as a thread serves images of one kind, calls through this field are monomorphic and inlined.
   readonly #locator: TableLocator | FlatLocator | MappedRamLocator | LiveLocator;
 
+  /** Whether pages lie in a file, and so may have to be read from a disk. */
+  readonly stored: boolean;
+
   /** @param pages where the pages are, from {@linkcode Image.pages} */
   constructor(pages: PageSource) {
     this.#locator = open(pages);
+    this.stored = pages.kind !== "live";
   }
 
   /**
@@ -30,6 +35,17 @@ export class PageLocator {
    */
   locate(page: number): number {
     return this.#locator.locate(page);
+  }
+
+  /**
+   * Adds the memory that is read when a page is located and sent, and is none when the page is known to be
+   * zero without. Reads none of it.
+   *
+   * @param page a page number of the image's layout
+   * @param memory which must have room for two ranges
+   */
+  list(page: number, memory: Residency): void {
+    this.#locator.list(page, memory);
   }
 }
 

@@ -1,6 +1,7 @@
 /** Pages found through a table: captured streams, whose pages lie where the stream put them. */
 
 import { viewMemory } from "../ffi/memory.ts";
+import type { Residency } from "../ffi/residency.ts";
 import { pageSum } from "./page_sum.ts";
 
 const TWO_TO_32 = 0x1_0000_0000;
@@ -100,12 +101,20 @@ class ReconstructedLocator {
     if (sum !== this.#sums[at / pageSize]) throw new DamagedPageError(path, offset);
     return address + offset;
   }
+
+  /** @param offset where it lies in the index file, in bytes */
+  list(offset: number, memory: Residency): void {
+    const { address, pagesOffset, pageSize, sumsOffset } = this.#range;
+    memory.add(address + offset, pageSize);
+    memory.add(address + sumsOffset + (offset - pagesOffset) / pageSize * SUM_BYTES, SUM_BYTES);
+  }
 }
 
 /** Finds the pages of a table. */
 export class TableLocator {
   readonly #words: Uint32Array;
   readonly #imageAddress: number;
+  readonly #pageSize: number;
   readonly #reconstructed: ReconstructedLocator;
 
   /** @param pages a table whose entries were checked when the image was opened */
@@ -113,6 +122,7 @@ export class TableLocator {
     const { tableAddress, pageLimit } = pages;
     this.#words = new Uint32Array(viewMemory(tableAddress, pageLimit * ENTRY_BYTES).buffer);
     this.#imageAddress = pages.imageAddress;
+    this.#pageSize = pages.reconstructed.pageSize;
     this.#reconstructed = new ReconstructedLocator(pages.reconstructed);
   }
 
@@ -127,5 +137,16 @@ export class TableLocator {
     if (high >= IN_INDEX) return this.#reconstructed.locate((high - IN_INDEX) * TWO_TO_32 + low);
     if (high === 0 && low <= TableEntry.ZERO) return 0;
     return this.#imageAddress + high * TWO_TO_32 + low;
+  }
+
+  /** See {@linkcode PageLocator.list}. */
+  list(page: number, memory: Residency): void {
+    const low = this.#words[page * 2]!;
+    const high = this.#words[page * 2 + 1]!;
+    if (high >= IN_INDEX) {
+      this.#reconstructed.list((high - IN_INDEX) * TWO_TO_32 + low, memory);
+    } else if (high !== 0 || low > TableEntry.ZERO) {
+      memory.add(this.#imageAddress + high * TWO_TO_32 + low, this.#pageSize);
+    }
   }
 }

@@ -13,6 +13,7 @@ import type { RequestQueue } from "./request_queue.ts";
 import type { SenderInit } from "./sender_init.ts";
 import type { SenderViews } from "./sender_views.ts";
 import type { SourceState } from "./source_state.ts";
+import { StoredPages } from "./stored_pages.ts";
 
 /** Pages of one answer: a 2 MiB host page goes out in eight. */
 const ANSWER_PAGES = 64;
@@ -21,8 +22,8 @@ const STEP_PAGES = 128;
 
 /**
  * Claims each requested page and sends it: no queue behind other threads, no lock, no rate limit between
- * the request and the page. While the channel has no room, what is claimed is kept as it is, and sent
- * before anything else.
+ * the request and the page. While the channel has no room, or a page comes from a disk, what is claimed is
+ * kept as it is, and sent before anything else.
  */
 export class AnsweredRequests implements RequestedPages {
   readonly queue: RequestQueue;
@@ -32,6 +33,7 @@ export class AnsweredRequests implements RequestedPages {
   readonly #state: SourceState;
   readonly #records: PageRecords;
   readonly #claims: HostPageClaims;
+  readonly #stored: StoredPages;
   readonly #background: BackgroundRequests;
   #channel: SendingEnd | undefined;
   /** The batch is gathered and not all sent. */
@@ -63,6 +65,7 @@ export class AnsweredRequests implements RequestedPages {
     this.#state = state;
     this.#records = new PageRecords(layout, locator, ANSWER_PAGES);
     this.#claims = new HostPageClaims(layout, dirty);
+    this.#stored = new StoredPages(locator, poll, init.stallTimeout);
     this.#background = background;
   }
 
@@ -76,7 +79,7 @@ export class AnsweredRequests implements RequestedPages {
       if (this.#unsent && !this.#send(now, receivedAt)) return "waiting";
       if (this.queue.empty) return "done";
       if (this.#left <= 0) return "more";
-      this.#gather();
+      if (!this.#gather() && !this.#unsent) return "waiting";
     }
   }
 
@@ -94,13 +97,19 @@ export class AnsweredRequests implements RequestedPages {
     this.#records.close();
   }
 
-  /** Claims pages of the oldest request for a batch; those that were not sent yet: the others are on their way. */
-  #gather(): void {
+  /**
+   * Claims pages of the oldest request for a batch; those that were not sent yet: the others are on their way.
+   *
+   * @returns false when the next page that is claimed must come from a disk
+   */
+  #gather(): boolean {
     const { queue } = this;
+    const stored = this.#stored;
     const records = this.#records;
     const claims = this.#claims;
     const { end } = queue;
     let { page } = queue;
+    let atHand = true;
     records.begin();
     while (!records.full && this.#left > 0) {
       this.#left--;
@@ -110,6 +119,12 @@ export class AnsweredRequests implements RequestedPages {
         if (!claimed) this.#background.hasten(page);
         page = claims.behind;
         if (!claimed) continue;
+        stored.forget();
+      }
+      atHand = stored.has(claims.next, claims.end);
+      if (!atHand) {
+        stored.await(claims.next, claims.end);
+        break;
       }
       records.add(claims.take());
     }
@@ -117,6 +132,7 @@ export class AnsweredRequests implements RequestedPages {
     records.end();
     this.#unsent = records.length > 0;
     if (!this.#unsent) this.#dropAnswered();
+    return atHand;
   }
 
   /** Sends what was gathered; false when there is no room. */

@@ -35,6 +35,16 @@ export class HostPageClaims {
     return this.#next < this.#end;
   }
 
+  /** The next page to send of the host page that is begun. */
+  get next(): number {
+    return this.#next;
+  }
+
+  /** The page behind the host page that was claimed last. */
+  get end(): number {
+    return this.#end;
+  }
+
   /** The page behind the host page that was tried last, claimed or not. */
   get behind(): number {
     return this.#behind;

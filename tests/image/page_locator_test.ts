@@ -1,14 +1,15 @@
 import "../support/native.ts";
-import { assertEquals, assertStrictEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertStrictEquals, assertThrows } from "@std/assert";
 import { MappedMemory, viewMemory } from "../../ffi/memory.ts";
+import { Residency } from "../../ffi/residency.ts";
 import { RamLayout } from "../../migration/memory/ram_layout.ts";
 import { CaptureHandler } from "../../image/capture/capture_handler.ts";
-import { PageLocator } from "../../pages/page_locator.ts";
+import { PageLocator, type PageSource } from "../../pages/page_locator.ts";
 import { PageTable } from "../../image/capture/page_table.ts";
 import type { ReconstructedPages } from "../../image/capture/reconstructed_pages.ts";
 import { isZeroPage } from "../../pages/zero_page.ts";
 import { pageSum } from "../../pages/page_sum.ts";
-import { DamagedPageError } from "../../pages/table_pages.ts";
+import { DamagedPageError, ENTRY_BYTES, IN_INDEX } from "../../pages/table_pages.ts";
 import { PAGE, testPage, withDirectory } from "./captures.ts";
 
 const GIB = 2 ** 30;
@@ -102,3 +103,81 @@ Deno.test("isZeroPage finds any bit of a page, and none beside it", () => {
     bytes[at] = 0;
   }
 });
+
+/** Page 66 is the memory's tenth; with a table, page 68 its thirteenth. */
+const LISTED: readonly { kind: string; source: (memory: MappedMemory) => PageSource }[] = [
+  {
+    kind: "flat",
+    source: ({ address: imageAddress, length: imageLength }) => ({
+      kind: "flat",
+      imageAddress,
+      imageLength,
+      runs: [{ firstPage: 0, offset: 0 }, { firstPage: 64, offset: 8 * PAGE }],
+      pageSize: PAGE,
+    }),
+  },
+  {
+    kind: "mapped-ram",
+    source: ({ address: imageAddress }) => ({
+      kind: "mapped-ram",
+      imageAddress,
+      runs: [
+        { firstPage: 0, pageCount: 1, bitmapOffset: 0, pagesOffset: 16 * PAGE },
+        { firstPage: 64, pageCount: 8, bitmapOffset: 0, pagesOffset: 8 * PAGE },
+      ],
+      pageSize: PAGE,
+    }),
+  },
+  {
+    kind: "table",
+    source: ({ address }) => ({
+      kind: "table",
+      imageAddress: address,
+      reconstructed: {
+        path: "",
+        address,
+        pagesOffset: 12 * PAGE,
+        pagesCount: 4,
+        pageSize: PAGE,
+        sumsOffset: 20 * PAGE,
+      },
+      tableAddress: address,
+      pageLimit: 128,
+    }),
+  },
+];
+
+for (const { kind, source } of LISTED) {
+  Deno.test(`PageLocator lists what is read of a page, of kind ${kind}`, () => {
+    using memory = MappedMemory.anonymous(32 * PAGE);
+    memory.adviseSmallPages();
+    const bytes = memory.bytes();
+    const entries = new DataView(bytes.buffer);
+    bytes[0] = kind === "mapped-ram" ? 0b11_1111 : 0;
+    if (kind === "table") {
+      entries.setUint32(66 * ENTRY_BYTES, 10 * PAGE, true);
+      entries.setUint32(68 * ENTRY_BYTES, 13 * PAGE, true);
+      entries.setUint32(68 * ENTRY_BYTES + 4, IN_INDEX, true);
+    }
+    const locator = new PageLocator(source(memory));
+    assert(locator.stored);
+    const residency = new Residency();
+    const atHand = (page: number) => {
+      residency.clear();
+      locator.list(page, residency);
+      return residency.resident;
+    };
+    assert(!atHand(66));
+    bytes[9 * PAGE] = bytes[11 * PAGE] = 1;
+    assert(!atHand(66));
+    bytes[10 * PAGE] = 1;
+    assert(atHand(66));
+    if (kind === "flat") return;
+    assert(atHand(71)); // zero, which is known without it
+    if (kind === "mapped-ram") return;
+    bytes[13 * PAGE] = 1;
+    assert(!atHand(68)); // its checksum is not
+    bytes[20 * PAGE] = 1;
+    assert(atHand(68));
+  });
+}
