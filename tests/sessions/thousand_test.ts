@@ -37,16 +37,16 @@ const CODES: Record<Exclude<End, "completes">, readonly [RegExp, RegExp]> = {
   "closed while it runs": [/^CANCELLED$/, /^CONNECTION_LOST$/],
 };
 
-/** Threads of this process; those of Deno's pool, which come and go, share one name. */
+/** Threads of this process that run a worker: Deno's own come and go. */
 function threads(): number {
   const names = [...Deno.readDirSync("/proc/self/task")].map(({ name }) => {
     try {
       return Deno.readTextFileSync(`/proc/self/task/${name}/comm`);
     } catch {
-      return "tokio"; // gone by now
+      return ""; // gone by now
     }
   });
-  return names.filter((name) => !name.startsWith("tokio")).length;
+  return names.filter((name) => name.startsWith("worker-")).length;
 }
 
 /**
@@ -176,7 +176,7 @@ class Crowd {
 Deno.test(
   "ThreadPool serves a thousand sessions that open and end in any order, and nothing of them stays",
   leavingNoDescriptors(async () => {
-    const tasks = threads();
+    const workers = threads();
     using stack = new DisposableStack();
     const images: ServedImage[] = [];
     for (const pages of [1, 2, 3, 4].map((times) => times * SMALLEST / 4096)) {
@@ -192,6 +192,7 @@ Deno.test(
       assertGreater(crowd.mostMapped - before, SMALLEST);
       assertLess(mapped() - before, SMALLEST);
       assertEquals(pool.threads, THREADS);
+      assert(threads() >= THREADS, "No worker is known by its name");
     } finally {
       await within("the pool to close", pool.close());
     }
@@ -199,7 +200,7 @@ Deno.test(
     assertEquals(Object.values(ended).reduce((sum, count) => sum + count), SESSIONS);
     for (const [end, count] of Object.entries(ended)) assertGreater(count, SESSIONS / 20, end);
     assertEquals(pool.threads, 0);
-    await until("the threads to end", () => threads() <= tasks);
+    await until("the threads to end", () => threads() <= workers);
     for (const { file } of images) file.assertUntouched();
   }),
 );
