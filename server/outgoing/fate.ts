@@ -1,6 +1,7 @@
 /** What to do about a migration that failed, before and after the machine ran. */
 
 import { MigrationError } from "../../migration/migration_error.ts";
+import { WorkerThreadError } from "../../migration/threads/failure.ts";
 import type { CompressionOptions } from "../compression/compression_settings.ts";
 import type { Mode } from "../sending/mode.ts";
 
@@ -94,7 +95,12 @@ export function cannotGoOn(error: unknown, cause: unknown): MigrationError {
   );
 }
 
+/** What a thread of ours failed of is told like a migration's own failure: an owner must know of the guest. */
 function extended(error: unknown, what: string): unknown {
+  if (error instanceof WorkerThreadError) {
+    const { name, code, stack } = error;
+    return new WorkerThreadError({ name, code, message: `${error.message}: ${what}`, stack });
+  }
   if (!(error instanceof MigrationError)) return error;
   return new MigrationError(error.code, `${error.message}: ${what}`, { cause: error });
 }

@@ -210,7 +210,8 @@ export class Outgoing implements AsyncDisposable {
     this.#preempt = await PreemptConnection.connect(this.#to, this.#wait());
     this.#stack.use(this.#preempt);
     this.state.preemptFd = this.#preempt.fd;
-    this.#preempt.watch(this.signal, () => this.#onPreemptClosed());
+    const mayClose = () => this.state.backgroundEnded; // all is sent
+    this.#preempt.watch(this.signal, mayClose, () => this.#onPreemptLost());
   }
 
   /**
@@ -348,13 +349,11 @@ export class Outgoing implements AsyncDisposable {
     if (!this.state.switched) this.fail(new MigrationError("COMPRESSION_FAILED", reason));
   }
 
-  /** @returns whether a page that was sent there may be lost */
-  async #onPreemptClosed(): Promise<boolean> {
-    if (this.state.backgroundEnded) return false; // all is sent: now it may
+  /** A page that was sent there may be lost. */
+  async #onPreemptLost(): Promise<void> {
     // One that went away closes the return path too, and that is the better reason.
     await this.#ended(RETURN_PATH_GRACE);
     this.#abort.abort(preemptClosed());
-    return true;
   }
 
   #wait(): WaitOptions {

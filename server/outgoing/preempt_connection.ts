@@ -55,13 +55,15 @@ export class PreemptConnection implements Disposable {
    * it unread. A page sent there is lost, and the destination would wait for it for ever.
    *
    * @param signal ends the watching
-   * @param onClosed says whether that is too early
+   * @param mayClose says whether the destination may close it by now
+   * @param onLost is called when it closed it too early
    */
-  watch(signal: AbortSignal, onClosed: () => Promise<boolean>): void {
+  watch(signal: AbortSignal, mayClose: () => boolean, onLost: () => Promise<void>): void {
     this.#watched = this.#socket.closedByPeer({ signal }).then(
       async () => {
-        this.#lost = true;
-        this.#lost = await onClosed();
+        // At once: whoever looks at the end of the migration may do so before anything else is done here.
+        this.#lost = !mayClose();
+        if (this.#lost) await onLost();
       },
       () => {}, // the migration has ended
     );

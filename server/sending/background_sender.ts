@@ -257,7 +257,7 @@ export class BackgroundSender implements Disposable {
   /** Starts no batch while an urgent request is being served; but not for long. */
   *#yieldUrgent(): Steps {
     const end = monotonicNanoseconds() + LONGEST_URGENT;
-    do yield* this.#turns.nap(URGENT_INTERVAL); while (
+    do yield* this.#turns.doze(URGENT_INTERVAL); while (
       this.#state.servesUrgent && monotonicNanoseconds() < end
     );
   }

@@ -61,15 +61,18 @@ export class Turns {
     this.#keep();
   }
 
+  /** Waits so long, or for an event, which the next nap still tells of. */
+  *doze(nanoseconds: number): Steps {
+    this.#poll.sleep(nanoseconds);
+    yield* this.pause();
+  }
+
   /**
    * Waits so long; returns true when there was an event before, or since the last nap: whatever it says,
    * a flag or a request, is to be looked at before the next.
    */
   *nap(nanoseconds: number): Steps<boolean> {
-    if (!this.#missed) {
-      this.#poll.sleep(nanoseconds);
-      yield* this.pause();
-    }
+    if (!this.#missed) yield* this.doze(nanoseconds);
     const woken = this.#missed;
     this.#missed = false;
     return woken;
