@@ -109,6 +109,11 @@ function rangeOf(path: string, memory: MappedMemory, header: IndexHeader): Recon
   return { path, address, pagesOffset, pagesCount, pageSize, sumsOffset: sumsOffset(header) };
 }
 
+/** Who may read an image may read its index, and nobody else: it holds pages of the guest's memory. */
+async function readersOf(path: string): Promise<number> {
+  return ((await Deno.stat(path)).mode ?? 0o600) & 0o666;
+}
+
 async function buildIndex(
   path: string,
   image: MappedMemory,
@@ -118,7 +123,7 @@ async function buildIndex(
   options: ScanOptions,
 ): Promise<CaptureIndex> {
   const target = indexPath(path);
-  using built = new IndexBuilder(image, await openIndexStorage(target));
+  using built = new IndexBuilder(image, await openIndexStorage(target, await readersOf(path)));
   const openHandler = () => new CaptureHandler(path, (layout) => built.openPageIndex(layout));
   const scanned = await scanStream(path, image, openHandler, options);
   await requireUnchanged(path, stamp);

@@ -20,11 +20,15 @@ export interface IndexStorage extends Disposable {
   finish(length: number): Promise<{ memory: MappedMemory; reason?: string }>;
 }
 
-/** Opens the storage for the index `path`. */
-export async function openIndexStorage(path: string): Promise<IndexStorage> {
+/**
+ * Opens the storage for the index `path`.
+ *
+ * @param mode permissions of the file; the process's umask takes from them
+ */
+export async function openIndexStorage(path: string, mode: number = 0o600): Promise<IndexStorage> {
   const temporary = `${path}.${crypto.randomUUID()}.tmp`;
   try {
-    const options = { read: true, write: true, createNew: true };
+    const options = { read: true, write: true, createNew: true, mode };
     return new FileStorage(path, temporary, await Deno.open(temporary, options));
   } catch (error) {
     // A directory that cannot be written to is no reason not to serve the image.

@@ -138,14 +138,13 @@ async function serve(
   } catch (error) {
     line.clear();
     const statistics = source.statistics();
-    // QEMU's name for the reason.
-    if (json) {
-      console.log(JSON.stringify({ ...statistics, "error-desc": (error as Error).message }));
-    }
+    let reason = error as Error;
     if (error instanceof Interrupted && statistics["time-to-run"] !== undefined) {
-      console.error(`postcopy: ${lossOf(statistics.ram.remaining / statistics.ram["page-size"])}`);
+      reason = new Interrupted(lossOf(statistics.ram.remaining / statistics.ram["page-size"]));
     }
-    throw error;
+    // QEMU's name for the reason.
+    if (json) console.log(JSON.stringify({ ...statistics, "error-desc": reason.message }));
+    throw reason;
   } finally {
     clearInterval(progress);
   }

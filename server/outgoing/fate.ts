@@ -46,8 +46,13 @@ const ADVISED = new Set<string>(["CONNECTION_LOST", "PEER_FAILED", "STALLED"]);
  * @param missing pages that were not sent; more may have been lost on the way
  */
 export function lossOf(missing: number): string {
-  return `the guest ran at the destination already and lacks at least ${missing} pages there: end it, ` +
-    "another serve starts it from the image again";
+  if (missing === 0) {
+    return "the guest ran at the destination already, and every page was sent: ask the destination " +
+      "(info migrate) before you do anything: it may be complete";
+  }
+  return `the guest ran at the destination already and lacks at least ${missing} pages there: save what ` +
+    "you can from inside it before you end it, and do not serve the image again over disks that it has " +
+    "written: put them back to the snapshot that belongs to the image first";
 }
 
 /** Adds {@linkcode lossOf} to an error; errors of another kind stay as they are. */

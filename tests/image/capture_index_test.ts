@@ -253,3 +253,17 @@ Deno.test("openImage refuses an image that is written to meanwhile", async () =>
     assertEquals([...Deno.readDirSync(directory)].map(({ name }) => name), ["image"]);
   });
 });
+
+Deno.test("openImage lets nobody read an index who may not read its image", async () => {
+  await withDirectory(async (directory) => {
+    for (const mode of [0o600, 0o640]) {
+      const path = `${directory}/image-${mode}`;
+      await Deno.writeFile(path, capture());
+      await Deno.chmod(path, mode);
+      using image = await openImage(path);
+      assertEquals(image.index?.state, "built");
+      const found = (await Deno.stat(`${path}.postcopy-index`)).mode! & 0o777;
+      assertEquals(found & ~mode, 0);
+    }
+  });
+});

@@ -31,7 +31,7 @@ const PRECOPY = serverThread("live/precopy_worker.ts");
 
 /** What the owner of a thread's session is told. */
 function died(thread: URL): string {
-  return `Cannot run worker thread ${thread.pathname}: Thread was ended`;
+  return `Worker thread ${thread.pathname} failed, and all that it served with it: Thread was ended`;
 }
 
 function pool(): ThreadPool {
@@ -80,7 +80,7 @@ for (const [what, { thread, atSource }] of Object.entries(THREADS)) {
           assertEquals(
             [source.code, there.code, destination.status],
             [
-              ...atSource ? ["CANNOT_RUN", "CONNECTION_LOST"] : ["CONNECTION_LOST", "CANNOT_RUN"],
+              ...atSource ? ["THREAD_DIED", "CONNECTION_LOST"] : ["CONNECTION_LOST", "THREAD_DIED"],
               running ? "postcopy-paused" : "failed",
             ],
           );
@@ -118,7 +118,7 @@ for (const [what, thread] of [["precopy", PRECOPY], ["request", REQUESTS]] as co
           ThreadPool.shared.kill(thread);
         },
         calls: [],
-        code: "CANNOT_RUN",
+        code: "THREAD_DIED",
         message: new RegExp(`^${RegExp.escape(died(thread))}: the guest goes on here$`),
       })
     ),
@@ -174,7 +174,7 @@ Deno.test(
         arriving.go.resolve();
       },
       calls: ["stop", "save", "resume"],
-      code: "CANNOT_RUN",
+      code: "THREAD_DIED",
       message: new RegExp(`^${RegExp.escape(died(BACKGROUND))}: the guest goes on here$`),
     });
     assertEquals(arriving.calls, ["load"]);
@@ -212,7 +212,7 @@ for (
       await until("pages sent", () => source.statistics().ram.normal > 0);
       ThreadPool.shared.kill(thread);
       const error = await within("the source to fail", outcome);
-      assertEquals([error?.code, source.status], ["CANNOT_RUN", "failed"]);
+      assertEquals([error?.code, source.status], ["THREAD_DIED", "failed"]);
       assert(error.message.startsWith(died(thread)), error.message);
       assertMatch(error.message, fate);
       assertEquals(guest.calls, ["stop", "save"]);
