@@ -23,6 +23,8 @@ const PAGES = 64;
 const MIB = 1 << 20;
 const LOST = /^(Destination |connect failed with ECONN(REFUSED|RESET))/;
 
+const CODES = ["CONNECTION_LOST", "PEER_FAILED", "ECONNREFUSED", "ECONNRESET"];
+
 /** Destinations in a process of their own. */
 class Destinations extends ScriptProcess {
   constructor(image: string) {
@@ -71,11 +73,10 @@ async function round(image: TestImage, random: Random): Promise<void> {
       )
     );
     const ended = sources.map((source) =>
-      source.run().then(() => "", (error: Error & { code: string }) => {
-        assertMatch(error.message, LOST);
-        assertEquals(source.status, "failed");
-        return error.code;
-      })
+      source.run().then(
+        () => ({ code: "completed", message: "" }),
+        ({ code, message }) => ({ code, message }),
+      )
     );
     if (killed) {
       // At its so-many-eth step: while they connect, run or complete.
@@ -87,17 +88,15 @@ async function round(image: TestImage, random: Random): Promise<void> {
   }));
   for (const [number, process] of processes.entries()) {
     if (number < KILLED) {
-      const codes = endings[number]!.filter((code) => code !== "");
-      assertGreater(codes.length, 0);
-      for (const code of codes) {
-        assert(
-          ["CONNECTION_LOST", "PEER_FAILED", "ECONNREFUSED", "ECONNRESET"].includes(code),
-          code,
-        );
+      const failed = endings[number]!.filter(({ code }) => code !== "completed");
+      assertGreater(failed.length, 0);
+      for (const { code, message } of failed) {
+        assertMatch(message, LOST);
+        assert(CODES.includes(code), `${code}: ${message}`);
       }
       continue;
     }
-    assertEquals(endings[number], Array(SESSIONS).fill(""));
+    assertEquals(endings[number], Array(SESSIONS).fill({ code: "completed", message: "" }));
     await process.step(
       "all to complete",
       () => process.all("completed").length === SESSIONS ? true : undefined,
