@@ -29,8 +29,10 @@ interface Command {
  * the other all tests take longer than two cores need.
  */
 const BESIDE = [
+  "tests/channel",
   "tests/command",
   "tests/compression",
+  "tests/destination",
   "tests/device",
   "tests/image",
   "tests/machine",
@@ -38,6 +40,8 @@ const BESIDE = [
   "tests/protocol",
   "tests/receive",
   "tests/report",
+  "tests/sending",
+  "tests/sessions",
   "tests/threads",
   "tests/tools",
   "tests/workload",
