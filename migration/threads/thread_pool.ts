@@ -39,6 +39,8 @@ class PoolThread {
   readonly #entry: URL;
   readonly #worker: Worker;
   readonly #port: MessagePort;
+  /** The thread's end, until it has that. */
+  readonly #threadsPort: MessagePort;
   readonly #wake = new Eventfd();
   readonly #loaded = Promise.withResolvers<void>();
   readonly #ended = Promise.withResolvers<void>();
@@ -52,14 +54,13 @@ class PoolThread {
     this.#loaded.promise.catch(() => {});
     const { port1, port2 } = new MessageChannel();
     this.#port = port1;
+    this.#threadsPort = port2;
     this.#worker = new Worker(entry, { type: "module" });
     this.#worker.onmessage = ({ data }: MessageEvent<PoolReport>) => this.#hear(data);
     this.#worker.onerror = (event) => {
       event.preventDefault();
       this.#die(event.message);
     };
-    const init: PoolThreadInit = { port: port2, wakeFd: this.#wake.fd };
-    this.#worker.postMessage(init, [port2]);
   }
 
   /** Resolves when it can run a task at once; rejects when it cannot run. */
@@ -99,8 +100,7 @@ class PoolThread {
   #hear(report: PoolReport): void {
     switch (report.kind) {
       case "ready":
-        this.#hasLoaded = true;
-        return this.#loaded.resolve();
+        return this.#begin();
       case "stopped":
         return this.#close();
       case "died":
@@ -112,6 +112,14 @@ class PoolThread {
       case "failed":
         return this.#take(report.id)?.fail(new WorkerThreadError(report.failure));
     }
+  }
+
+  /** The thread listens: it is given what orders come by. What was ordered until now waits there. */
+  #begin(): void {
+    this.#hasLoaded = true;
+    const init: PoolThreadInit = { port: this.#threadsPort, wakeFd: this.#wake.fd };
+    this.#worker.postMessage(init, [this.#threadsPort]);
+    this.#loaded.resolve();
   }
 
   #take(id: number): PoolTask<unknown, unknown> | undefined {
@@ -138,6 +146,7 @@ class PoolThread {
   #close(): void {
     this.#worker.terminate();
     this.#port.close();
+    if (!this.#hasLoaded) this.#threadsPort.close();
     this.#wake.close();
     this.#ended.resolve();
   }
