@@ -19,7 +19,7 @@ import {
   bytesArgument,
   countArgument,
   type Options,
-  parseCommand,
+  parseOptions,
   secondsArgument,
   UsageError,
 } from "../migration/command/arguments.ts";
@@ -62,8 +62,7 @@ function readSettings(args: readonly string[]): Settings {
     console.log(USAGE);
     Deno.exit(0);
   }
-  const { values, positionals } = parseCommand(args, OPTIONS);
-  if (positionals.length > 0) throw new UsageError(`Unexpected argument: ${positionals[0]}`);
+  const values = parseOptions(args, OPTIONS);
   const size = bytesArgument("size", values.size ?? "512M");
   if (size === 0 || size % PAGE !== 0) {
     throw new UsageError(`Size is no positive multiple of ${PAGE}: ${size}`);

@@ -11,7 +11,7 @@ import {
   bytesArgument,
   countArgument,
   type Options,
-  parseCommand,
+  parseOptions,
   secondsArgument,
   UsageError,
 } from "../migration/command/arguments.ts";
@@ -68,8 +68,7 @@ function readSettings(args: readonly string[]): Settings {
     console.log(USAGE);
     Deno.exit(0);
   }
-  const { values, positionals } = parseCommand(args, OPTIONS);
-  if (positionals.length > 0) throw new UsageError(`Unexpected argument: ${positionals[0]}`);
+  const values = parseOptions(args, OPTIONS);
   const workingSetMiB = countArgument("memory", values.memory ?? "64");
   try {
     workingSetPages({ workingSetMiB });

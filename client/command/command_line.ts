@@ -2,7 +2,11 @@
 
 import { SyscallError } from "../../ffi/errno.ts";
 import { UnsupportedPlatformError } from "../../ffi/platform.ts";
-import { SocketAddressError } from "../../ffi/socket_address.ts";
+import {
+  parseSocketAddress,
+  type SocketAddress,
+  SocketAddressError,
+} from "../../ffi/socket_address.ts";
 import { countArgument, UsageError } from "../../migration/command/arguments.ts";
 import { CommonExitCode, commonExitCodeOf } from "../../migration/command/exit_code.ts";
 import { WorkloadError } from "../../workload/workload_error.ts";
@@ -42,6 +46,20 @@ export const LISTEN_OPTION = {
     help: "where: tcp:HOST:PORT (port 0: one that is free) or unix:PATH",
   },
 } as const;
+
+/**
+ * Reads where to listen.
+ *
+ * @param text what stands after the flag, if it was given
+ * @throws {UsageError} when it was not
+ * @throws {SocketAddressError} when it is no address
+ */
+export function listenArgument(text: string | undefined): SocketAddress {
+  if (text === undefined) {
+    throw new UsageError("No address given: say where to listen with --listen tcp:HOST:PORT");
+  }
+  return parseSocketAddress(text);
+}
 
 /** The option --decompress-threads. */
 export const DECOMPRESS_OPTION = {

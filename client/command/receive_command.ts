@@ -1,12 +1,8 @@
 // deno-lint-ignore-file no-console -- a command
 /** `receive --listen ADDRESS --image FILE`: a stock QEMU's migration ends in an image. */
 
-import {
-  formatSocketAddress,
-  parseSocketAddress,
-  type SocketAddress,
-} from "../../ffi/socket_address.ts";
-import { type Options, parseCommand, UsageError } from "../../migration/command/arguments.ts";
+import { formatSocketAddress, type SocketAddress } from "../../ffi/socket_address.ts";
+import { type Options, parseOptions, UsageError } from "../../migration/command/arguments.ts";
 import type { Command } from "../../migration/command/command.ts";
 import { onInterrupt } from "../../migration/command/interrupt.ts";
 import { newReporter } from "../../migration/command/reporter.ts";
@@ -18,6 +14,7 @@ import {
   ExitCode,
   exitCodeOf,
   LISTEN_OPTION,
+  listenArgument,
 } from "./command_line.ts";
 import { ImageReceiver } from "../receive/image_receiver.ts";
 import { type ReceiveEvent, receiveProgressText, receiveResultLines } from "./receive_report.ts";
@@ -142,16 +139,13 @@ function ignoring(signal: Deno.Signal): Disposable {
 }
 
 function readArguments(args: readonly string[]): ReceiveArguments {
-  const { values, positionals } = parseCommand(args, OPTIONS);
-  if (positionals.length > 0) throw new UsageError(`Unexpected argument: ${positionals[0]}`);
-  if (values.listen === undefined) {
-    throw new UsageError("No address given: say where to listen with --listen tcp:HOST:PORT");
-  }
+  const values = parseOptions(args, OPTIONS);
+  const address = listenArgument(values.listen);
   if (values.image === undefined || values.image === "") {
     throw new UsageError("No image given: say what to write with --image FILE");
   }
   return {
-    address: parseSocketAddress(values.listen),
+    address,
     path: values.image,
     overwrite: values.overwrite ?? false,
     decompressThreads: decompressThreadsArgument(values["decompress-threads"]),

@@ -3,16 +3,13 @@
 
 import { monotonicNanoseconds } from "../../ffi/clock.ts";
 import type { Backing } from "../../ffi/memory.ts";
-import {
-  formatSocketAddress,
-  parseSocketAddress,
-  type SocketAddress,
-} from "../../ffi/socket_address.ts";
+import { formatSocketAddress, type SocketAddress } from "../../ffi/socket_address.ts";
 import {
   choiceArgument,
   countArgument,
+  countsArgument,
   type Options,
-  parseCommand,
+  parseOptions,
   UsageError,
 } from "../../migration/command/arguments.ts";
 import type { Command } from "../../migration/command/command.ts";
@@ -25,6 +22,7 @@ import {
   ExitCode,
   exitCodeOf,
   LISTEN_OPTION,
+  listenArgument,
 } from "./command_line.ts";
 import { Destination } from "../destination.ts";
 import { ACCESS_PATTERNS, type WorkloadOptions } from "../../workload/options.ts";
@@ -197,13 +195,9 @@ function newGuest(options: WorkloadOptions): WorkloadGuest {
 }
 
 function readArguments(args: readonly string[]): WorkloadArguments {
-  const { values, positionals } = parseCommand(args, OPTIONS);
-  if (positionals.length > 0) throw new UsageError(`Unexpected argument: ${positionals[0]}`);
-  if (values.listen === undefined) {
-    throw new UsageError("No address given: say where to listen with --listen tcp:HOST:PORT");
-  }
+  const values = parseOptions(args, OPTIONS);
   return {
-    address: parseSocketAddress(values.listen),
+    address: listenArgument(values.listen),
     backing: choiceArgument("backing", values.backing ?? "anonymous", BACKINGS),
     spin: countArgument("spin", values.spin ?? "0"),
     decompressThreads: decompressThreadsArgument(values["decompress-threads"]),
@@ -213,7 +207,7 @@ function readArguments(args: readonly string[]): WorkloadArguments {
       pattern: choiceArgument("pattern", values.pattern ?? "random", ACCESS_PATTERNS),
       write: values.write ?? false,
       rate: countArgument("rate", values.rate ?? "0"),
-      cpus: (values.cpus?.split(",") ?? []).map((cpu) => countArgument("cpus", cpu)),
+      cpus: countsArgument("cpus", values.cpus),
       accesses: countArgument("accesses", values.accesses ?? "0"),
       untilTouched: values["until-touched"] ?? false,
       seed: values.seed === undefined ? undefined : countArgument("seed", values.seed),

@@ -58,6 +58,20 @@ export function parseCommand<O extends Options>(
   return { values: values as OptionValues<O>, positionals };
 }
 
+/**
+ * {@linkcode parseCommand} for a command that takes options alone.
+ *
+ * @throws {UsageError} also for any other argument
+ */
+export function parseOptions<O extends Options>(
+  args: readonly string[],
+  options: O,
+): OptionValues<O> {
+  const { values, positionals } = parseCommand(args, options);
+  if (positionals.length > 0) throw new UsageError(`Unexpected argument: ${positionals[0]}`);
+  return values;
+}
+
 /** What `parseArgs` says of an option. */
 interface OptionToken {
   readonly name: string;
@@ -133,6 +147,15 @@ export function countArgument(flag: string, text: string): number {
     throw new UsageError(`No whole number after --${flag}: ${text}`);
   }
   return count;
+}
+
+/**
+ * Reads whole numbers, not negative, with commas between; none when the flag was not given.
+ *
+ * @throws {UsageError} when one is none
+ */
+export function countsArgument(flag: string, text: string | undefined): number[] {
+  return (text?.split(",") ?? []).map((each) => countArgument(flag, each));
 }
 
 /**

@@ -5,8 +5,9 @@ import {
   bytesArgument,
   choiceArgument,
   countArgument,
+  countsArgument,
   type Options,
-  parseCommand,
+  parseOptions,
   UsageError,
 } from "../../migration/command/arguments.ts";
 import type { Command } from "../../migration/command/command.ts";
@@ -235,8 +236,7 @@ function withUsage<T>(make: () => T): T {
 }
 
 function readArguments(args: readonly string[]): WorkloadArguments {
-  const { values, positionals } = parseCommand(args, OPTIONS);
-  if (positionals.length > 0) throw new UsageError(`Unexpected argument: ${positionals[0]}`);
+  const values = parseOptions(args, OPTIONS);
   const names = Object.keys(PAGE_SIZES) as (keyof typeof PAGE_SIZES)[];
   return {
     size: bytesArgument("size", values.size ?? "512M"),
@@ -247,7 +247,7 @@ function readArguments(args: readonly string[]): WorkloadArguments {
       threads: countArgument("threads", values.threads ?? "8"),
       pattern: choiceArgument("pattern", values.pattern ?? "random", ACCESS_PATTERNS),
       rate: countArgument("rate", values.rate ?? "0"),
-      cpus: (values.cpus?.split(",") ?? []).map((cpu) => countArgument("cpus", cpu)),
+      cpus: countsArgument("cpus", values.cpus),
       seed: countArgument("seed", values.seed ?? "1"),
       zeroEvery: countArgument("zero-every", values["zero-every"] ?? "4"),
       repeats: Number(choiceArgument("compressible", values.compressible ?? "1", COMPRESSIBLE)),
