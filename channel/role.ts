@@ -32,12 +32,8 @@ export const FROM_SOURCE = {
  *
  * @param how the error's name, or what else was seen
  */
-export function connectionLost(
-  { peer, name }: ChannelRole,
-  how: string,
-  options?: ErrorOptions,
-): MigrationError {
-  return new MigrationError("CONNECTION_LOST", `${peer} went away: ${name}: ${how}`, options);
+export function connectionLost({ peer, name }: ChannelRole, how: string): MigrationError {
+  return new MigrationError("CONNECTION_LOST", `${peer} went away: ${name}: ${how}`);
 }
 
 /**

@@ -39,16 +39,6 @@ export class SteppedSender {
   }
 
   /**
-   * Sends the pieces that there is room for: what is small, or urgent, mostly goes at once.
-   *
-   * @returns true when all are sent; else {@linkcode SteppedSender.send} goes on where this one stopped
-   * @throws {MigrationError} when the peer is gone
-   */
-  trySend(gather: Gather): boolean {
-    return this.end.trySend(gather);
-  }
-
-  /**
    * Sends all that was gathered, or what is left of it.
    *
    * @returns false when it was told to stop first

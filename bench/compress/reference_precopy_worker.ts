@@ -6,7 +6,6 @@
  */
 
 import { MappedMemory } from "../../ffi/memory.ts";
-import { libc } from "../../ffi/libc.ts";
 import { SLOT_BYTES } from "../../migration/compression.ts";
 import { runPoolThread } from "../../migration/threads/pool_thread.ts";
 import type { Task, TaskMaker } from "../../migration/threads/task.ts";
@@ -24,10 +23,6 @@ const BATCH_PAGES = 256;
 const settings = settingsOf(import.meta.url);
 const { threads } = settings;
 const entry = withSettings(new URL("./reference_compress_worker.ts", import.meta.url), settings);
-libc();
-// The pool's first message does not wait until this module has loaded, and would find nobody.
-let early: MessageEvent | undefined;
-self.addEventListener("message", (event) => early = event as MessageEvent, { once: true });
 const workers = Array.from(
   { length: threads },
   () => new WorkerThread<ReferenceThreadInit, never>(entry),
@@ -58,6 +53,4 @@ const precopy: TaskMaker<PrecopyInit, PrecopyMessage> = (init, tell, poll): Task
   return { step: () => task.step(), [Symbol.dispose]: () => owned.dispose() };
 };
 
-const first = early as MessageEvent | undefined;
 runPoolThread({ precopy });
-if (first !== undefined) self.dispatchEvent(new MessageEvent("message", { data: first.data }));

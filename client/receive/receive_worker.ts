@@ -1,10 +1,8 @@
-import { libc } from "../../ffi/libc.ts";
 import { runPoolThread } from "../../migration/threads/pool_thread.ts";
 import { SequenceTask, type TaskMaker } from "../../migration/threads/task.ts";
 import { ImageChannel, type ImageChannelInit, type ImageChannelMessage } from "./image_channel.ts";
 import { RECEIVE_TASK } from "./receive_task.ts";
 
-libc(); // opening it takes 10 ms: before the thread says that it is ready
 const make: TaskMaker<ImageChannelInit, ImageChannelMessage> = (init, tell, poll) => {
   const channel = new ImageChannel(init, tell, poll);
   return new SequenceTask(channel.read(), channel);

@@ -5,6 +5,7 @@ import type { MessagePort as NodeMessagePort } from "node:worker_threads";
 import { monotonicNanoseconds } from "../../ffi/clock.ts";
 import { Epoll } from "../../ffi/epoll.ts";
 import { clearEvent } from "../../ffi/eventfd.ts";
+import { libc } from "../../ffi/libc.ts";
 import { PollEvents } from "../../ffi/poll.ts";
 import { Deadlines, type Due } from "./deadlines.ts";
 import { type Failure, toFailure } from "./failure.ts";
@@ -315,7 +316,7 @@ class PoolLoop {
  * Runs a pool's thread: a worker's module calls it.
  *
  * @param makers the tasks that this thread can run, by name
- * @param prepare called once on the thread, before the first task
+ * @param prepare called once on the thread, before it says that it is ready
  */
 export function runPoolThread(makers: Makers, prepare: () => void = () => {}): void {
   const scope = self as unknown as {
@@ -324,12 +325,13 @@ export function runPoolThread(makers: Makers, prepare: () => void = () => {}): v
   };
   scope.onmessage = ({ data }) => {
     try {
-      prepare();
       new PoolLoop(data, makers, (report) => scope.postMessage(report)).run();
       scope.postMessage({ kind: "stopped" });
     } catch (error) {
       scope.postMessage({ kind: "died", failure: toFailure(error) });
     }
   };
+  libc(); // opening it takes 10 ms, for which no task is to wait
+  prepare();
   scope.postMessage({ kind: "ready" });
 }

@@ -78,10 +78,3 @@ export class SequenceTask implements Task {
     }
   }
 }
-
-/** Waits once, for at most so many milliseconds; -1 for no limit. Returns how many slots are ready. */
-export function* waitOnce(poll: TaskPoll, milliseconds: number): Steps<number> {
-  if (milliseconds >= 0) poll.sleep(milliseconds * 1e6);
-  yield;
-  return poll.found;
-}

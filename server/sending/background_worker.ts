@@ -1,4 +1,3 @@
-import { libc } from "../../ffi/libc.ts";
 import { becomeBackgroundThread } from "../../ffi/scheduling.ts";
 import { MeasuredTask } from "../../migration/threads/measured_task.ts";
 import { runPoolThread } from "../../migration/threads/pool_thread.ts";
@@ -11,6 +10,5 @@ const background: TaskMaker<BackgroundSenderInit, never> = (init, _, poll) => {
   return new MeasuredTask(task, (nanoseconds) => sender.setCpuTime(nanoseconds));
 };
 
-libc(); // opening it takes 10 ms: before the thread says that it is ready
 // Behind every urgent thread, before nothing.
 runPoolThread({ background }, becomeBackgroundThread);

@@ -1,4 +1,3 @@
-import { libc } from "../../ffi/libc.ts";
 import { becomeUrgentThread } from "../../ffi/scheduling.ts";
 import { runPoolThread } from "../../migration/threads/pool_thread.ts";
 import type { TaskMaker } from "../../migration/threads/task.ts";
@@ -7,5 +6,4 @@ import { RequestServer, type RequestServerInit, type ReturnPathMessage } from ".
 const serve: TaskMaker<RequestServerInit, ReturnPathMessage> = (init, tell, poll) =>
   new RequestServer(init, tell, poll);
 
-libc(); // opening it takes 10 ms: before the thread says that it is ready
 runPoolThread({ "return-path": serve }, becomeUrgentThread);

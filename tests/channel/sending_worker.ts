@@ -54,7 +54,7 @@ function* send(job: SendingJob, tell: Tell<SendingReport>, poll: TaskPoll): Step
   const gather = new Gather(16);
   const piece = job.length / 16;
   for (let at = 0; at < 16; at++) gather.add(job.address + at * piece, piece);
-  if (!sender.trySend(gather)) tell("waits");
+  if (!sender.end.trySend(gather)) tell("waits");
   tell(yield* sender.send(gather));
 }
 

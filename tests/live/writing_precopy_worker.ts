@@ -7,7 +7,6 @@
  * @module
  */
 
-import { libc } from "../../ffi/libc.ts";
 import { viewMemory } from "../../ffi/memory.ts";
 import { runPoolThread } from "../../migration/threads/pool_thread.ts";
 import type { Task, TaskMaker } from "../../migration/threads/task.ts";
@@ -51,5 +50,4 @@ const precopy: TaskMaker<PrecopyInit, PrecopyMessage> = (init, tell, poll): Task
   };
 };
 
-libc();
 runPoolThread({ precopy });
