@@ -6,6 +6,7 @@
  */
 
 import { destinationCommands } from "./client/command/commands.ts";
+import { clientCommands } from "./daemon/command/client_commands.ts";
 import type { CommandLine } from "./migration/command/command.ts";
 import { runCommandLine } from "./migration/command/run.ts";
 import { sourceCommands } from "./server/command/commands.ts";
@@ -17,7 +18,23 @@ export const commandLine: CommandLine = {
   commands: {
     serve: sourceCommands.serve,
     receive: destinationCommands.receive,
+    restore: {
+      summary: "runs a saved machine in a QEMU that waits, by its monitor",
+      load: async () => (await import("./daemon/qmp/restore_command.ts")).RESTORE,
+    },
+    save: {
+      summary: "saves the guest of a running QEMU, by its monitor",
+      load: async () => (await import("./daemon/qmp/save_command.ts")).SAVE,
+    },
+    lazy: destinationCommands.lazy,
     inspect: sourceCommands.inspect,
+    order: sourceCommands.order,
+    daemon: {
+      summary: "runs migrations for whoever asks, by HTTP",
+      load: async () => (await import("./daemon/command/daemon_command.ts")).DAEMON,
+    },
+    // They need no package of npm: they ask, and the daemon answers.
+    ...clientCommands,
     workload: {
       summary: "a guest to try it with: sent (--to) or received (--listen)",
       load: { to: sourceCommands.workload.load, listen: destinationCommands.workload.load },

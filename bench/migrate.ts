@@ -44,8 +44,10 @@ import {
 import { print, progress } from "./support/progress.ts";
 import { writeResults } from "./support/results.ts";
 import { runBenchmark } from "./support/run.ts";
-import { warmMemory } from "./support/warm_memory.ts";
 import { formatTarget } from "./support/target.ts";
+import { withTries } from "./support/tries.ts";
+import { inTurns } from "./support/turns.ts";
+import { warmMemory } from "./support/warm_memory.ts";
 
 const USAGE = `deno task bench:migrate [options]
   --link 10g,1g        default both; they need root and iproute2
@@ -95,41 +97,27 @@ function show(side: Side, figures: MoveFigures): void {
   );
 }
 
-/**
- * Runs QEMU's migration, again when it does not end: under TCG a QEMU 7.2 loses writes of its guest, and
- * now and then a postcopy migration stands still.
- */
-async function untilMoved(move: Move, plan: Plan): Promise<MoveFigures> {
-  const binary = qemuFromEnvironment();
-  for (let left = QEMU_TRIES;; left--) {
-    try {
-      return await moveByQemu(move, binary);
-    } catch (error) {
-      if (left === 1) throw error;
-      const note = `by qemu, not counted: postcopy ${move.postcopy}: ${(error as Error).message}`;
-      progress(`  ${note}`);
-      plan.notes.push(note);
-    }
-  }
-}
-
 /** Runs a migration by every side as often as asked for, taking turns in who begins. */
 async function measure(
   move: Move,
   runs: number,
   plan: Plan,
 ): Promise<Record<Side, MoveFigures[]>> {
-  const { sides } = plan;
+  const { sides, notes } = plan;
   const figures: Record<Side, MoveFigures[]> = { ours: [], qemu: [] };
-  for (let run = 0; run < runs; run++) {
-    for (const side of run % 2 === 0 ? sides : sides.toReversed()) {
-      const { idle } = await waitForIdleMachine(5);
-      if (idle < 0.8) progress(`  the machine is ${(idle * 100).toFixed(0)} % idle`);
-      const result = side === "qemu" ? await untilMoved(move, plan) : await moveByUs(move);
-      show(side, result);
-      figures[side].push(result);
-    }
-  }
+  const binary = qemuFromEnvironment();
+  const byQemu = () =>
+    withTries(
+      QEMU_TRIES,
+      `by qemu, postcopy ${move.postcopy}`,
+      notes,
+      () => moveByQemu(move, binary),
+    );
+  await inTurns({ each: sides, runs, idleWait: 5 }, async (side) => {
+    const result = await (side === "qemu" ? byQemu() : moveByUs(move));
+    show(side, result);
+    figures[side].push(result);
+  });
   return figures;
 }
 

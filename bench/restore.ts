@@ -78,6 +78,7 @@ const guestWaits = ({ guestWaits }: RestoreFigures): number => guestWaits ?? NaN
 const total = ({ total }: RestoreFigures): number => total;
 const running = ({ running }: RestoreFigures): number => running;
 const firstOutput = ({ firstOutput }: RestoreFigures): number => firstOutput;
+const resident = ({ resident }: RestoreFigures): number => resident / 2 ** 20;
 
 function report(pairs: readonly Pair[], withLatency: boolean): void {
   const rows = [
@@ -86,6 +87,7 @@ function report(pairs: readonly Pair[], withLatency: boolean): void {
     row("total time, ms", pairs, total),
     row("connection to guest running, ms", pairs, running),
     row("connection to guest's first output, ms", pairs, firstOutput),
+    row("memory of the destination's process, MiB", pairs, resident),
   ];
   if (withLatency) {
     rows.unshift(

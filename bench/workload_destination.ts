@@ -23,6 +23,8 @@ export interface DestinationSetup {
   readonly workload?: WorkloadOptions;
   /** How its memory is backed. */
   readonly backing?: Backing;
+  /** Credentials, as for `--tls-creds`; absent: in clear. */
+  readonly tls?: string;
 }
 
 /** How it went. */
@@ -46,6 +48,7 @@ await guest?.ready;
 const destination = new Destination({
   guest: guest ?? STILL_GUEST,
   ...setup.backing === undefined ? {} : { backing: setup.backing },
+  ...setup.tls === undefined ? {} : { tls: { credentials: setup.tls } },
 });
 const address = await destination.listen({ transport: "tcp", host: setup.host, port: 0 });
 const before = await cpuSeconds(Deno.pid);

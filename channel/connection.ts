@@ -2,13 +2,16 @@
 
 import { Errno } from "../ffi/errno.ts";
 import type { Gather } from "../ffi/gather.ts";
+import type { TlsSessionInit } from "../ffi/tls/session.ts";
 import {
   receive,
   receiveInto,
+  roundTrip,
   segmentBytes,
   sendFrom,
   setQuickAck,
   shutdownSending,
+  shutdownSocket,
   unacknowledged,
 } from "../ffi/socket_calls.ts";
 
@@ -18,11 +21,14 @@ export interface ConnectionInit {
   readonly fd: number;
   /** What was received already, when it was found out who is connected; absent: nothing. */
   readonly head?: Uint8Array;
+  /** The TLS session on the socket, whose handshake is done; owned elsewhere like it. Absent: in clear. */
+  readonly tls?: TlsSessionInit;
 }
 
 /**
  * A connection as one thread uses it; every thread makes its own from the same {@linkcode ConnectionInit}.
  * No call waits, and failures are negated errnos: who waits, and what a failure means, is known above.
+ * This is one in clear; `openConnection` makes whichever it is.
  *
  * The ends of a channel know nothing else of what is below them. Whatever comes between them and the
  * socket comes here.
@@ -55,6 +61,11 @@ export class Connection {
     return count;
   }
 
+  /** {@linkcode Connection.receiveInto} that takes no more than there is room for, however little that is. */
+  receiveFew(bytes: Uint8Array, at: number): number {
+    return this.receiveInto(bytes, at);
+  }
+
   /**
    * Sends the pieces that the socket takes now.
    *
@@ -81,9 +92,29 @@ export class Connection {
     shutdownSending(this.fd);
   }
 
+  /** Ends both directions at once, for every thread that uses it. */
+  shutdown(): void {
+    shutdownSocket(this.fd);
+  }
+
+  /** Why a call failed, where that is known in more words than an errno. */
+  get failure(): Error | undefined {
+    return undefined;
+  }
+
+  /** Whether it ended in a way that anybody on the way can bring about, and the other end did not say. */
+  get truncated(): boolean {
+    return false;
+  }
+
   /** Bytes that were sent and that the other end's kernel has not acknowledged. */
   get unacknowledged(): number {
     return unacknowledged(this.fd);
+  }
+
+  /** Nanoseconds to the other end and back, at least; 0 where that is not known. */
+  get roundTrip(): number {
+    return roundTrip(this.fd);
   }
 
   /** Bytes of a full segment on the way. */

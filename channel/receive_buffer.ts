@@ -10,8 +10,8 @@ export interface LentMemory {
   readonly length: number;
 }
 
-/** Room for a huge page behind the input: memory that no page is gathered in is never touched. */
-const GATHER_BYTES = 2 * 1024 * 1024;
+/** Room for a page of 2 MiB behind the input: memory that no page is gathered in is never touched. */
+export const GATHER_BYTES: number = 2 * 1024 * 1024;
 
 /**
  * Receives a channel's bytes, and copies pages out of them. Both areas are one array of bytes, because
@@ -84,6 +84,20 @@ export class ReceiveBuffer implements Disposable {
   /** Clears a part of the room for pages. */
   clear(to: number, length: number): void {
     this.bytes.fill(0, this.capacity + to, this.capacity + to + length);
+  }
+
+  /**
+   * Copies a page to where it belongs, at once.
+   *
+   * @param bytes where it is: this buffer's, or any other
+   * @param at index of its first byte
+   * @param length bytes, at most {@linkcode GATHER_BYTES}
+   * @param words where it goes
+   * @param index of its first word there
+   */
+  put(bytes: Uint8Array, at: number, length: number, words: Int32Array, index: number): void {
+    this.gather(bytes, at, length, 0);
+    this.writeTo(0, length, words, index);
   }
 
   /**

@@ -1,9 +1,10 @@
 /** A channel's receiving end: what came, in front of the decoder that takes it. */
 
-import { Errno, errnoName } from "../ffi/errno.ts";
+import { Errno } from "../ffi/errno.ts";
 import type { MigrationError } from "../migration/migration_error.ts";
-import { Connection, type ConnectionInit } from "./connection.ts";
-import { type ChannelRole, connectionLost } from "./role.ts";
+import type { Connection, ConnectionInit } from "./connection.ts";
+import { openConnection } from "./open_connection.ts";
+import { type ChannelRole, connectionBroken, connectionLost } from "./role.ts";
 
 /** Memory that a channel is received into. */
 export interface Input {
@@ -71,8 +72,9 @@ export class ReceivingEnd {
   }
 
   /** Goes on with another connection; of what came by the old one nothing is kept. */
-  replace({ fd, head }: ConnectionInit): void {
-    this.#connection = new Connection(fd);
+  replace(init: ConnectionInit): void {
+    const { head } = init;
+    this.#connection = openConnection(init);
     this.#ended = false;
     this.#errno = 0;
     this.#taken = 0;
@@ -101,6 +103,20 @@ export class ReceivingEnd {
     return this.#ended && this.#errno === 0;
   }
 
+  /** True when it ended because the other end's host said so; false when nobody knows, or it goes on. */
+  get left(): boolean {
+    if (!this.#ended) return false;
+    return this.#errno === 0 || this.#errno === Errno.ECONNRESET || this.truncated;
+  }
+
+  /**
+   * True when it ended without TLS's closing word: what a QEMU does with most channels where the stream has
+   * ended, and a break everywhere else.
+   */
+  get truncated(): boolean {
+    return this.#ended && this.#connection.truncated;
+  }
+
   /** True when the decoder has taken all that came. */
   get empty(): boolean {
     return this.#taken === this.#filled;
@@ -108,8 +124,10 @@ export class ReceivingEnd {
 
   /** The error for a connection that ended where it should not. */
   lost(): MigrationError {
-    const how = this.#errno === 0 ? "it closed the connection" : errnoName(this.#errno);
-    return connectionLost(this.#role, how);
+    if (this.#errno !== 0) {
+      return connectionBroken(this.#role, this.#errno, this.#connection.failure);
+    }
+    return connectionLost(this.#role, "it closed the connection");
   }
 
   /**
@@ -120,23 +138,20 @@ export class ReceivingEnd {
   receive(): number {
     if (this.#ended) return 0;
     this.#compact();
-    let count = this.#early;
-    if (count > 0) {
-      this.#early = 0;
-    } else {
-      count = this.#fill();
-      if (this.#acknowledge) this.#connection.acknowledge();
-    }
-    if (count > 0) {
-      this.#filled += count;
-      this.#total += count;
-      return count;
-    }
-    if (count !== -Errno.EAGAIN) {
+    const early = this.#early;
+    this.#early = 0;
+    this.#filled += early;
+    // Also behind what came early: through TLS the rest of its record is in no socket any more.
+    const count = this.#fill();
+    if (this.#acknowledge) this.#connection.acknowledge();
+    if (count > 0) this.#filled += count;
+    else if (count !== -Errno.EAGAIN) {
       this.#ended = true;
       this.#errno = -count;
     }
-    return 0;
+    const came = early + Math.max(count, 0);
+    this.#total += came;
+    return came;
   }
 
   /**

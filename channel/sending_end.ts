@@ -1,12 +1,13 @@
 /** A channel's sending end. */
 
-import { Errno, errnoName } from "../ffi/errno.ts";
+import { Errno, SyscallError } from "../ffi/errno.ts";
 import type { Gather } from "../ffi/gather.ts";
 import { PollEvents, PollSet } from "../ffi/poll.ts";
 import { type WaitOptions, waitReady } from "../ffi/wait_ready.ts";
 import { MigrationError } from "../migration/migration_error.ts";
-import { Connection, type ConnectionInit } from "./connection.ts";
-import { type ChannelRole, connectionLost } from "./role.ts";
+import type { Connection, ConnectionInit } from "./connection.ts";
+import { openConnection } from "./open_connection.ts";
+import { type ChannelRole, connectionBroken } from "./role.ts";
 
 /**
  * Sends what it is given: gathered pages or an array. Only {@linkcode SendingEnd.sendAll} waits, off the
@@ -24,12 +25,12 @@ export class SendingEnd {
    */
   constructor(init: ConnectionInit, role: ChannelRole) {
     this.role = role;
-    this.#connection = new Connection(init.fd);
+    this.#connection = openConnection(init);
   }
 
   /** Goes on with another connection. */
   replace(init: ConnectionInit): void {
-    this.#connection = new Connection(init.fd);
+    this.#connection = openConnection(init);
   }
 
   /** What to poll for room. */
@@ -45,6 +46,11 @@ export class SendingEnd {
   /** Bytes that were sent and that the other end's kernel has not acknowledged. */
   get unacknowledged(): number {
     return this.#connection.unacknowledged;
+  }
+
+  /** Nanoseconds to the other end and back, at least; 0 where that is not known. */
+  get roundTrip(): number {
+    return this.#connection.roundTrip;
   }
 
   /** Bytes of a full segment on the way. */
@@ -64,11 +70,14 @@ export class SendingEnd {
    *
    * @returns true when all are sent; else the next call goes on where this one stopped
    * @throws {MigrationError} when the other end is gone
+   * @throws {SyscallError} for which the other end is not to blame: `EFAULT` when a piece cannot be read, and
+   * `EPERM` when this process may not copy it to encrypt it
    */
   trySend(gather: Gather): boolean {
     const code = -this.#connection.send(gather);
     if (code === 0) return true;
     if (code === Errno.EAGAIN) return false;
+    if (code === Errno.EFAULT) throw new SyscallError("sendmsg", code, this.role.name);
     throw this.#lost(code);
   }
 
@@ -118,8 +127,13 @@ export class SendingEnd {
     this.#connection.endSending();
   }
 
+  /** Ends the connection in both directions at once: the other end notices, and whoever uses it here. */
+  hangUp(): void {
+    this.#connection.shutdown();
+  }
+
   #lost(code: number): MigrationError {
-    return connectionLost(this.role, errnoName(code));
+    return connectionBroken(this.role, code, this.#connection.failure);
   }
 }
 

@@ -13,6 +13,8 @@ export interface RoomWait {
   readonly stopped: () => boolean;
   /** Called after each wait: clears what else the task watches, and was woken by. */
   readonly woken: () => void;
+  /** Called before each try: throws when what was gathered is not to be sent after all. */
+  readonly check?: (() => void) | undefined;
   /** Milliseconds without room after which the peer counts as stalled. */
   readonly stallTimeout: number;
 }
@@ -43,10 +45,14 @@ export class SteppedSender {
    *
    * @returns false when it was told to stop first
    * @throws {MigrationError} when the peer is gone or takes nothing
+   * @throws {SyscallError} `EFAULT` when a piece cannot be read
    */
   *send(gather: Gather): Steps<boolean> {
-    while (!this.end.trySend(gather)) if (!(yield* this.#awaitRoom())) return false;
-    return true;
+    while (true) {
+      this.#wait.check?.();
+      if (this.end.trySend(gather)) return true;
+      if (!(yield* this.#awaitRoom())) return false;
+    }
   }
 
   *#awaitRoom(): Steps<boolean> {

@@ -1,63 +1,42 @@
 /** The destination side of one migration: the control plane of the tasks that place pages. */
 
 import { monotonicNanoseconds } from "../ffi/clock.ts";
-import { Eventfd } from "../ffi/eventfd.ts";
-import type { Backing } from "../ffi/memory.ts";
-import { Listener } from "../ffi/listener.ts";
 import type { SocketAddress } from "../ffi/socket_address.ts";
 import { UffdFeature, Userfaultfd } from "../ffi/userfaultfd.ts";
 import { waitingFaults } from "../ffi/waiting_faults.ts";
-import { type PoolTask, ThreadPool } from "../migration/threads/thread_pool.ts";
+import { ThreadPool } from "../migration/threads/thread_pool.ts";
+import { DestinationTasks } from "./destination_tasks.ts";
+import type { FaultMessage, Paused } from "./faults/fault_messages.ts";
+import type { MainChannelMessage, ReadBefore } from "./incoming/main_channel.ts";
+import { Pauses } from "./pauses.ts";
+import { checkDecompressThreads } from "./decompression/decompression.ts";
+import { Access } from "./connecting/access.ts";
+import { DestinationSockets } from "./connecting/destination_sockets.ts";
+import type { Ending } from "./connecting/late_source.ts";
+import type { DestinationState } from "./placing/destination_state.ts";
+import { IncomingMigration } from "./incoming_migration.ts";
+import { StatusBoard } from "./status_board.ts";
 import { unmapBlocks } from "./placing/destination_memory.ts";
-import { DecompressionThreads } from "./decompression/decompression_threads.ts";
-import { DestinationState } from "./placing/destination_state.ts";
-import type { FaultMessage, FaultServerInit } from "./faults/fault_server.ts";
-import { FAULT_TASK } from "./faults/fault_task.ts";
 import type { Guest } from "../migration/guest.ts";
-import { IncomingChannels, type IncomingMain } from "./connecting/incoming_channels.ts";
-import type { ListeningBlocks } from "./placing/guest_memory_store.ts";
-import type { MainChannelInit, MainChannelMessage } from "./incoming/main_channel.ts";
-import { MAIN_CHANNEL_TASK } from "./incoming/main_channel_task.ts";
 import {
   MigrationError,
   type MigrationErrorCode,
   reviveMigrationError,
 } from "../migration/migration_error.ts";
-import { arrive } from "./incoming/arrival.ts";
+import { loadedOrHeld } from "./held_guest.ts";
+import { arrive, guestFailure } from "./incoming/arrival.ts";
 import { ArrivalTimes } from "./incoming/arrival_times.ts";
-import { ControlAnswers } from "./return_path/control_answers.ts";
-import { linger } from "../channel/linger.ts";
+import type { ConnectionInit } from "../channel/connection.ts";
+import type { DestinationOptions } from "./destination_options.ts";
 import { FROM_SOURCE } from "../channel/role.ts";
 import { SendingEnd } from "../channel/sending_end.ts";
-import { landedRing, returnPathRing } from "./return_path/return_path_ring.ts";
 import {
   type DestinationStatistics,
   destinationStatistics,
   type DestinationStatus,
 } from "./statistics.ts";
 
-/** How to receive. */
-export interface DestinationOptions {
-  /** The machine that runs here from the switchover on. */
-  readonly guest: Guest;
-  /**
-   * How its memory is backed; default `"anonymous"`, which costs a fifth less CPU time to fill. A memfd
-   * is for a guest whose memory other processes map once the migration is completed.
-   */
-  readonly backing?: Backing;
-  /** Microseconds for which the thread that takes its faults looks again before it sleeps; default 0. */
-  readonly spin?: number;
-  /**
-   * Threads that decompress pages, where the source compresses them, 0 to 255; default 2. With 0 the
-   * thread that reads does it.
-   */
-  readonly decompressThreads?: number;
-  /** Threads that serve it; default the process's own pool, {@linkcode ThreadPool.shared}. */
-  readonly pool?: ThreadPool;
-}
-
-/** Milliseconds between two looks whether a guest that is being loaded is held. */
-const HELD_INTERVAL = 10;
+export type { DestinationOptions } from "./destination_options.ts";
 
 /**
  * One incoming migration. Its memory is mapped in this process and outlives the migration: it is the
@@ -75,32 +54,16 @@ const HELD_INTERVAL = 10;
  * }
  * ```
  */
-export class Destination implements AsyncDisposable {
+export class Destination extends IncomingMigration implements AsyncDisposable {
   readonly #guest: Guest;
-  readonly #backing: Backing;
-  readonly #spin: number;
-  readonly #pool: ThreadPool;
-  readonly #state = new DestinationState();
   readonly #stack = new DisposableStack();
-  readonly #sockets = new DisposableStack();
-  readonly #decompression: DecompressionThreads;
+  readonly #sockets: DestinationSockets;
   readonly #uffd: Userfaultfd;
-  readonly #backgroundWake: Eventfd;
-  readonly #faultWake: Eventfd;
-  readonly #answers = returnPathRing();
-  readonly #controlAnswers: ControlAnswers;
-  readonly #landed = landedRing();
-  readonly #background: PoolTask<MainChannelInit, MainChannelMessage>;
-  readonly #fault: PoolTask<FaultServerInit, FaultMessage>;
-  readonly #finished = Promise.withResolvers<void>();
-  readonly #waiters: { readonly status: DestinationStatus; readonly resolve: () => void }[] = [];
-  #channels: IncomingChannels | undefined;
-  #main: IncomingMain | undefined;
+  readonly #tasks: DestinationTasks;
+  readonly #pauses = new Pauses();
+  readonly #board: StatusBoard;
   #returnPath: SendingEnd | undefined;
-  #blocks: ListeningBlocks | undefined;
-  #machine: string | undefined;
-  #status: DestinationStatus = "setup";
-  #pauseReason: Error | undefined;
+  #readBefore: ReadBefore | undefined;
   #guestStarted = false;
   readonly #times = new ArrivalTimes();
   #ended = 0;
@@ -112,45 +75,42 @@ export class Destination implements AsyncDisposable {
    *
    * @param options what is received, and how
    * @throws {SyscallError} `EPERM` when this user may not use userfaultfd, with what to do about it
-   * @throws {RangeError} for a number of decompression threads that cannot be
+   * @throws {RangeError} for a number of decompression threads, a stall timeout or a network that cannot be
+   * @throws {TlsError} for credentials that cannot be used
    */
   constructor(options: DestinationOptions) {
-    this.#decompression = new DecompressionThreads(options.decompressThreads);
+    if (options.decompressThreads !== undefined) checkDecompressThreads(options.decompressThreads);
+    const access = new Access(options);
+    const board = new StatusBoard();
+    super(access, board);
+    this.#board = board;
+    this.#stack.use(access);
+    this.#sockets = new DestinationSockets(access.places);
     this.#guest = options.guest;
-    this.#backing = options.backing ?? "anonymous";
-    this.#spin = options.spin ?? 0;
-    this.#pool = options.pool ?? ThreadPool.shared;
+    const backing = options.backing ?? "anonymous";
     const features = UffdFeature.THREAD_ID |
-      (this.#backing === "memfd" ? UffdFeature.MISSING_SHMEM | UffdFeature.MINOR_SHMEM : 0n);
+      (backing === "memfd" ? UffdFeature.MISSING_SHMEM | UffdFeature.MINOR_SHMEM : 0n);
     this.#uffd = this.#stack.use(new Userfaultfd({ features }));
-    this.#backgroundWake = this.#stack.use(new Eventfd());
-    this.#faultWake = this.#stack.use(new Eventfd());
-    this.#controlAnswers = new ControlAnswers(this.#faultWake);
-    this.#background = this.#pool.task(
-      MAIN_CHANNEL_TASK,
-      (message) => this.#onMainChannel(message),
+    this.#tasks = this.#stack.use(
+      new DestinationTasks({
+        pool: options.pool ?? ThreadPool.shared,
+        uffd: this.#uffd.fd,
+        backing,
+        spin: options.spin ?? 0,
+        options,
+        onChannelLost: (error) => this.#loseChannel(error),
+        onMainChannel: (message) => this.#onMainChannel(message),
+        onFault: (message) => this.#onFault(message),
+        onLost: (error) => this.#loseTask(error),
+        onServed: () => this.#sockets.takeBack(),
+      }),
     );
-    this.#fault = this.#pool.task(FAULT_TASK, (message) => this.#onFault(message));
-    this.#finished.promise.catch(() => {}); // whoever cares awaits `finished`
-    const reading = this.#background.ended.catch((error) => this.#loseThread(error));
-    reading.then(() => this.#decompression.stop());
-    const serving = this.#fault.ended.catch((error) => this.#loseThread(error));
-    serving.then(() => this.#channels?.takeBack());
+    this.#sockets.onMultifd = (owned, connection) => this.#tasks.multifd.take(owned, connection);
   }
 
-  /** Where the migration stands. */
-  get status(): DestinationStatus {
-    return this.#status;
-  }
-
-  /** The source's machine type, once it has said so. */
-  get machine(): string | undefined {
-    return this.#machine;
-  }
-
-  /** Why the migration is paused, if it is. */
+  /** Why the migration is paused, until a source has resumed it. */
   get pauseReason(): Error | undefined {
-    return this.#pauseReason;
+    return this.#pauses.reason;
   }
 
   /** True when system calls on missing memory fail with EFAULT: all that an unprivileged user gets. */
@@ -160,22 +120,15 @@ export class Destination implements AsyncDisposable {
 
   /**
    * Resolves when every page is in place, rejects when the migration failed before the guest ran. It
-   * stays pending while the migration is paused.
+   * stays pending while the migration is paused: a source may resume it, as often as it must.
    */
   get finished(): Promise<void> {
-    return this.#finished.promise;
+    return this.#board.finished;
   }
 
   /** Resolves when the migration has reached this status; rejects when it failed or was closed first. */
   async waitFor(status: DestinationStatus): Promise<void> {
-    if (this.#status === status) return;
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.#waiters.push({ status, resolve });
-    const over = this.#finished.promise.then(() => {
-      if (status === "completed") return;
-      throw new Error(`Migration is completed and will not be: ${status}`);
-    });
-    await Promise.race([promise, over]);
+    await this.#board.waitFor(status);
   }
 
   /**
@@ -186,27 +139,56 @@ export class Destination implements AsyncDisposable {
    * @throws {SyscallError} for example `EADDRINUSE`
    */
   async listen(address: SocketAddress): Promise<SocketAddress> {
-    if (this.#channels !== undefined) throw new Error("A destination listens once: make another");
-    await Promise.all([this.#background.prepare(), this.#fault.prepare()]);
-    const listener = this.#sockets.use(await Listener.listen(address));
-    this.#channels = new IncomingChannels(listener);
-    this.#receive(this.#channels);
-    return listener.address;
+    if (this.#sockets.listening) throw new Error("A destination listens once: make another");
+    await this.#tasks.prepare();
+    const listening = await this.#sockets.listen(address);
+    this.#receive();
+    return listening;
+  }
+
+  /**
+   * Pauses the migration, as QEMU's `migrate-pause` does: both connections end, the guest goes on until it
+   * needs a page that is missing, and a source may resume. For a network that is known to be dead.
+   *
+   * @throws {MigrationError} `CANCELLED` when no guest runs here on memory that is missing
+   */
+  pause(): void {
+    this.#requireGuest("paused");
+    const breaks = this.#state.pause();
+    this.#tasks.wake();
+    if (breaks === 0) return;
+    this.#pauseFor(breaks, new MigrationError("CANCELLED", "Migration was paused from this side"));
+  }
+
+  /**
+   * Waits for a source that resumes: at the place where it listens anyway, or at another too.
+   *
+   * @param address where else; port 0 lets the kernel choose
+   * @returns where the source may connect
+   * @throws {MigrationError} `CANCELLED` when no guest runs here on memory that is missing
+   * @throws {SyscallError} for example `EADDRINUSE`
+   */
+  async recover(address?: SocketAddress): Promise<SocketAddress> {
+    this.#requireGuest("resumed");
+    return await this.#sockets.listenAlso(address, (fd) => this.#tasks.listenAlso(fd));
   }
 
   /** The figures so far. */
   statistics(): DestinationStatistics {
     const { connected } = this.#times;
     const end = this.#ended || monotonicNanoseconds();
-    const pageSize = this.#blocks?.mapped.targetPageSize ?? 1;
-    const bytes = this.#blocks?.mapped.blocks.reduce((sum, block) => sum + block.length, 0) ?? 0;
+    const mapped = this.#readBefore?.blocks.mapped;
+    const pageSize = mapped?.targetPageSize ?? 1;
+    const bytes = mapped?.blocks.reduce((sum, block) => sum + block.length, 0) ?? 0;
     return destinationStatistics(
-      this.#status,
+      this.#board.status,
       this.#state,
-      this.#decompression.statistics(),
+      this.#pauses,
+      this.#tasks.decompressed(),
       bytes / pageSize,
       connected === 0 ? 0 : (end - connected) / 1e6,
       this.#times.figures(),
+      this.#tasks.multifd.bytes,
     );
   }
 
@@ -225,194 +207,193 @@ export class Destination implements AsyncDisposable {
     return this.close();
   }
 
-  async #receive(channels: IncomingChannels): Promise<void> {
+  get #state(): DestinationState {
+    return this.#tasks.state;
+  }
+
+  async #receive(): Promise<void> {
+    let main: ConnectionInit;
     try {
-      this.#main = await channels.main;
+      main = await this.#sockets.accept();
     } catch (error) {
       return this.#fail(error);
     }
-    const { socket, connection } = this.#main;
-    this.#sockets.use(socket);
-    this.#returnPath = new SendingEnd(connection, FROM_SOURCE.RETURN_PATH);
+    this.#returnPath = new SendingEnd(main, FROM_SOURCE.RETURN_PATH);
     this.#times.connected = monotonicNanoseconds();
-    this.#setStatus("active");
-    this.#background.run({
-      main: connection,
-      uffd: this.#uffd.fd,
-      wakeFd: this.#backgroundWake.fd,
-      faultWakeFd: this.#faultWake.fd,
-      state: this.#state.buffer,
-      answers: this.#answers.buffer,
-      landed: this.#landed.buffer,
-      backing: this.#backing,
-      decompression: this.#decompression.shared,
-    });
+    this.#board.set("active");
+    this.#tasks.read(main);
   }
 
   #onMainChannel(message: MainChannelMessage): void {
     switch (message.kind) {
       case "configuration":
-        this.#machine = message.machine;
+        this.#board.machine = message.machine;
         return;
-      case "blocks":
-        this.#blocks = message.blocks;
-        return this.#serveFaults();
+      case "blocks": {
+        this.#readBefore = message;
+        // Long before the first fault, so that the guest does not wait for the thread to get going.
+        return this.#tasks.place(message.blocks, () => {
+          this.#tasks.serve(message.blocks, this.#sockets.main, this.#sockets.handOver());
+        });
+      }
       case "compressed":
-        return this.#decompression.start(message.method, this.#backgroundWake.fd);
+        return this.#tasks.decompress(message.method);
       case "listen":
-        return this.#controlAnswers.handOver();
+        return this.#tasks.answers.handOver();
       case "return-path":
-        return this.#controlAnswers.open();
+        return this.#tasks.answers.open();
       case "arrived":
         this.#times.switched = message.switched;
         this.#times.arrived = monotonicNanoseconds();
         this.#switching = this.#switchOver(message).catch((error) => this.#failGuest(error));
         return;
       case "paused":
-        return this.#pause(message.code, message.reason);
+        return this.#onPaused(message);
     }
   }
 
   #onFault(message: FaultMessage): void {
-    if (message.kind === "answered") return this.#controlAnswers.onTaken(message.count);
-    if (message.kind === "paused") return this.#pause(message.code, message.reason);
-    this.#complete();
-  }
-
-  /** Long before the first fault, so that the guest does not wait for the thread to get going. */
-  #serveFaults(): void {
-    this.#fault.run({
-      blocks: this.#blocks!,
-      uffd: this.#uffd.fd,
-      main: this.#main!.connection,
-      wakeFd: this.#faultWake.fd,
-      state: this.#state.buffer,
-      answers: this.#answers.buffer,
-      controlAnswers: this.#controlAnswers.buffer,
-      landed: this.#landed.buffer,
-      incoming: this.#channels!.handOver(),
-      spin: this.#spin,
-    });
+    switch (message.kind) {
+      case "answered":
+        return this.#tasks.answers.onTaken(message.count);
+      case "paused":
+        return this.#onPaused(message);
+      case "recovering":
+        this.#returnPath!.replace(this.#sockets.replaceMain(message.main));
+        if (this.#pauses.recovering(message.breaks)) this.#board.set("postcopy-recover");
+        return;
+      case "recovered":
+        this.#tasks.recovered();
+        if (this.#pauses.recovered(message.breaks)) this.#board.set("postcopy-active");
+        return;
+      case "completed":
+        return this.#complete();
+    }
   }
 
   /** Loads the device state and runs the guest; pages that are missing arrive meanwhile. */
   async #switchOver(
     { machine, precopy }: Extract<MainChannelMessage, { kind: "arrived" }>,
   ): Promise<void> {
-    if (this.#status === "failed") return;
-    this.#setStatus("device");
+    if (this.#board.status === "failed") return;
+    this.#board.set("device");
     const started = await arrive({
       guest: this.#guest,
-      memory: { blocks: this.#blocks!.mapped.blocks },
+      memory: { blocks: this.#readBefore!.blocks.mapped.blocks },
       machine,
       precopy,
       returnPath: this.#returnPath!,
-      answers: this.#controlAnswers,
+      answers: this.#tasks.answers,
       times: this.#times,
-      isOver: () => this.#status !== "device" || this.#state.paused,
-      onStart: () => this.#guestStarted = true,
+      isOver: () => this.#board.status !== "device" || this.#state.paused,
+      onStart: () => {
+        this.#guestStarted = true;
+        if (!precopy) this.#state.setGuestStarted();
+      },
     });
-    if (!started) return;
-    if (this.#status !== "device") return;
-    if (precopy) return this.#complete();
-    this.#setStatus("postcopy-active");
+    if (!started || this.#board.over) return;
+    // A connection that broke meanwhile has paused it, and may have been replaced by now.
+    const before = this.#board.status === "device";
+    if (precopy) return before ? this.#complete() : undefined;
+    if (before) this.#board.set("postcopy-active");
     // All pages may be in place already.
     this.#state.setGuestRuns();
-    this.#faultWake.signal();
+    this.#tasks.wake();
   }
 
   #complete(): void {
+    this.#state.setOver();
+    this.#tasks.multifd.over();
     this.#ended = monotonicNanoseconds();
-    this.#setStatus("completed");
-    this.#finished.resolve();
+    this.#board.complete();
+    this.#tellLateSources(this.#readBefore);
   }
 
-  /** One of its tasks is no more: the other is of no use alone, and what is missing stays so. */
-  #loseThread(error: Error): void {
-    this.#state.pause();
-    this.#backgroundWake.signal();
-    this.#faultWake.signal();
-    this.#pauseFor(error);
+  /** One of its tasks is no more: the other is of no use alone, until there are two again. */
+  #loseTask(error: Error): void {
+    const breaks = this.#state.pause() || this.#state.breaks;
+    this.#tasks.wake();
+    this.#pauseFor(breaks, error);
+    if (!this.#state.resumable || this.#closed !== undefined) return;
+    this.#sockets.hangUp(); // the source may not have heard it from a task that is no more
+    if (this.#tasks.makeAnew(this.#readBefore!, this.#sockets.main)) return;
+    this.#state.setOver(); // whoever comes to resume is sent away
+    this.#tasks.wake();
   }
 
-  #pause(code: string, reason: string): void {
-    this.#pauseFor(new MigrationError(code as MigrationErrorCode, reason));
+  /** A channel of multifd broke: nothing comes by them any more once pages come on demand. */
+  #loseChannel(error: Error): void {
+    if (!this.#state.listening) this.#fail(error);
   }
 
-  #pauseFor(error: Error): void {
-    this.#controlAnswers.giveUp();
-    if (this.#status === "completed" || this.#status === "failed") return;
+  #onPaused({ breaks, code, reason }: Paused): void {
+    this.#pauseFor(breaks, new MigrationError(code as MigrationErrorCode, reason));
+  }
+
+  #pauseFor(breaks: number, error: Error): void {
+    this.#tasks.answers.giveUp();
+    if (this.#board.over) return;
     if (!this.#guestStarted) return this.#fail(error);
-    this.#pauseReason ??= error;
-    this.#setStatus("postcopy-paused");
-    // The source learns of it now, and the thread that still reads it too.
-    this.#main?.socket.shutdown();
+    if (this.#pauses.paused(breaks, error)) this.#board.set("postcopy-paused");
+  }
+
+  #requireGuest(what: string): void {
+    if (this.#state.resumable) return;
+    throw new MigrationError(
+      "CANCELLED",
+      `Migration can be ${what} only while its guest runs here and lacks pages: it is ${this.#board.status}`,
+    );
   }
 
   #failGuest(cause: unknown): void {
-    if (cause instanceof MigrationError) this.#fail(cause, false);
-    else {
-      const why = cause instanceof Error ? cause.message : String(cause);
-      const message = `Guest cannot run here: ${why}`;
-      this.#fail(new MigrationError("GUEST_FAILED", message, { cause }), false);
-    }
-    this.#controlAnswers.shut(this.#returnPath!, 1).catch(() => {}); // it is gone
+    this.#fail(guestFailure(cause), false);
+    this.#tasks.answers.shut(this.#returnPath!, 1).catch(() => {}); // it is gone
   }
 
   /** @param hangUp whether to end the connection at once; false when a word to the source is under way */
   #fail(error: unknown, hangUp = true): void {
-    if (this.#status === "completed" || this.#status === "failed") return;
-    this.#controlAnswers.giveUp();
+    if (this.#board.over) return;
+    this.#tasks.answers.giveUp();
+    this.#state.setOver(); // no source may resume it
+    this.#tasks.multifd.over();
     this.#ended = monotonicNanoseconds();
-    this.#setStatus("failed");
-    this.#finished.reject(reviveMigrationError(error));
-    this.#channels?.refuse();
+    this.#board.fail(this.#tasks.multifd.explain(reviveMigrationError(error)));
+    if (this.#guestStarted) this.#sockets.refuse();
+    else this.#tellLateSources("failed");
     // The source learns of it now, not when the owner gets round to closing.
-    if (hangUp) this.#main?.socket.shutdown();
+    if (hangUp) this.#sockets.hangUp();
   }
 
-  #setStatus(status: DestinationStatus): void {
-    this.#status = status;
-    for (const waiter of this.#waiters) if (waiter.status === status) waiter.resolve();
+  /** A source that has not heard how it ended may ask: from here on it is told. */
+  #tellLateSources(ending: Ending | undefined): void {
+    this.#tasks.wake(); // where connections were accepted there, they are accepted here
+    this.#sockets.takeBack(ending);
   }
 
   async #close(): Promise<void> {
-    const complete = this.#status === "completed";
+    const complete = this.#board.completed;
     this.#fail(new MigrationError("CANCELLED", "Destination was closed"), false);
     try {
-      await this.#stopGuest();
+      // A guest that is being loaded may wait for pages: it gets them, or is held as its threads are.
+      await loadedOrHeld(this.#switching, () => this.#state.paused && this.#holdsThreads);
+      if (this.#guestStarted) await this.#guest.stop();
     } finally {
       await this.#free(complete);
     }
   }
 
-  async #stopGuest(): Promise<void> {
-    // A guest that is being loaded may wait for pages: it gets them, or is held as its threads are.
-    const { promise: held, resolve } = Promise.withResolvers<void>();
-    const timer = setInterval(() => {
-      if (this.#state.paused && waitingFaults(this.#uffd.fd) > 0) resolve();
-    }, HELD_INTERVAL);
-    try {
-      await Promise.race([this.#switching, held]);
-    } finally {
-      clearInterval(timer);
-    }
-    if (this.#guestStarted) await this.#guest.stop();
+  /** Whether a thread waits for a page, or may do so again in a moment. */
+  get #holdsThreads(): boolean {
+    return waitingFaults(this.#uffd.fd) > 0 || this.#tasks.refaults;
   }
 
   async #free(complete: boolean): Promise<void> {
-    this.#state.stop();
-    this.#backgroundWake.signal();
-    this.#faultWake.signal();
-    await Promise.all([this.#background.join(), this.#fault.join()]);
-    await this.#decompression.close();
-    if (complete) await linger({ fd: this.#main!.socket.fd });
-    await this.#channels?.close();
-    this.#sockets.dispose();
-    const held = !complete && waitingFaults(this.#uffd.fd) > 0;
-    if (held) return;
+    await this.#tasks.stop();
+    this.#tasks.multifd.close();
+    await this.#sockets.close(complete);
+    if (!complete && this.#holdsThreads) return;
     // Unmapped before the userfaultfd goes: a thread that came late dies rather than reads zeros.
-    if (this.#blocks !== undefined) unmapBlocks(this.#blocks.mapped);
+    if (this.#readBefore !== undefined) unmapBlocks(this.#readBefore.blocks.mapped);
     this.#stack.dispose();
   }
 }

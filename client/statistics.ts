@@ -3,6 +3,7 @@
 import type { ArrivalFigures } from "./incoming/arrival_times.ts";
 import type { DecompressionStatistics } from "./decompression/decompression_threads.ts";
 import type { DestinationState } from "./placing/destination_state.ts";
+import type { Pauses } from "./pauses.ts";
 import type { ThreadLatency } from "./placing/thread_latencies.ts";
 
 /** Where an incoming migration stands. The names are QEMU's `MigrationStatus`. */
@@ -12,6 +13,7 @@ export type DestinationStatus =
   | "device"
   | "postcopy-active"
   | "postcopy-paused"
+  | "postcopy-recover"
   | "completed"
   | "failed";
 
@@ -38,12 +40,20 @@ export interface DestinationStatistics extends Partial<ArrivalFigures> {
   readonly requests: number;
   /** Pages in place. */
   readonly received: number;
+  /** Pages that the source's image does not hold: never sent, and zeros for whoever touches one. */
+  readonly absent: number;
   /** Pages of all blocks; 0 before they are known. */
   readonly pages: number;
   /** Pages that came twice and were left as they were. */
   readonly duplicates: number;
+  /** How often the source was lost, and the guest held where it missed a page. */
+  readonly pauses: number;
+  /** How often a source has resumed the migration. */
+  readonly recoveries: number;
   /** Bytes received on the main channel. */
   readonly "main-bytes": number;
+  /** Bytes received on the channels of multifd, where some are expected. */
+  readonly "multifd-bytes"?: number;
   /** Bytes received on the preempt channel. */
   readonly "preempt-bytes": number;
   /** Pages that came compressed; absent while none has. */
@@ -57,14 +67,17 @@ export interface DestinationStatistics extends Partial<ArrivalFigures> {
  * @param pages target pages of all blocks
  * @param totalTime milliseconds
  * @param arrival how the guest got here, if it was started
+ * @param multifdBytes received on channels of multifd, if there are any
  */
 export function destinationStatistics(
   status: DestinationStatus,
   state: DestinationState,
+  pauses: Pauses,
   decompression: DecompressionStatistics | undefined,
   pages: number,
   totalTime: number,
   arrival: ArrivalFigures | undefined,
+  multifdBytes?: number,
 ): DestinationStatistics {
   return {
     status,
@@ -77,10 +90,14 @@ export function destinationStatistics(
     faults: state.faults,
     requests: state.requests,
     received: state.received,
+    absent: state.absent,
     pages,
     duplicates: state.duplicates,
+    pauses: pauses.count,
+    recoveries: pauses.recoveries,
     "main-bytes": state.mainBytes,
     "preempt-bytes": state.preemptBytes,
+    ...multifdBytes === undefined ? {} : { "multifd-bytes": multifdBytes },
     ...decompression === undefined ? {} : { decompression },
   };
 }

@@ -29,6 +29,8 @@ const NAMES: Readonly<Record<number, string>> = {
   30: "EROFS",
   32: "EPIPE",
   38: "ENOSYS",
+  61: "ENODATA",
+  71: "EPROTO",
   75: "EOVERFLOW",
   88: "ENOTSOCK",
   92: "ENOPROTOOPT",
@@ -42,11 +44,13 @@ const NAMES: Readonly<Record<number, string>> = {
   105: "ENOBUFS",
   106: "EISCONN",
   107: "ENOTCONN",
+  109: "ETOOMANYREFS",
   110: "ETIMEDOUT",
   111: "ECONNREFUSED",
   113: "EHOSTUNREACH",
   114: "EALREADY",
   115: "EINPROGRESS",
+  116: "ESTALE",
   122: "EDQUOT",
 };
 
@@ -60,20 +64,36 @@ export const Errno = {
   EAGAIN: 11,
   ENOMEM: 12,
   EACCES: 13,
+  /** Memory that cannot be read: also that of a mapped file behind its end, or with a disk error. */
+  EFAULT: 14,
   EBUSY: 16,
   EEXIST: 17,
   EISDIR: 21,
   EINVAL: 22,
+  /** No descriptor is left, in the host or in this process. */
+  ENFILE: 23,
+  EMFILE: 24,
   EFBIG: 27,
   ENOSPC: 28,
   /** What a file answers that has no ioctl of that number. */
   ENOTTY: 25,
   EPIPE: 32,
   ENOSYS: 38,
+  /** Said here of a file that ends too soon. */
+  ENODATA: 61,
+  /** Said here of a TLS session that broke. */
+  EPROTO: 71,
+  /** What a socket answers that knows no options of such a level. */
+  EOPNOTSUPP: 95,
   EADDRINUSE: 98,
   /** A client that gave up before it was accepted. */
   ECONNABORTED: 103,
   ECONNRESET: 104,
+  ENETUNREACH: 101,
+  /** The peer's kernel gave no sign of life, or took nothing, for too long. */
+  ETIMEDOUT: 110,
+  ECONNREFUSED: 111,
+  EHOSTUNREACH: 113,
   EINPROGRESS: 115,
   EDQUOT: 122,
 } as const;

@@ -4,9 +4,15 @@ import { errno, libc } from "./libc.ts";
 import { readPair } from "./word_pairs.ts";
 
 /** `sizeof(struct uffd_msg)`, from include/uapi/linux/userfaultfd.h. */
-const MESSAGE_BYTES = 32;
-/** `UFFD_EVENT_PAGEFAULT`. */
-const EVENT_PAGEFAULT = 0x12;
+export const MESSAGE_BYTES = 32;
+/** What a message tells: `UFFD_EVENT_*`. */
+export const UffdEvent = {
+  PAGEFAULT: 0x12,
+  FORK: 0x13,
+  REMAP: 0x14,
+  REMOVE: 0x15,
+  UNMAP: 0x16,
+} as const;
 /** `UFFD_PAGEFAULT_FLAG_MINOR`. */
 const FLAG_MINOR = 4;
 
@@ -19,11 +25,21 @@ export class FaultReader {
   /**
    * @param fd a non-blocking userfaultfd, owned elsewhere
    * @param capacity most messages taken by one read
+   * @param bytes where they are read to, of so many messages; default memory of its own
    */
-  constructor(fd: number, capacity: number) {
+  constructor(
+    fd: number,
+    capacity: number,
+    bytes: Uint8Array<ArrayBuffer> = new Uint8Array(capacity * MESSAGE_BYTES),
+  ) {
     this.#fd = fd;
-    this.#bytes = new Uint8Array(capacity * MESSAGE_BYTES);
-    this.#words = new Uint32Array(this.#bytes.buffer);
+    this.#bytes = bytes;
+    this.#words = new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
+  }
+
+  /** Messages that one read takes at most. */
+  get capacity(): number {
+    return this.#bytes.length / MESSAGE_BYTES;
   }
 
   /**
@@ -36,9 +52,44 @@ export class FaultReader {
     return count >= 0 ? count / MESSAGE_BYTES : -errno();
   }
 
-  /** True when a message is a page fault; no other event is asked for here. */
+  /** True when a message is a page fault. */
   isPageFault(message: number): boolean {
-    return this.#bytes[message * MESSAGE_BYTES] === EVENT_PAGEFAULT;
+    return this.event(message) === UffdEvent.PAGEFAULT;
+  }
+
+  /** What a message tells, one of {@linkcode UffdEvent}. */
+  event(message: number): number {
+    return this.#bytes[message * MESSAGE_BYTES]!;
+  }
+
+  /** Of a removed or unmapped range the first byte. */
+  rangeStart(message: number): number {
+    return readPair(this.#words, message * 8 + 2);
+  }
+
+  /** Of a removed or unmapped range the byte behind it. */
+  rangeEnd(message: number): number {
+    return readPair(this.#words, message * 8 + 4);
+  }
+
+  /** Of a fork the child's userfaultfd: new with the read, and whoever read has to close it. */
+  forkedDescriptor(message: number): number {
+    return this.#words[message * 8 + 2]!;
+  }
+
+  /** Of a range that was moved the first byte where it was. */
+  movedFrom(message: number): number {
+    return readPair(this.#words, message * 8 + 2);
+  }
+
+  /** Of a range that was moved the first byte where it is now. */
+  movedTo(message: number): number {
+    return readPair(this.#words, message * 8 + 4);
+  }
+
+  /** Of a range that was moved its bytes. */
+  movedLength(message: number): number {
+    return readPair(this.#words, message * 8 + 6);
   }
 
   /** True when the page is in the page cache and only not mapped; needs `RegisterMode.MINOR`. */

@@ -2,10 +2,14 @@
 
 import { cString, errno, libc } from "./libc.ts";
 import { Errno, SyscallError } from "./errno.ts";
+import { FileStatus } from "./file_status.ts";
 import { OpenFlag } from "./open_flags.ts";
 
 // From include/uapi/asm-generic/fcntl.h; equal on x86-64 and aarch64.
 const F_OK = 0;
+// From include/uapi/asm-generic/fcntl.h.
+const LOCK_EX = 2;
+const LOCK_NB = 4;
 /** What the umask leaves of it: memory of a machine is nobody else's business. */
 const MODE = 0o600;
 
@@ -59,7 +63,7 @@ export function syncDirectory(path: string): void {
   libc().close(fd);
 }
 
-/** A new file, written at offsets by any thread that has its descriptor. */
+/** A file that is written at offsets by any thread that has its descriptor. */
 export class OutputFile implements Disposable {
   /** Its name as given. */
   readonly path: string;
@@ -78,15 +82,46 @@ export class OutputFile implements Disposable {
    * @throws {SyscallError} for example `EEXIST` or `EACCES`
    */
   static create(path: string): OutputFile {
-    const flags = OpenFlag.RDWR | OpenFlag.CREAT | OpenFlag.EXCL | OpenFlag.CLOEXEC;
-    const fd = libc().open(cString(path), flags, MODE);
-    if (fd < 0) throw fileError("open", errno(), path);
-    return new OutputFile(path, fd, true);
+    return OutputFile.#open(path, OpenFlag.RDWR | OpenFlag.CREAT | OpenFlag.EXCL);
+  }
+
+  /**
+   * Opens a file that is there, to write on.
+   *
+   * @throws {SyscallError} for example `ENOENT` or `EACCES`
+   */
+  static open(path: string): OutputFile {
+    return OutputFile.#open(path, OpenFlag.RDWR);
   }
 
   /** Uses a descriptor that another thread owns. */
   static borrow(path: string, fd: number): OutputFile {
     return new OutputFile(path, fd, false);
+  }
+
+  static #open(path: string, flags: number): OutputFile {
+    const fd = libc().open(cString(path), flags | OpenFlag.CLOEXEC, MODE);
+    if (fd < 0) throw fileError("open", errno(), path);
+    return new OutputFile(path, fd, true);
+  }
+
+  /**
+   * Opens it once more: what is written by that is on the disk when the write returns, and nothing else of
+   * the file is waited for, as a sync would.
+   *
+   * @throws {SyscallError} for example `EMFILE`
+   */
+  openDurable(): OutputFile {
+    return OutputFile.#open(this.path, OpenFlag.RDWR | OpenFlag.DSYNC);
+  }
+
+  /**
+   * Locks it until it is closed, or its process ends.
+   *
+   * @returns 0, or the errno: `EAGAIN` when another has locked it
+   */
+  lock(): number {
+    return libc().flock(this.#fd, LOCK_EX | LOCK_NB) === 0 ? 0 : errno();
   }
 
   /** The descriptor, for another thread; -1 once closed. */
@@ -118,6 +153,18 @@ export class OutputFile implements Disposable {
       if (count > 0) done += count;
       else if (errno() !== Errno.EINTR) throw fileError("pread", errno(), this.path);
     }
+  }
+
+  /**
+   * Bytes that it has.
+   *
+   * @throws {SyscallError} from statx
+   */
+  size(): number {
+    const status = new FileStatus();
+    const code = status.look(this.#fd);
+    if (code !== 0) throw fileError("statx", code, this.path);
+    return status.size;
   }
 
   /** Waits until all that was written is on the disk; 0, or the errno. */

@@ -1,8 +1,10 @@
 /** Sending or writing many pieces of memory with one call, straight from where they lie. */
 
 import { errno, libc } from "./libc.ts";
-import { Errno } from "./errno.ts";
+import { Errno, SyscallError } from "./errno.ts";
+import { kernelRelease } from "./kernel_release.ts";
 import { addressOf, viewMemory } from "./memory.ts";
+import { hasSeccompFilter } from "./seccomp.ts";
 import { readPair, writePair } from "./word_pairs.ts";
 
 /** UIO_MAXIOV, the kernel's limit of pieces in one call, from include/uapi/linux/uio.h. */
@@ -23,6 +25,9 @@ export class Gather {
   readonly #messageWords: Uint32Array;
   readonly #vectorAddress: number;
   readonly #capacity: number;
+  /** Where {@linkcode Gather.copyTo} copies to: one iovec. */
+  readonly #target = new Uint32Array(new ArrayBuffer(16));
+  readonly #targetBytes = new Uint8Array(this.#target.buffer);
   #count = 0;
   #first = 0;
 
@@ -111,6 +116,33 @@ export class Gather {
     return written;
   }
 
+  /**
+   * Copies pieces one after the other into memory of the caller's, as far as there is room: what is copied
+   * is no longer to be sent. The kernel copies, so that a piece which cannot be read is an error and not
+   * this process's end.
+   *
+   * @param address where to
+   * @param room bytes
+   * @returns bytes copied; `-EFAULT` when the first piece cannot be read
+   * @throws {SyscallError} `EPERM` or `ENOSYS` when the call is not let through, with what to do
+   */
+  copyTo(address: number, room: number): number {
+    writePair(this.#target, 0, address);
+    this.#target[2] = room;
+    const from = BigInt(this.#vectorAddress + this.#first * 16);
+    const pieces = BigInt(this.#piecesFor(room));
+    // Written to this process and not read from it: the kernel then looks up the pages of the target alone,
+    // at once, and not of every piece. 64 KiB of page records take 8 us and not 16.
+    const copied = libc().process_vm_writev(Deno.pid, from, pieces, this.#targetBytes, 1n, 0n);
+    if (copied < 0) {
+      const code = errno();
+      if (code === Errno.EFAULT) return -code;
+      throw cannotCopy(code);
+    }
+    this.#drop(copied);
+    return copied;
+  }
+
   /** Copies what is left to be sent, for memory that does not stay as it is. */
   copyRest(): Uint8Array<ArrayBuffer> {
     const vector = this.#vector;
@@ -124,6 +156,16 @@ export class Gather {
       at += view.length;
     }
     return bytes;
+  }
+
+  /** Unsent pieces that fill so much room, or all: the kernel goes through as many as it is given. */
+  #piecesFor(room: number): number {
+    const vector = this.#vector;
+    let piece = this.#first;
+    for (let length = 0; piece < this.#count && length < room; piece++) {
+      length += vector[piece * 4 + 2]!;
+    }
+    return piece - this.#first;
   }
 
   /** Drops what was sent. */
@@ -146,4 +188,33 @@ export class Gather {
     writePair(vector, at, readPair(vector, at) + sent);
     vector[at + 2]! -= sent;
   }
+}
+
+/**
+ * Sees that {@linkcode Gather.copyTo} can do its work here, before anything depends on it.
+ *
+ * @throws {SyscallError} `EPERM` or `ENOSYS` when the call is not let through, with what to do
+ */
+export function requireCopying(): void {
+  const bytes = new Uint8Array(new ArrayBuffer(2));
+  const gather = new Gather(1);
+  gather.add(addressOf(bytes), 1);
+  gather.copyTo(addressOf(bytes) + 1, 1);
+}
+
+/** The error for a copy that the kernel, or what answers in its place, does not make. */
+function cannotCopy(code: number): SyscallError {
+  const what = "copying pages that are to be encrypted or compressed";
+  return new SyscallError("process_vm_writev", code, what, copyingRemedy(code));
+}
+
+function copyingRemedy(code: number): string | undefined {
+  if (code !== Errno.EPERM && code !== Errno.ENOSYS) return undefined;
+  if (hasSeccompFilter()) {
+    return "a seccomp filter of this container or service may refuse it: allow the system call " +
+      "process_vm_writev there (in the file of docker run --security-opt seccomp=FILE; systemd: " +
+      "SystemCallFilter=process_vm_writev)";
+  }
+  return `this kernel may have been built without it: Linux ${kernelRelease()}: use one with ` +
+    "CONFIG_CROSS_MEMORY_ATTACH";
 }

@@ -19,12 +19,36 @@ const IOEVENTFD_DATAMATCH = 1;
 const IOEVENTFD_PIO = 2;
 const IOEVENTFD_DEASSIGN = 4;
 
+const ABSENT_FOR: Readonly<Record<number, string>> = {
+  [Errno.ENOENT]: "load the module kvm_intel or kvm_amd, and enable virtualization in the " +
+    "firmware or in the hypervisor that this host runs in",
+  [Errno.EACCES]: "give this user read and write permission, usually by the group kvm",
+  [Errno.EPERM]: "this container may not use the device: let it",
+  [Errno.ENOTTY]: "it is another device",
+};
+
 /** Thrown where KVM cannot be used at all. */
 export class KvmAbsentError extends Error {
   /** The class's name. */
   override readonly name = "KvmAbsentError";
   /** Machine-readable reason. */
   readonly code = "KVM_ABSENT";
+
+  /**
+   * Says what is missing, and what to do.
+   *
+   * @param path the device
+   * @param found errno of the first call that the device failed, or the version that it has
+   */
+  constructor(path: string, found: { readonly errno: number } | { readonly version: number }) {
+    super(
+      "errno" in found
+        ? `No KVM at ${path}: ${errnoName(found.errno)}: ${
+          ABSENT_FOR[found.errno] ?? "it cannot be opened"
+        }`
+        : `KVM of another version than ${API_VERSION} at ${path}: ${found.version}`,
+    );
+  }
 }
 
 /** A write of the guest that makes an eventfd readable, instead of leaving the guest. */
@@ -71,14 +95,12 @@ export class KvmMachine implements Disposable {
    */
   constructor(path = "/dev/kvm") {
     const device = libc().open(cString(path), OpenFlag.RDWR | OpenFlag.CLOEXEC, 0);
-    if (device < 0) throw absent(path, errno());
+    if (device < 0) throw new KvmAbsentError(path, { errno: errno() });
     try {
       const version = libc().ioctlNumber(device, KVM_GET_API_VERSION, 0n);
-      if (version < 0) throw absent(path, errno());
+      if (version < 0) throw new KvmAbsentError(path, { errno: errno() });
       if (version !== API_VERSION) {
-        throw new KvmAbsentError(
-          `KVM of another version than ${API_VERSION} at ${path}: ${version}`,
-        );
+        throw new KvmAbsentError(path, { version });
       }
       const limit = libc().ioctlNumber(device, KVM_CHECK_EXTENSION, KVM_CAP_NR_MEMSLOTS);
       this.slotLimit = limit > 0 ? limit : OLD_SLOT_LIMIT;
@@ -193,16 +215,3 @@ function create(device: number): number {
     throw new SyscallError("KVM_CREATE_VM", code, undefined, remedy);
   }
 }
-
-function absent(path: string, code: number): KvmAbsentError {
-  const reason = ABSENT_FOR[code] ?? "it cannot be opened";
-  return new KvmAbsentError(`No KVM at ${path}: ${errnoName(code)}: ${reason}`);
-}
-
-const ABSENT_FOR: Readonly<Record<number, string>> = {
-  [Errno.ENOENT]: "load the module kvm_intel or kvm_amd, and enable virtualization in the " +
-    "firmware or in the hypervisor that this host runs in",
-  [Errno.EACCES]: "give this user read and write permission, usually by the group kvm",
-  [Errno.EPERM]: "this container may not use the device: let it",
-  [Errno.ENOTTY]: "it is another device",
-};

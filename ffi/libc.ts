@@ -9,8 +9,13 @@ const SYMBOLS = {
   __errno_location: { parameters: [], result: "pointer" },
 
   // Sockets
+  if_nametoindex: { parameters: ["buffer" /* name */], result: "u32" },
   socket: {
     parameters: ["i32", /* domain */ "i32", /* type */ "i32" /* protocol */],
+    result: "i32",
+  },
+  socketpair: {
+    parameters: ["i32", /* domain */ "i32", /* type */ "i32", /* protocol */ "buffer" /* int[2] */],
     result: "i32",
   },
   bind: {
@@ -27,6 +32,10 @@ const SYMBOLS = {
     result: "i32",
   },
   getsockname: {
+    parameters: ["i32", /* fd */ "buffer", /* sockaddr */ "buffer" /* length */],
+    result: "i32",
+  },
+  getpeername: {
     parameters: ["i32", /* fd */ "buffer", /* sockaddr */ "buffer" /* length */],
     result: "i32",
   },
@@ -81,6 +90,7 @@ const SYMBOLS = {
   rename: { parameters: ["buffer", /* from */ "buffer" /* to */], result: "i32" },
   access: { parameters: ["buffer", /* path */ "i32" /* mode */], result: "i32" },
   fsync: { parameters: ["i32" /* fd */], result: "i32" },
+  flock: { parameters: ["i32", /* fd */ "i32" /* operation */], result: "i32" },
   pread: {
     parameters: ["i32", /* fd */ "buffer", /* to */ "u32", /* length */ "i64" /* offset */],
     result: "i32",
@@ -96,6 +106,7 @@ const SYMBOLS = {
   read: { parameters: ["i32", /* fd */ "buffer", /* to */ "u32" /* length */], result: "i32" },
   write: { parameters: ["i32", /* fd */ "buffer", /* from */ "u32" /* length */], result: "i32" },
   fcntl: { parameters: ["i32", /* fd */ "i32", /* command */ "i32" /* argument */], result: "i32" },
+  pipe2: { parameters: ["buffer", /* int[2] */ "i32" /* flags */], result: "i32" },
   poll: {
     parameters: ["buffer", /* pollfd[] */ "u64", /* count */ "i32" /* milliseconds */],
     result: "i32",
@@ -165,6 +176,16 @@ const SYMBOLS = {
     result: "i64",
   },
   ftruncate: { parameters: ["i32", /* fd */ "i64" /* length */], result: "i32" },
+  statx: {
+    parameters: [
+      "i32", /* fd */
+      "buffer", /* path */
+      "i32", /* flags */
+      "u32", /* mask */
+      "buffer", /* statx */
+    ],
+    result: "i32",
+  },
 
   // Memory
   mmap: {
@@ -207,6 +228,17 @@ const SYMBOLS = {
     ],
     result: "i64",
   },
+  process_vm_writev: {
+    parameters: [
+      "i32", /* pid */
+      "u64", /* iovec[] here */
+      "u64", /* count */
+      "buffer", /* iovec[] there */
+      "u64", /* count */
+      "u64", /* flags */
+    ],
+    result: "i32",
+  },
   memfd_create: { parameters: ["buffer", /* name */ "u32" /* flags */], result: "i32" },
   memcpy: { parameters: ["u64", /* to */ "buffer", /* from */ "u32" /* length */], result: "void" },
 
@@ -223,11 +255,53 @@ const SYMBOLS = {
   },
   syscall: { parameters: ["i64", /* number */ "i64" /* first argument */], result: "i32" },
 
+  pidfd_open: {
+    name: "syscall",
+    parameters: ["i64", /* number */ "i64", /* pid */ "i64" /* flags */],
+    result: "i32",
+  },
+  pidfd_send_signal: {
+    name: "syscall",
+    parameters: [
+      "i64", /* number */
+      "i64", /* pidfd */
+      "i64", /* signal */
+      "u64", /* siginfo, 0 for that of kill */
+      "i64", /* flags */
+    ],
+    result: "i32",
+  },
+
+  futex: {
+    name: "syscall",
+    parameters: [
+      "i64", /* number */
+      "u64", /* address */
+      "i32", /* operation */
+      "i32", /* value */
+      "buffer", /* timespec, null for none */
+    ],
+    result: "i64",
+  },
+
+  getrlimit: { parameters: ["i32", /* resource */ "buffer" /* rlimit */], result: "i32" },
+  prctl: {
+    parameters: [
+      "i32", /* option */
+      "u64", /* arguments */
+      "u64",
+      "u64",
+      "u64",
+    ],
+    result: "i32",
+  },
+
   // Scheduling and time
   setpriority: {
     parameters: ["i32", /* which */ "u32", /* who */ "i32" /* nice */],
     result: "i32",
   },
+  sched_yield: { parameters: [], result: "i32" },
   sched_setscheduler: {
     parameters: ["i32", /* pid */ "i32", /* policy */ "buffer" /* sched_param */],
     result: "i32",

@@ -2,16 +2,27 @@
 
 import { cString, errno, libc } from "./libc.ts";
 import { Errno, SyscallError } from "./errno.ts";
+import { DEFAULT_STALL_TIMEOUT, watchPeer } from "./peer_watch.ts";
 import { PollEvents } from "./poll.ts";
 import { Socket } from "./socket.ts";
 import {
   AddressFamily,
   formatSocketAddress,
-  resolveSocketAddress,
+  resolveSocketAddresses,
+  type Sockaddr,
   type SocketAddress,
 } from "./socket_address.ts";
 import { acceptFrom, openSocket, setOption, SocketOption } from "./socket_calls.ts";
 import { endWaits, type WaitOptions, waitReady } from "./wait_ready.ts";
+
+/** Clients that may wait to be accepted: somebody who floods the port must not shut out the others. */
+const BACKLOG = 128;
+
+/** How to listen. */
+export interface ListenOptions {
+  /** Milliseconds without a sign of life after which whoever connects counts as gone; default 30000. */
+  readonly stallTimeout?: number;
+}
 
 /** A listening stream socket. */
 export class Listener implements Disposable {
@@ -19,34 +30,44 @@ export class Listener implements Disposable {
   /** Where it listens, with the port the kernel chose when 0 was asked for. */
   readonly address: SocketAddress;
 
-  private constructor(fd: number, address: SocketAddress) {
+  readonly #stallTimeout: number;
+
+  private constructor(fd: number, address: SocketAddress, stallTimeout: number) {
     this.#fd = fd;
     this.address = address;
+    this.#stallTimeout = stallTimeout;
+    // Those that are accepted by another thread, by the descriptor alone, inherit it.
+    watchPeer(fd, stallTimeout);
   }
 
   /**
-   * Listens at an address.
+   * Listens at an address: of a host name with several, at the first that is this host's.
    *
    * @param address where; port 0 lets the kernel choose
+   * @throws {SocketAddressError} when the host is unknown
    * @throws {SyscallError} for example `EADDRINUSE`
    */
-  static async listen(address: SocketAddress): Promise<Listener> {
-    const sockaddr = await resolveSocketAddress(address);
-    const fd = openSocket(sockaddr.family);
-    try {
-      setOption(fd, SocketOption.REUSE_ADDRESS, 1);
-      if (libc().bind(fd, sockaddr.bytes, sockaddr.bytes.length) < 0) {
-        throw bindError(errno(), address);
+  static async listen(address: SocketAddress, options: ListenOptions = {}): Promise<Listener> {
+    const { stallTimeout = DEFAULT_STALL_TIMEOUT } = options;
+    const sockaddrs = await resolveSocketAddresses(address);
+    for (const [index, sockaddr] of sockaddrs.entries()) {
+      try {
+        return listenAt(sockaddr, address, (fd, at) => new Listener(fd, at, stallTimeout));
+      } catch (error) {
+        if (index === sockaddrs.length - 1 || !isElsewhere(error)) throw error;
       }
-      if (libc().listen(fd, 16) < 0) {
-        throw new SyscallError("listen", errno(), formatSocketAddress(address));
-      }
-      if (address.transport === "unix") return new Listener(fd, address);
-      return new Listener(fd, { ...address, port: boundPort(fd) });
-    } catch (error) {
-      libc().close(fd);
-      throw error;
     }
+    throw new Error("A name without an address was resolved");
+  }
+
+  /**
+   * Takes over a listening socket that another process has, too.
+   *
+   * @param fd which is the listener's from here on
+   * @param address where it listens
+   */
+  static adopt(fd: number, address: SocketAddress): Listener {
+    return new Listener(fd, address, DEFAULT_STALL_TIMEOUT);
   }
 
   /** Waits until a client is there to be taken; another thread may be faster. */
@@ -64,7 +85,7 @@ export class Listener implements Disposable {
   take(): Socket | undefined {
     const name = formatSocketAddress(this.address);
     const fd = acceptFrom(this.#fd);
-    if (fd >= 0) return new Socket(fd, `a client of ${name}`);
+    if (fd >= 0) return new Socket(fd, `a client of ${name}`, this.#stallTimeout);
     if (![Errno.EAGAIN, Errno.EINTR, Errno.ECONNABORTED].some((code) => code === -fd)) {
       throw new SyscallError("accept", -fd, name);
     }
@@ -89,18 +110,48 @@ export class Listener implements Disposable {
     return this.#fd;
   }
 
-  /** Stops listening and removes a unix socket's file. Closing again does nothing. */
-  close(): void {
+  /** Closes this process's descriptor alone: another has a copy, by which it is listened on. */
+  leave(): void {
     if (this.#fd < 0) return;
     endWaits(this.#fd);
     libc().close(this.#fd);
     this.#fd = -1;
+  }
+
+  /** Stops listening and removes a unix socket's file. Closing again does nothing. */
+  close(): void {
+    if (this.#fd < 0) return;
+    this.leave();
     if (this.address.transport === "unix") libc().unlink(cString(this.address.path));
   }
 
   [Symbol.dispose](): void {
     this.close();
   }
+}
+
+function listenAt(
+  { family, bytes }: Sockaddr,
+  address: SocketAddress,
+  make: (fd: number, at: SocketAddress) => Listener,
+): Listener {
+  const fd = openSocket(family);
+  try {
+    setOption(fd, SocketOption.REUSE_ADDRESS, 1);
+    if (libc().bind(fd, bytes, bytes.length) < 0) throw bindError(errno(), address);
+    if (libc().listen(fd, BACKLOG) < 0) {
+      throw new SyscallError("listen", errno(), formatSocketAddress(address));
+    }
+    return make(fd, address.transport === "unix" ? address : { ...address, port: boundPort(fd) });
+  } catch (error) {
+    libc().close(fd);
+    throw error;
+  }
+}
+
+/** An address of another host, or of a family that this host does not have. */
+function isElsewhere(error: unknown): boolean {
+  return error instanceof SyscallError && ["EADDRNOTAVAIL", "EAFNOSUPPORT"].includes(error.code);
 }
 
 function bindError(code: number, address: SocketAddress): SyscallError {

@@ -3,13 +3,12 @@
 import { hugePageRemedy } from "./huge_pages.ts";
 import { cString, errno, libc } from "./libc.ts";
 import { Errno, SyscallError } from "./errno.ts";
-import { OpenFlag } from "./open_flags.ts";
 
 // From include/uapi/asm-generic/mman-common.h, mman.h, memfd.h and fcntl.h; equal on x86-64 and aarch64.
-const PROT_READ = 1;
+export const PROT_READ = 1;
 const PROT_WRITE = 2;
 const MAP_SHARED = 0x01;
-const MAP_PRIVATE = 0x02;
+export const MAP_PRIVATE = 0x02;
 const MAP_ANONYMOUS = 0x20;
 const MAP_NORESERVE = 0x4000;
 const MADV_DONTNEED = 4;
@@ -69,7 +68,12 @@ export interface MemfdOptions {
   readonly pageSize?: number;
 }
 
-function map(
+/**
+ * Maps memory and returns its address; for what owns it.
+ *
+ * @throws {SyscallError} from mmap
+ */
+export function mapMemory(
   length: number,
   protection: number,
   flags: number,
@@ -89,7 +93,7 @@ function map(
 function mapHuge(length: number, fd: number, pageSize: number): number {
   const remedy = (code: number) =>
     code === Errno.ENOMEM ? hugePageRemedy(length, pageSize) : undefined;
-  return map(length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, "huge pages", remedy);
+  return mapMemory(length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, "huge pages", remedy);
 }
 
 /**
@@ -111,7 +115,8 @@ export class MappedMemory implements Disposable {
   #fd: number;
   #open = true;
 
-  private constructor(address: number, length: number, fd: number) {
+  /** For what makes mappings. */
+  protected constructor(address: number, length: number, fd: number) {
     this.address = address;
     this.length = length;
     this.#fd = fd;
@@ -126,7 +131,7 @@ export class MappedMemory implements Disposable {
   static anonymous(length: number): MappedMemory {
     const flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
     return new MappedMemory(
-      map(length, PROT_READ | PROT_WRITE, flags, -1, "anonymous memory"),
+      mapMemory(length, PROT_READ | PROT_WRITE, flags, -1, "anonymous memory"),
       length,
       -1,
     );
@@ -162,7 +167,7 @@ export class MappedMemory implements Disposable {
     try {
       const address = huge
         ? mapHuge(length, fd, pageSize)
-        : map(length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, "memfd");
+        : mapMemory(length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, "memfd");
       return new MappedMemory(address, length, fd);
     } catch (error) {
       libc().close(fd);
@@ -179,30 +184,8 @@ export class MappedMemory implements Disposable {
    */
   static alias(fd: number, length: number): MappedMemory {
     const flags = MAP_SHARED | MAP_NORESERVE;
-    const address = map(length, PROT_READ | PROT_WRITE, flags, fd, "memfd");
+    const address = mapMemory(length, PROT_READ | PROT_WRITE, flags, fd, "memfd");
     return new MappedMemory(address, length, -1);
-  }
-
-  /**
-   * Maps a file for reading; the file is not loaded, its pages come from the page cache.
-   *
-   * @param path the file
-   * @param length bytes, at most the file's size
-   * @throws {SyscallError} from open or mmap
-   */
-  static file(path: string, length: number): MappedMemory {
-    const fd = libc().open(cString(path), OpenFlag.RDONLY | OpenFlag.CLOEXEC, 0);
-    if (fd < 0) {
-      const code = errno();
-      const remedy = code === Errno.EACCES ? "give this user read permission" : undefined;
-      throw new SyscallError("open", code, path, remedy);
-    }
-    try {
-      // Private and read-only: the image can never be written through this mapping.
-      return new MappedMemory(map(length, PROT_READ, MAP_PRIVATE, fd, path), length, -1);
-    } finally {
-      libc().close(fd); // the mapping holds the file
-    }
   }
 
   /**
@@ -219,7 +202,7 @@ export class MappedMemory implements Disposable {
     this.#open = false;
   }
 
-  /** The memfd behind a mapping made by {@linkcode MappedMemory.memfd}, else -1. */
+  /** The file behind the mapping, a memfd mostly; -1 when there is none, or once closed. */
   get fd(): number {
     return this.#fd;
   }
@@ -233,6 +216,16 @@ export class MappedMemory implements Disposable {
   bytes(offset = 0, length: number = this.length - offset): Uint8Array<ArrayBuffer> {
     if (!this.#open) throw new Error("Memory is closed");
     return viewMemory(this.address + offset, length);
+  }
+
+  /**
+   * Copies a part of the mapping.
+   *
+   * @param offset first byte
+   * @param into where it goes, and how much
+   */
+  read(offset: number, into: Uint8Array<ArrayBuffer>): void {
+    into.set(this.bytes(offset, into.length));
   }
 
   /**

@@ -5,5 +5,7 @@ export const OpenFlag = {
   CREAT: 0o100,
   EXCL: 0o200,
   NONBLOCK: 0o4000,
+  /** A write returns when what it wrote, and what is needed to find it, is on the disk. */
+  DSYNC: 0o10000,
   CLOEXEC: 0o2000000,
 } as const;

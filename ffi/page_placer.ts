@@ -10,6 +10,7 @@ const UFFDIO_COPY = 0xc028_aa03;
 const UFFDIO_ZEROPAGE = 0xc020_aa04;
 const UFFDIO_CONTINUE = 0xc020_aa07;
 const UFFDIO_POISON = 0xc020_aa08;
+const UFFDIO_COPY_MODE_WP = 2;
 
 /** What became of an attempt to place pages. */
 export const Placement = {
@@ -55,18 +56,29 @@ export function classifyPlacement(ioctl: string, code: number): Placement {
  */
 export class PagePlacer {
   readonly #fd: number;
+  readonly #copyMode: number;
   readonly #bytes = new Uint8Array(40);
   readonly #words = new Uint32Array(this.#bytes.buffer);
   #placed = 0;
+  #errno = 0;
 
-  /** @param fd the userfaultfd, owned elsewhere */
-  constructor(fd: number) {
+  /**
+   * @param fd the userfaultfd, owned elsewhere
+   * @param protect whether pages are copied in write-protected, which all of the memory must be registered for
+   */
+  constructor(fd: number, protect = false) {
     this.#fd = fd;
+    this.#copyMode = protect ? UFFDIO_COPY_MODE_WP : 0;
   }
 
   /** Bytes placed by the last call, when it was not all. */
   get placedBytes(): number {
     return this.#placed;
+  }
+
+  /** True when the last call found the process gone whose memory it is, not only a range of it. */
+  get processGone(): boolean {
+    return this.#errno === Errno.ESRCH;
   }
 
   /**
@@ -81,7 +93,7 @@ export class PagePlacer {
     writePair(words, 2, from);
     words[4] = length;
     words[5] = 0;
-    words[6] = 0;
+    words[6] = this.#copyMode;
     words[7] = 0;
     return this.#place("UFFDIO_COPY", UFFDIO_COPY, 8, length);
   }
@@ -119,8 +131,7 @@ export class PagePlacer {
   #range(to: number, length: number): void {
     const words = this.#words;
     writePair(words, 0, to);
-    words[2] = length;
-    words[3] = 0;
+    writePair(words, 2, length);
     words[4] = 0;
     words[5] = 0;
     words[6] = 0;
@@ -129,10 +140,12 @@ export class PagePlacer {
 
   #place(name: string, ioctl: number, resultWord: number, length: number): Placement {
     if (libc().ioctl(this.#fd, ioctl, this.#bytes) === 0) {
+      this.#errno = 0;
       this.#placed = length;
       return Placement.PLACED;
     }
     const code = errno();
+    this.#errno = code;
     // The result field holds what was placed before the kernel stopped, else a negated errno.
     const words = this.#words;
     this.#placed = words[resultWord + 1] === 0 ? words[resultWord]! : 0;

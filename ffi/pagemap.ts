@@ -1,4 +1,4 @@
-/** /proc/self/pagemap: which pages of a write-protected range were written to. */
+/** /proc/PID/pagemap: which pages of a write-protected range were written to. */
 
 import { cString, errno, libc } from "./libc.ts";
 import { Errno, SyscallError } from "./errno.ts";
@@ -11,8 +11,8 @@ const PAGEMAP_SCAN = 0xc060_6610;
 const PM_SCAN_WP_MATCHING = 1;
 const PM_SCAN_CHECK_WPASYNC = 2;
 const PAGE_IS_WRITTEN = 2;
-
-const PATH = "/proc/self/pagemap";
+const PAGE_IS_PRESENT = 8;
+const PAGE_IS_SWAPPED = 16;
 
 /** `sizeof(struct pm_scan_arg)`: twelve 64-bit fields. */
 const ARGUMENT_BYTES = 96;
@@ -25,6 +25,7 @@ const WALK_END = 8;
 const VECTOR = 10;
 const VECTOR_LENGTH = 12;
 const CATEGORY_MASK = 18;
+const ANY_OF_MASK = 20;
 const RETURN_MASK = 22;
 
 /** `sizeof(struct page_region)`: start, end and categories, 64 bits each. */
@@ -34,11 +35,19 @@ const REGION_WORDS = REGION_BYTES / 4;
 /** Regions taken by one call unless told, 96 KiB: more make a scan no faster, an eighth 15 % slower. */
 const REGIONS = 4096;
 
+/** What a scan does, and returns. */
+interface ScanKind {
+  readonly path: string;
+  readonly flags: number;
+  /** Categories of which a written page must have one; 0: none. */
+  readonly anyOf: number;
+  /** Most regions that one scan returns. */
+  readonly capacity: number;
+}
+
 /**
- * Takes the pages that were written to since they were protected, and protects them again: one step
- * for each page, so that no write is lost between the two. The memory must be registered with a
- * userfaultfd of the feature `WP_ASYNC`. May be made and used in any thread of the process that has
- * the memory, one thread at a time.
+ * Finds pages that were written to since they were protected. The memory must be registered with a
+ * userfaultfd of the feature `WP_ASYNC`. May be made and used in any thread, one at a time.
  *
  * A scan stops early when its regions are full; the caller goes on where it stopped:
  *
@@ -51,7 +60,7 @@ const REGIONS = 4096;
  * }
  * ```
  */
-export class WrittenPages implements Disposable {
+class PagemapScan implements Disposable {
   #fd: number;
   // The kernel writes regions to an address that outlasts each call: native memory, not a buffer that
   // the collector may move on.
@@ -60,16 +69,10 @@ export class WrittenPages implements Disposable {
   readonly #argument = new Uint8Array(ARGUMENT_BYTES);
   readonly #words = new Uint32Array(this.#argument.buffer);
 
-  /**
-   * Opens the pagemap of this process, through libc: Deno asks for all permissions before it opens
-   * anything below /proc.
-   *
-   * @param capacity most regions that one scan returns
-   * @throws {SyscallError} `ENOTTY` from `PAGEMAP_SCAN` when the kernel lacks it (before Linux 6.7)
-   */
-  constructor(capacity = REGIONS) {
-    this.#fd = libc().open(cString(PATH), OpenFlag.RDONLY | OpenFlag.CLOEXEC, 0);
-    if (this.#fd < 0) throw new SyscallError("open", errno(), PATH, "mount /proc");
+  /** Opens the pagemap through libc: Deno asks for all permissions before it opens anything below /proc. */
+  constructor({ path, flags, anyOf, capacity }: ScanKind) {
+    this.#fd = libc().open(cString(path), OpenFlag.RDONLY | OpenFlag.CLOEXEC, 0);
+    if (this.#fd < 0) throw new SyscallError("open", errno(), path, "mount /proc");
     try {
       this.#vector = MappedMemory.anonymous(capacity * REGION_BYTES);
     } catch (error) {
@@ -79,11 +82,11 @@ export class WrittenPages implements Disposable {
     this.#regions = new Uint32Array(this.#vector.bytes().buffer);
     const words = this.#words;
     words[SIZE] = ARGUMENT_BYTES;
-    words[FLAGS] = PM_SCAN_WP_MATCHING | PM_SCAN_CHECK_WPASYNC;
+    words[FLAGS] = flags;
     writePair(words, VECTOR, this.#vector.address);
     words[VECTOR_LENGTH] = capacity;
-    // Nothing but this category, asked for and returned: the kernel has a short way for that.
     words[CATEGORY_MASK] = PAGE_IS_WRITTEN;
+    words[ANY_OF_MASK] = anyOf;
     words[RETURN_MASK] = PAGE_IS_WRITTEN;
     try {
       this.scan(0, 0); // finds nothing, or out that the kernel has no such call
@@ -156,5 +159,43 @@ export class WrittenPages implements Disposable {
 
   [Symbol.dispose](): void {
     this.close();
+  }
+}
+
+/**
+ * Takes the pages of this process that were written to since they were protected, and protects them
+ * again: one step for each page, so that no write is lost between the two.
+ */
+export class WrittenPages extends PagemapScan {
+  /**
+   * @param capacity most regions that one scan returns
+   * @throws {SyscallError} `ENOTTY` from `PAGEMAP_SCAN` when the kernel lacks it (before Linux 6.7)
+   */
+  constructor(capacity: number = REGIONS) {
+    super({
+      path: "/proc/self/pagemap",
+      flags: PM_SCAN_WP_MATCHING | PM_SCAN_CHECK_WPASYNC,
+      // Nothing but the one category, asked for and returned: the kernel has a short way for that.
+      anyOf: 0,
+      capacity,
+    });
+  }
+}
+
+/** Finds the pages of another process that were written to since they were protected, and leaves them as they are. */
+export class ForeignWrittenPages extends PagemapScan {
+  /**
+   * @param pid its number, as this process sees it; it may end, and its number be given out again, meanwhile
+   * @throws {SyscallError} `EACCES` without the right to look into it (that of ptrace), `ENOENT` when it is gone,
+   * `ENOTTY` before Linux 6.7
+   */
+  constructor(pid: number) {
+    super({
+      path: `/proc/${pid}/pagemap`,
+      flags: PM_SCAN_CHECK_WPASYNC,
+      // What is missing has no protection, and so counts as written.
+      anyOf: PAGE_IS_PRESENT | PAGE_IS_SWAPPED,
+      capacity: REGIONS,
+    });
   }
 }

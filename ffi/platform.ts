@@ -13,8 +13,8 @@ export class UnsupportedPlatformError extends Error {
 
 /** System call numbers by architecture, from Linux arch/x86/entry/syscalls/syscall_64.tbl and include/uapi/asm-generic/unistd.h. */
 const SYSCALL_NUMBERS = {
-  x86_64: { userfaultfd: 323, gettid: 186 },
-  aarch64: { userfaultfd: 282, gettid: 178 },
+  x86_64: { userfaultfd: 323, gettid: 186, futex: 202 },
+  aarch64: { userfaultfd: 282, gettid: 178, futex: 98 },
 } as const satisfies Record<Architecture, Record<string, number>>;
 
 /**
@@ -35,6 +35,6 @@ export function requirePlatform(
 }
 
 /** Returns the system call numbers of this machine. */
-export function syscallNumbers(): { readonly userfaultfd: number; readonly gettid: number } {
+export function syscallNumbers(): Readonly<Record<"userfaultfd" | "gettid" | "futex", number>> {
   return SYSCALL_NUMBERS[requirePlatform()];
 }

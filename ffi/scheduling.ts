@@ -70,3 +70,8 @@ export function pinThread(cpu: number): boolean {
   mask[cpu >> 3] = 1 << (cpu & 7);
   return libc().sched_setaffinity(0, mask.length, mask) === 0;
 }
+
+/** Lets another thread that can run on this processor do so first. */
+export function yieldProcessor(): void {
+  libc().sched_yield();
+}

@@ -2,6 +2,7 @@
 
 import { lookup } from "node:dns/promises";
 import { isIP } from "node:net";
+import { cString, libc } from "./libc.ts";
 
 /** Where a migration stream goes: `tcp:HOST:PORT` or `unix:PATH`. */
 export type SocketAddress =
@@ -35,7 +36,8 @@ export class SocketAddressError extends Error {
 /**
  * Reads an address in the form of a QEMU migration URI.
  *
- * @param uri `tcp:HOST:PORT`, with an IPv6 host in brackets, or `unix:PATH`
+ * @param uri `tcp:HOST:PORT`, with an IPv6 host in brackets (`tcp:[fe80::1%eth0]:4444` for one that is of an
+ * interface), or `unix:PATH`
  * @throws {SocketAddressError} for anything else
  *
  * @example
@@ -83,30 +85,37 @@ export interface Sockaddr {
   readonly family: number;
   /** The `struct sockaddr_*`. */
   readonly bytes: Uint8Array<ArrayBuffer>;
+  /** The same for people: without a name. */
+  readonly address: SocketAddress;
 }
 
 /**
  * Resolves an address and lays it out as the kernel's `struct sockaddr_in`, `_in6` or `_un`.
  *
- * @throws {SocketAddressError} when the host is unknown
+ * @returns at least one; several for a host name with several addresses, in the resolver's order
+ * @throws {SocketAddressError} when the host or the interface is unknown
  */
-export async function resolveSocketAddress(address: SocketAddress): Promise<Sockaddr> {
+export async function resolveSocketAddresses(
+  address: SocketAddress,
+): Promise<readonly Sockaddr[]> {
   if (address.transport === "unix") {
     const path = new TextEncoder().encode(address.path);
     const bytes = new Uint8Array(2 + path.length + 1);
     new DataView(bytes.buffer).setUint16(0, AddressFamily.UNIX, true);
     bytes.set(path, 2);
-    return { family: AddressFamily.UNIX, bytes };
+    return [{ family: AddressFamily.UNIX, bytes, address }];
   }
   const found = await lookUpHost(address.host);
-  return found.family === 6
-    ? ipv6Sockaddr(found.address, address.port)
-    : ipv4Sockaddr(found.address, address.port);
+  return found.map(({ address: host, family }) =>
+    family === 6 ? ipv6Sockaddr(host, address.port) : ipv4Sockaddr(host, address.port)
+  );
 }
 
-async function lookUpHost(host: string): Promise<{ address: string; family: number }> {
+async function lookUpHost(
+  host: string,
+): Promise<readonly { readonly address: string; readonly family: number }[]> {
   const family = isIP(host);
-  if (family !== 0) return { address: host, family };
+  if (family !== 0) return [{ address: host, family }];
   // The lookup itself would say no more than that there is no such host.
   if (Deno.permissions.querySync({ name: "net", host }).state !== "granted") {
     throw new Deno.errors.NotCapable(
@@ -114,7 +123,9 @@ async function lookUpHost(host: string): Promise<{ address: string; family: numb
     );
   }
   try {
-    return await lookup(host);
+    const found = await lookup(host, { all: true });
+    const known = new Set<string>();
+    return found.filter(({ address }) => !known.has(address) && known.add(address));
   } catch (cause) {
     throw new SocketAddressError("UNKNOWN_HOST", `Unknown host: ${host}: check the name`, {
       cause,
@@ -128,7 +139,7 @@ function ipv4Sockaddr(host: string, port: number): Sockaddr {
   view.setUint16(0, AddressFamily.INET, true);
   view.setUint16(2, port);
   host.split(".").forEach((part, index) => bytes[4 + index] = Number(part));
-  return { family: AddressFamily.INET, bytes };
+  return { family: AddressFamily.INET, bytes, address: { transport: "tcp", host, port } };
 }
 
 function ipv6Sockaddr(host: string, port: number): Sockaddr {
@@ -137,14 +148,25 @@ function ipv6Sockaddr(host: string, port: number): Sockaddr {
   view.setUint16(0, AddressFamily.INET6, true);
   view.setUint16(2, port);
   // The URL parser knows every short form of an IPv6 address and writes groups in hex.
-  const [head = "", tail] = new URL(`http://[${host.split("%")[0]}]`).hostname.slice(1, -1).split(
-    "::",
-  );
+  const [numbers = "", scope] = host.split("%");
+  const [head = "", tail] = new URL(`http://[${numbers}]`).hostname.slice(1, -1).split("::");
   const left = head === "" ? [] : head.split(":");
   const right = tail === undefined || tail === "" ? [] : tail.split(":");
   left.forEach((group, index) => view.setUint16(8 + index * 2, parseInt(group, 16)));
   right.forEach((group, index) =>
     view.setUint16(8 + (8 - right.length + index) * 2, parseInt(group, 16))
   );
-  return { family: AddressFamily.INET6, bytes };
+  if (scope !== undefined) view.setUint32(24, interfaceIndex(scope, host), true);
+  return { family: AddressFamily.INET6, bytes, address: { transport: "tcp", host, port } };
+}
+
+/** The number of a network interface, which may be given by number too. */
+function interfaceIndex(scope: string, host: string): number {
+  if (/^\d{1,9}$/.test(scope)) return Number(scope);
+  const index = libc().if_nametoindex(cString(scope));
+  if (index !== 0) return index;
+  throw new SocketAddressError(
+    "UNKNOWN_HOST",
+    `Unknown network interface: ${scope}: of ${host}: \`ip link\` lists those of this host`,
+  );
 }

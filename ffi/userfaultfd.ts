@@ -1,18 +1,15 @@
 /** userfaultfd(2): faults of this process's memory taken by a thread of its own. */
 
-import { cString, errno, libc } from "./libc.ts";
+import { errno, libc } from "./libc.ts";
 import { Errno, SyscallError } from "./errno.ts";
-import { syscallNumbers } from "./platform.ts";
-import { OpenFlag } from "./open_flags.ts";
+import { openUserfaultfd } from "./userfaultfd_open.ts";
 
 // From include/uapi/linux/userfaultfd.h; the ioctl numbers are equal on x86-64 and aarch64.
-const USERFAULTFD_IOC_NEW = 0x0000_aa00;
 const UFFDIO_API = 0xc018_aa3f;
 const UFFDIO_REGISTER = 0xc020_aa00;
 const UFFDIO_UNREGISTER = 0x8010_aa01;
 const UFFDIO_WRITEPROTECT = 0xc018_aa06;
 const UFFD_API = 0xaan;
-const UFFD_USER_MODE_ONLY = 1;
 const WRITEPROTECT_MODE_WP = 1n;
 
 /** What to watch a range for: `UFFDIO_REGISTER_MODE_*`. */
@@ -34,28 +31,6 @@ export const UffdFeature = {
   /** The kernel lifts the protection of a page by itself at the first write (Linux 6.7). */
   WP_ASYNC: 1n << 15n,
 } as const;
-
-const REMEDY =
-  "run as root, set sysctl vm.unprivileged_userfaultfd=1, or give access to /dev/userfaultfd";
-
-function openDescriptor(flags: number): number {
-  const fd = libc().syscall(BigInt(syscallNumbers().userfaultfd), BigInt(flags));
-  return fd >= 0 ? fd : -errno();
-}
-
-/** /dev/userfaultfd gives full descriptors to whoever may open it (Linux 6.1). */
-function openFromDevice(): number {
-  const device = libc().open(cString("/dev/userfaultfd"), OpenFlag.RDWR | OpenFlag.CLOEXEC, 0);
-  if (device < 0) return -errno();
-  const fd = libc().ioctlNumber(
-    device,
-    USERFAULTFD_IOC_NEW,
-    BigInt(OpenFlag.CLOEXEC | OpenFlag.NONBLOCK),
-  );
-  const result = fd >= 0 ? fd : -errno();
-  libc().close(device);
-  return result;
-}
 
 /** How to open a userfaultfd. */
 export interface UserfaultfdOptions {
@@ -82,25 +57,11 @@ export class Userfaultfd implements Disposable {
   /**
    * Opens a userfaultfd: by system call, else through /dev/userfaultfd, else for user mode only.
    *
-   * @throws {SyscallError} `EPERM` when none is granted, with what to do; `EINVAL` when a feature is
+   * @throws {SyscallError} `EPERM` or `ENOSYS` when none is granted, with what to do; `EINVAL` when a feature is
    * missing in this kernel
    */
   constructor(options: UserfaultfdOptions = {}) {
-    const flags = OpenFlag.CLOEXEC | OpenFlag.NONBLOCK;
-    let userModeOnly = false;
-    let fd = openDescriptor(flags);
-    const first = -fd;
-    if (first === Errno.EPERM) fd = openFromDevice();
-    if (fd < 0 && first === Errno.EPERM && (options.allowUserModeOnly ?? true)) {
-      fd = openDescriptor(flags | UFFD_USER_MODE_ONLY);
-      userModeOnly = true;
-    }
-    if (fd < 0) {
-      if (first === Errno.ENOSYS) {
-        throw new SyscallError("userfaultfd", first, undefined, "this kernel was built without it");
-      }
-      throw new SyscallError("userfaultfd", first, undefined, REMEDY);
-    }
+    const { fd, userModeOnly } = openUserfaultfd(options.allowUserModeOnly ?? true);
     const wanted = options.features ?? 0n;
     const api = new BigUint64Array([UFFD_API, wanted, 0n]);
     if (libc().ioctl(fd, UFFDIO_API, new Uint8Array(api.buffer)) < 0) {

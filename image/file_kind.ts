@@ -10,27 +10,22 @@ import {
   StreamDecoder,
 } from "../migration/protocol/mod.ts";
 import { ImageError } from "./image_error.ts";
+import { hasPartialMark } from "./mapped_ram/partial_mark.ts";
+import { isPartialName } from "./partial_name.ts";
 import { descriptionPath } from "./raw/raw_description.ts";
+import { type Packer, unpackRemedy } from "./unpack_remedy.ts";
 
-const UNPACK = "unpack it first: pages are served from where they lie";
-
-/** What people try to serve that cannot be; first bytes in hexadecimal. */
-const FOREIGN: readonly { magic: string; what: string; remedy: string }[] = [
-  { magic: "28b52ffd", what: "File compressed by zstd", remedy: UNPACK },
-  { magic: "1f8b", what: "File compressed by gzip", remedy: UNPACK },
-  { magic: "fd377a58", what: "File compressed by xz", remedy: UNPACK },
-  { magic: "04224d18", what: "File compressed by lz4", remedy: UNPACK },
-  {
-    magic: "4c69627669727451656d7564", // LibvirtQemud
-    what: "File saved by libvirt",
-    remedy: "cut off the header that libvirt puts before the stream",
-  },
-  {
-    magic: "514649fb",
-    what: "Disk image (qcow2)",
-    remedy: "capture the machine with migrate exec:cat>FILE",
-  },
+/** Files as programs pack them; first bytes in hexadecimal. */
+const PACKED: readonly { magic: string; packer: Packer }[] = [
+  { magic: "28b52ffd", packer: "zstd" },
+  { magic: "1f8b", packer: "gzip" },
+  { magic: "fd377a58", packer: "xz" },
+  { magic: "425a68", packer: "bzip2" },
+  { magic: "894c5a4f000d0a1a0a", packer: "lzop" },
+  { magic: "04224d18", packer: "lz4" },
 ];
+
+const QCOW2_MAGIC = "514649fb";
 
 /** Whether a file that starts so is a captured stream, or the start of one. */
 export function isStream(head: Uint8Array): boolean {
@@ -66,21 +61,52 @@ export function isMappedRam(head: Uint8Array): boolean {
 /** The error for a file of a kind that people try to serve; undefined when it does not start as one. */
 export function foreignFormat(path: string, head: Uint8Array): ImageError | undefined {
   const hex = hexOf(head);
-  const foreign = FOREIGN.find(({ magic }) => hex.startsWith(magic));
-  return foreign && new ImageError("not-an-image", path, foreign.what, foreign.remedy);
+  const packer = PACKED.find(({ magic }) => hex.startsWith(magic))?.packer;
+  if (packer !== undefined) {
+    const problem = `File compressed by ${packer}`;
+    return new ImageError("not-an-image", path, problem, unpackRemedy(path, packer));
+  }
+  if (!hex.startsWith(QCOW2_MAGIC)) return undefined;
+  const remedy = "capture the machine with migrate exec:cat>FILE";
+  return new ImageError("not-an-image", path, "Disk image (qcow2)", remedy);
 }
 
-/** The error for a file that starts so, is of no known kind, and has no description beside it. */
-export function unknownFormat(path: string, head: Uint8Array): ImageError {
-  return new ImageError(
-    "not-an-image",
-    path,
-    `Unknown kind of file, whose first bytes are ${hexOf(head)}`,
+/**
+ * The error for a file that starts so, is of no known kind, and has no description beside it.
+ *
+ * @param streamOffset where in it a stream of QEMU seems to begin, in bytes
+ */
+export function unknownFormat(path: string, head: Uint8Array, streamOffset?: number): ImageError {
+  if (hasPartialMark(head)) {
+    return new ImageError(
+      "not-an-image",
+      path,
+      "Image that lacks pages, which its source still has",
+      "if its receive has ended, take it up again: " +
+        `postcopy receive --recover ${path} --listen tcp:HOST:PORT, then migrate -d -r tcp:HOST:PORT at the ` +
+        "source",
+    );
+  }
+  if (isPartialName(path)) {
+    return new ImageError(
+      "not-an-image",
+      path,
+      "Image that receive has not completed, by its name",
+      "wait until that receive has ended; it then says where the guest is, mostly unharmed at its " +
+        "source, from where it can be received again",
+    );
+  }
+  const remedies = [
+    ...streamOffset === undefined
+      ? []
+      : [`if QEMU wrote it from byte ${streamOffset} on, say --offset ${streamOffset}`],
     `serve a stream that QEMU wrote, or put ${descriptionPath(path)} beside a raw memory file`,
-    { offset: 0 },
-  );
+  ];
+  const problem = `Unknown kind of file, whose first bytes are ${hexOf(head)}`;
+  return new ImageError("not-an-image", path, problem, remedies.join("; else "), { offset: 0 });
 }
 
-function hexOf(bytes: Uint8Array): string {
+/** Bytes as hexadecimal digits. */
+export function hexOf(bytes: Uint8Array): string {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

@@ -18,6 +18,11 @@ export async function stampFile(path: string): Promise<FileStamp> {
   return { size, modified: mtime?.getTime() ?? 0, inode: ino };
 }
 
+/** Permissions of a file that tells of an image's memory: who may read the image may read it, and nobody else. */
+export async function readersOf(path: string): Promise<number> {
+  return ((await Deno.stat(path)).mode ?? 0o600) & 0o666;
+}
+
 /** Whether two stamps are of one state of one file. */
 export function sameStamp(one: FileStamp, other: FileStamp): boolean {
   return one.size === other.size && one.modified === other.modified && one.inode === other.inode;

@@ -4,6 +4,7 @@ import type { BlockEntry } from "../migration/protocol/ram.ts";
 import type { Configuration } from "../migration/protocol/configuration.ts";
 import type { RamSection } from "../migration/protocol/stream_machine.ts";
 import type { RamLayout } from "../migration/memory/ram_layout.ts";
+import type { LibvirtSave } from "./libvirt/libvirt_save.ts";
 import type { PageSource } from "../pages/page_locator.ts";
 
 /** The formats that can be opened. */
@@ -27,7 +28,7 @@ export interface PageCounts {
   readonly data: number;
   /** Pages that are zero. */
   readonly zero: number;
-  /** Pages that the image never mentions; QEMU's own load leaves them zero, and so they are sent. */
+  /** Pages that the image never mentions, which QEMU's own load leaves zero: sent when they are asked for. */
   readonly missing: number;
 }
 
@@ -55,6 +56,10 @@ export interface Image extends Disposable {
   readonly path: string;
   /** The file's format. */
   readonly kind: ImageKind;
+  /** Where in the file QEMU's stream begins, in bytes; 0 of a raw image. */
+  readonly streamOffset: number;
+  /** What libvirt wrote of the domain, when it saved the file. */
+  readonly libvirt: LibvirtSave | undefined;
   /** Versioned machine type, for example `"pc-q35-7.2"`. */
   readonly machine: string;
   /** As the destination is to receive it: without what only describes the file. */

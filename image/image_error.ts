@@ -1,3 +1,6 @@
+import { Errno, SyscallError } from "../ffi/errno.ts";
+import { MigrationError } from "../migration/migration_error.ts";
+
 /** What kind of thing was wrong with an image; stable, for programs. */
 export type ImageErrorCode =
   | "not-found"
@@ -7,7 +10,7 @@ export type ImageErrorCode =
   | "unsupported"
   | "bad-description"
   | "changed"
-  | "index-failed"
+  | "unreadable"
   | "closed";
 
 /** A file that cannot be served. The file itself is as it was: images are only read. */
@@ -52,3 +55,29 @@ export const DAMAGED_REMEDY =
 /** What to do about bytes that should be there. */
 export const TRUNCATED_REMEDY =
   "see that the migration into the file was completed and the file was copied in full";
+
+/**
+ * Returns the error for an image of which bytes could not be read; any other error as it is.
+ *
+ * @param path the image's file name
+ * @param error what reading threw
+ */
+export function unreadImage(path: string, error: unknown): unknown {
+  if (error instanceof MigrationError && error.code === "IMAGE_UNREADABLE") {
+    return new ImageError("unreadable", path, "Image that cannot be read", error.message, {
+      cause: error,
+    });
+  }
+  if (!(error instanceof SyscallError) || error.syscall !== "pread") return error;
+  const { code, errno } = error;
+  if (errno === Errno.ENODATA) {
+    const problem = "Image that became shorter while it was opened";
+    return new ImageError("changed", path, problem, "stop what writes to it, then open it again", {
+      cause: error,
+    });
+  }
+  const remedy = "see what the kernel says of its disk or server (dmesg)";
+  return new ImageError("unreadable", path, `Image that cannot be read, ${code},`, remedy, {
+    cause: error,
+  });
+}

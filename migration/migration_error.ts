@@ -6,8 +6,10 @@ import { WorkerThreadError } from "./threads/failure.ts";
 export type MigrationErrorCode =
   /** The other end closed the connection, or the network broke. */
   | "CONNECTION_LOST"
-  /** The other end takes nothing, or confirms nothing. */
+  /** The other end takes nothing, confirms nothing, or gives no sign of life. */
   | "STALLED"
+  /** One end does not accept the other, or they cannot agree on how to encrypt: `cause` is a `TlsError`. */
+  | "TLS_FAILED"
   /** The other end says that it failed. */
   | "PEER_FAILED"
   /** The other end asked for what is not there, or sent what has no place there. */
@@ -24,8 +26,14 @@ export type MigrationErrorCode =
   | "COMPRESSION_FAILED"
   /** The image that it was to end in cannot be written. */
   | "IMAGE_FAILED"
+  /** The image that is served is not what it was when it was opened. */
+  | "IMAGE_CHANGED"
+  /** A page of the image that is served cannot be read, or was damaged. */
+  | "IMAGE_UNREADABLE"
   /** A thread of this program failed, which is a mistake of it, and its sessions with it. */
   | "THREAD_DIED"
+  /** It was paused from this side. */
+  | "PAUSED"
   /** It was ended from this side. */
   | "CANCELLED";
 
@@ -56,4 +64,14 @@ export function reviveMigrationError(error: unknown): unknown {
   if (!(error instanceof WorkerThreadError)) return error;
   if (error.name !== "MigrationError" && error.code !== "THREAD_DIED") return error;
   return new MigrationError(error.code as MigrationErrorCode, error.message, { cause: error });
+}
+
+/** Whether an error says that one end does not accept the other. */
+export function isTlsFailure(error: unknown): error is MigrationError {
+  return error instanceof MigrationError && error.code === "TLS_FAILED";
+}
+
+/** Whether an error says that the other end has closed a channel, or the network broke. */
+export function isLost(error: unknown): error is MigrationError {
+  return error instanceof MigrationError && error.code === "CONNECTION_LOST";
 }

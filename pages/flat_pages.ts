@@ -1,7 +1,8 @@
 /** Pages that lie in the file as they lie in memory: raw images. */
 
-import { viewMemory } from "../ffi/memory.ts";
 import type { Residency } from "../ffi/residency.ts";
+import { copyWords, showBytes, type ShownBytes } from "./file_window.ts";
+import type { StoredFile } from "./stored_file.ts";
 import { isZeroPage } from "./zero_page.ts";
 
 /** A block's pages, one after the other. */
@@ -15,6 +16,8 @@ export interface PageRun {
 /** Runs of pages. Plain data, for `postMessage`; addresses are valid until the image is closed. */
 export interface FlatPages {
   readonly kind: "flat";
+  /** The image's file; absent when it lies in memory. */
+  readonly file?: StoredFile | undefined;
   /** Address of the image's first byte. */
   readonly imageAddress: number;
   /** Bytes of the image. */
@@ -30,8 +33,9 @@ export class FlatLocator {
   readonly #firstPages: readonly number[];
   readonly #offsets: readonly number[];
   readonly #pageSize: number;
-  readonly #words: Int32Array;
+  readonly #bytes: ShownBytes;
   readonly #imageAddress: number;
+  readonly #imageLength: number;
 
   /** @param pages runs that lie inside the image */
   constructor(pages: FlatPages) {
@@ -39,21 +43,29 @@ export class FlatLocator {
     this.#offsets = pages.runs.map((run) => run.offset);
     this.#pageSize = pages.pageSize;
     this.#imageAddress = pages.imageAddress;
-    // One view of all of it, however large: an index beyond 2^31 costs nothing more (64 GiB measured).
-    const words = Math.floor(pages.imageLength / 4);
-    this.#words = new Int32Array(viewMemory(pages.imageAddress, words * 4).buffer);
+    this.#imageLength = pages.imageLength;
+    this.#bytes = showBytes(pages.file, pages.imageAddress, pages.imageLength);
   }
 
   /** See {@linkcode PageLocator.locate}. */
   locate(page: number): number {
     const offset = this.#offsetOf(page);
-    if (isZeroPage(this.#words, offset / 4, this.#pageSize / 4)) return 0;
+    const at = this.#bytes.show(offset, this.#pageSize);
+    if (isZeroPage(this.#bytes.words, at / 4, this.#pageSize / 4)) return 0;
     return this.#imageAddress + offset;
+  }
+
+  /** See {@linkcode PageLocator.copy}. */
+  copy(address: number, words: Int32Array, index: number): void {
+    copyWords(this.#bytes, address - this.#imageAddress, this.#pageSize, words, index);
   }
 
   /** See {@linkcode PageLocator.list}. */
   list(page: number, memory: Residency): void {
-    memory.add(this.#imageAddress + this.#offsetOf(page), this.#pageSize);
+    const offset = this.#offsetOf(page);
+    // The number of a gap behind the last block: what lies there in memory is somebody else's.
+    if (offset >= this.#imageLength) return;
+    memory.add(this.#imageAddress + offset, this.#pageSize);
   }
 
   #offsetOf(page: number): number {

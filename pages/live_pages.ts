@@ -2,6 +2,7 @@
 
 import { seekData, seekHole } from "../ffi/file_holes.ts";
 import { viewMemory } from "../ffi/memory.ts";
+import { MemoryReader } from "../ffi/memory_reader.ts";
 import type { GuestBlock } from "../migration/memory/guest_block.ts";
 import { PageBitmap } from "../migration/memory/page_bitmap.ts";
 import { isZeroPage } from "./zero_page.ts";
@@ -35,6 +36,7 @@ export class LiveLocator {
   readonly #blocks: LivePages["blocks"];
   readonly #words: readonly Int32Array[];
   readonly #sent: PageBitmap;
+  readonly #reader = new MemoryReader();
   readonly #pageSize: number;
   // Of each block the part last looked up that is all data or all hole. The kernel takes as long to
   // find the end of a part as it has pages, 5 ms for 2 GiB: where pages of two blocks are sent in turn
@@ -62,6 +64,11 @@ export class LiveLocator {
     if (!this.#sent.has(page) && this.#isHole(index, offset)) return 0;
     if (isZeroPage(this.#words[index]!, offset / 4, this.#pageSize / 4)) return 0;
     return block.address + offset;
+  }
+
+  /** See {@linkcode PageLocator.copy}. */
+  copy(address: number, words: Int32Array, index: number): void {
+    this.#reader.copy(address, this.#pageSize, words, index);
   }
 
   /** See {@linkcode PageLocator.list}: all of it is memory. */

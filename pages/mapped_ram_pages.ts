@@ -3,18 +3,14 @@
  * (docs/protocol.md section 6; QEMU docs/devel/migration/mapped-ram.rst).
  */
 
-import { viewMemory } from "../ffi/memory.ts";
 import type { Residency } from "../ffi/residency.ts";
-import { bitmapBytes } from "../migration/protocol/bitmap_codec.ts";
+import { copyWords, showBytes, type ShownBytes } from "./file_window.ts";
+import type { StoredFile } from "./stored_file.ts";
 
-/** A block's bitmap and pages. */
+/** Where a block's pages lie. */
 export interface MappedRun {
   /** Number of the first page. */
   readonly firstPage: number;
-  /** Pages. */
-  readonly pageCount: number;
-  /** Where the bitmap lies in the image, in bytes, a multiple of nothing. */
-  readonly bitmapOffset: number;
   /** Where the first page lies in the image, in bytes. */
   readonly pagesOffset: number;
 }
@@ -22,8 +18,17 @@ export interface MappedRun {
 /** Runs of pages. Plain data, for `postMessage`; addresses are valid until the image is closed. */
 export interface MappedRamPages {
   readonly kind: "mapped-ram";
+  /** The image's file; absent when it lies in memory. */
+  readonly file?: StoredFile | undefined;
   /** Address of the image's first byte. */
   readonly imageAddress: number;
+  /** Bytes of the image. */
+  readonly imageLength: number;
+  /**
+   * Shared memory of the bitmap of pages that the file holds, by their numbers. A copy: each look at the
+   * file would be a system call.
+   */
+  readonly present: SharedArrayBuffer;
   /** Runs by rising page number, one a RAM block. */
   readonly runs: readonly MappedRun[];
   /** Bytes of a page. */
@@ -34,28 +39,33 @@ export interface MappedRamPages {
 export class MappedRamLocator {
   readonly #firstPages: readonly number[];
   readonly #addresses: readonly number[];
-  // Little-endian words of 64 bits, which start anywhere in the file: as bytes they need no alignment.
-  readonly #bitmaps: readonly Uint8Array[];
+  readonly #present: Uint8Array;
+  readonly #bytes: ShownBytes;
+  readonly #imageAddress: number;
   readonly #pageSize: number;
 
   /** @param pages runs that lie inside the image */
   constructor(pages: MappedRamPages) {
-    const { imageAddress, runs } = pages;
+    const { file, imageAddress, imageLength, runs } = pages;
     this.#firstPages = runs.map((run) => run.firstPage);
     this.#addresses = runs.map((run) => imageAddress + run.pagesOffset);
-    this.#bitmaps = runs.map((run) =>
-      viewMemory(imageAddress + run.bitmapOffset, bitmapBytes(run.pageCount))
-    );
+    this.#present = new Uint8Array(pages.present);
+    this.#bytes = showBytes(file, imageAddress, imageLength);
+    this.#imageAddress = imageAddress;
     this.#pageSize = pages.pageSize;
   }
 
   /** See {@linkcode PageLocator.locate}. */
   locate(page: number): number {
+    if ((this.#present[page >>> 3]! & (1 << (page & 7))) === 0) return 0;
     let run = this.#firstPages.length - 1;
     while (this.#firstPages[run]! > page) run--;
-    const index = page - this.#firstPages[run]!;
-    if ((this.#bitmaps[run]![index >>> 3]! & (1 << (index & 7))) === 0) return 0;
-    return this.#addresses[run]! + index * this.#pageSize;
+    return this.#addresses[run]! + (page - this.#firstPages[run]!) * this.#pageSize;
+  }
+
+  /** See {@linkcode PageLocator.copy}. */
+  copy(address: number, words: Int32Array, index: number): void {
+    copyWords(this.#bytes, address - this.#imageAddress, this.#pageSize, words, index);
   }
 
   /** See {@linkcode PageLocator.list}. */

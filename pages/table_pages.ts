@@ -2,7 +2,10 @@
 
 import { viewMemory } from "../ffi/memory.ts";
 import type { Residency } from "../ffi/residency.ts";
+import { MigrationError } from "../migration/migration_error.ts";
+import { copyWords, showBytes, type ShownBytes } from "./file_window.ts";
 import { pageSum } from "./page_sum.ts";
+import type { StoredFile } from "./stored_file.ts";
 
 const TWO_TO_32 = 0x1_0000_0000;
 
@@ -27,6 +30,8 @@ export const IN_INDEX = 0x8000_0000;
 export interface ReconstructedRange {
   /** Name of the index file, for errors. */
   readonly path: string;
+  /** The file; absent when the index lies in memory. */
+  readonly file?: StoredFile | undefined;
   /** Address of the index file's first byte. */
   readonly address: number;
   /** Where in it the first page lies, in bytes; the others follow. */
@@ -42,32 +47,34 @@ export interface ReconstructedRange {
 /** A table of positions. Plain data, for `postMessage`; addresses are valid until the image is closed. */
 export interface TablePages {
   readonly kind: "table";
+  /** The image's file; absent when it lies in memory. */
+  readonly file?: StoredFile | undefined;
+  /** Bytes of the image. */
+  readonly imageLength: number;
   /** Address of the image's first byte. */
   readonly imageAddress: number;
   /** The pages in the index file. */
   readonly reconstructed: ReconstructedRange;
-  /** Address of the table: an entry for each page number, {@linkcode TableEntry} or a position. */
+  /** Address of the table, in memory: an entry for each page number, {@linkcode TableEntry} or a position. */
   readonly tableAddress: number;
   /** Entries in the table. */
   readonly pageLimit: number;
+  /** Shared memory of the bitmap of pages that the stream mentions, by their numbers; absent: all of them. */
+  readonly present?: SharedArrayBuffer | undefined;
 }
 
-/** A reconstructed page whose bytes are not those that were put into the index. */
-export class DamagedPageError extends Error {
-  override readonly name = "DamagedPageError";
-  /** Machine-readable reason. */
-  readonly code = "DAMAGED_PAGE";
-
-  /**
-   * @param path the index file's name
-   * @param offset where the page lies in it, in bytes
-   */
-  constructor(path: string, offset: number) {
-    super(
-      `Reconstructed page that fails its checksum at byte ${offset}: ${path}: remove that file, it ` +
-        "is made anew when the image is opened",
-    );
-  }
+/**
+ * The error for a reconstructed page whose bytes are not those that were put into the index.
+ *
+ * @param path the index file's name
+ * @param offset where the page lies in it, in bytes
+ */
+function damagedPage(path: string, offset: number): MigrationError {
+  return new MigrationError(
+    "IMAGE_UNREADABLE",
+    `Reconstructed page that fails its checksum at byte ${offset}: ${path}: remove that file, it ` +
+      "is made anew when the image is opened",
+  );
 }
 
 /**
@@ -79,27 +86,43 @@ export class DamagedPageError extends Error {
  */
 class ReconstructedLocator {
   readonly #range: ReconstructedRange;
-  readonly #words: Int32Array;
-  readonly #sums: Uint32Array;
+  readonly #sums: ShownBytes;
+  /** Addresses of the pages are from here to there. */
+  readonly #start: number;
+  readonly #end: number;
+  readonly #pages: ShownBytes;
 
+  /** @param range pages that lie in the index */
   constructor(range: ReconstructedRange) {
-    const { address, pagesOffset, pagesCount, pageSize, sumsOffset } = range;
+    const { file, address, pagesOffset, pagesCount, pageSize, sumsOffset } = range;
+    const length = sumsOffset + pagesCount * SUM_BYTES;
     this.#range = range;
-    this.#words = new Int32Array(
-      viewMemory(address + pagesOffset, pagesCount * pageSize).buffer,
-    );
-    this.#sums = new Uint32Array(
-      viewMemory(address + sumsOffset, pagesCount * SUM_BYTES).buffer,
-    );
+    this.#start = address + pagesOffset;
+    this.#end = this.#start + pagesCount * pageSize;
+    this.#pages = showBytes(file, address, length);
+    this.#sums = showBytes(file, address, length);
   }
 
   /** @param offset where it lies in the index file, in bytes */
   locate(offset: number): number {
-    const { address, pagesOffset, pageSize, path } = this.#range;
-    const at = offset - pagesOffset;
-    const sum = pageSum(this.#words, at / 4, pageSize / 4);
-    if (sum !== this.#sums[at / pageSize]) throw new DamagedPageError(path, offset);
+    const { address, pagesOffset, pageSize, sumsOffset, path } = this.#range;
+    const pages = this.#pages;
+    const sums = this.#sums;
+    const at = pages.show(offset, pageSize);
+    const sum = pageSum(pages.words, at / 4, pageSize / 4);
+    const sumAt = sums.show(sumsOffset + (offset - pagesOffset) / pageSize * SUM_BYTES, SUM_BYTES);
+    if (sum !== sums.data.getUint32(sumAt, true)) throw damagedPage(path, offset);
     return address + offset;
+  }
+
+  /** Whether an address is that of such a page. */
+  holds(address: number): boolean {
+    return address >= this.#start && address < this.#end;
+  }
+
+  /** See {@linkcode PageLocator.copy}. */
+  copy(address: number, words: Int32Array, index: number): void {
+    copyWords(this.#pages, address - this.#range.address, this.#range.pageSize, words, index);
   }
 
   /** @param offset where it lies in the index file, in bytes */
@@ -113,6 +136,7 @@ class ReconstructedLocator {
 /** Finds the pages of a table. */
 export class TableLocator {
   readonly #words: Uint32Array;
+  readonly #bytes: ShownBytes;
   readonly #imageAddress: number;
   readonly #pageSize: number;
   readonly #reconstructed: ReconstructedLocator;
@@ -121,6 +145,7 @@ export class TableLocator {
   constructor(pages: TablePages) {
     const { tableAddress, pageLimit } = pages;
     this.#words = new Uint32Array(viewMemory(tableAddress, pageLimit * ENTRY_BYTES).buffer);
+    this.#bytes = showBytes(pages.file, pages.imageAddress, pages.imageLength);
     this.#imageAddress = pages.imageAddress;
     this.#pageSize = pages.reconstructed.pageSize;
     this.#reconstructed = new ReconstructedLocator(pages.reconstructed);
@@ -129,7 +154,7 @@ export class TableLocator {
   /**
    * See {@linkcode PageLocator.locate}.
    *
-   * @throws {DamagedPageError} when the page lies in the index and was damaged there
+   * @throws {MigrationError} `IMAGE_UNREADABLE` when the page lies in the index and was damaged there
    */
   locate(page: number): number {
     const low = this.#words[page * 2]!;
@@ -137,6 +162,12 @@ export class TableLocator {
     if (high >= IN_INDEX) return this.#reconstructed.locate((high - IN_INDEX) * TWO_TO_32 + low);
     if (high === 0 && low <= TableEntry.ZERO) return 0;
     return this.#imageAddress + high * TWO_TO_32 + low;
+  }
+
+  /** See {@linkcode PageLocator.copy}. */
+  copy(address: number, words: Int32Array, index: number): void {
+    if (this.#reconstructed.holds(address)) this.#reconstructed.copy(address, words, index);
+    else copyWords(this.#bytes, address - this.#imageAddress, this.#pageSize, words, index);
   }
 
   /** See {@linkcode PageLocator.list}. */

@@ -1,10 +1,10 @@
 /**
- * What every guest without an operating system needs: the way from the BIOS into 32-bit code, and
- * the serial port. See assembler.ts for how the tables read.
+ * What every guest without an operating system needs: a sector that a BIOS boots, the way from there
+ * into 32-bit code, timer interrupts, and the serial port. See assembler.ts for how the tables read.
  *
  * @module
  */
-import { at, at16, call, near, type Row, word } from "./assembler.ts";
+import { assemble, at, at16, call, near, type Row, word } from "./assembler.ts";
 
 /** Address where a PC BIOS puts the boot sector it starts. */
 export const LOAD_ADDRESS = 0x7c00;
@@ -17,6 +17,42 @@ export const WORKING_SET_ADDRESS = 0x200000;
 
 /** Memory that stays free above the working set: SeaBIOS keeps its tables at the end of RAM. */
 export const RESERVED_ABOVE = 1 << 20;
+
+/** A generator of pages and their words: full period modulo a power of two (Hull, Dobell 1962). */
+export const MULTIPLIER = 1664525;
+/** What it adds. */
+export const INCREMENT = 1013904223;
+
+/** Bytes of a sector that hold code: the mark behind them makes it bootable. */
+const CODE_BYTES = 510;
+
+/**
+ * Builds a bootable disk of one sector.
+ *
+ * @param code The program.
+ * @param values The u32 at each of these labels.
+ * @returns The sector, and the offset of every label in it.
+ * @throws {RangeError} When the program does not fit, or a label is missing.
+ */
+export function bootableSector(
+  code: readonly Row[],
+  values: Readonly<Record<string, number>>,
+): { sector: Uint8Array<ArrayBuffer>; labels: ReadonlyMap<string, number> } {
+  const { bytes, labels } = assemble(code, LOAD_ADDRESS);
+  if (bytes.length > CODE_BYTES) {
+    throw new RangeError(`Guest does not fit its sector: ${bytes.length}`);
+  }
+  const sector = new Uint8Array(CODE_BYTES + 2);
+  sector.set(bytes);
+  sector.set([0x55, 0xaa], CODE_BYTES);
+  const view = new DataView(sector.buffer);
+  for (const [label, value] of Object.entries(values)) {
+    const offset = labels.get(label);
+    if (offset === undefined) throw new RangeError(`Label is nowhere in the code: ${label}`);
+    view.setUint32(offset, value, true);
+  }
+  return { sector, labels };
+}
 
 /** Real mode, as the BIOS left it: switch to flat 32-bit protected mode, to reach all memory. */
 export const PROTECTED_MODE: readonly Row[] = [
@@ -33,6 +69,36 @@ export const PROTECTED_MODE: readonly Row[] = [
   ["", [0x8e, 0xd8], "mov ds, ax"],
   ["", [0x8e, 0xc0], "mov es, ax"],
   ["", [0x8e, 0xd0], "mov ss, ax"],
+];
+
+/**
+ * The end of a loop that fills memory with words of which no two pages have the same: fills ecx words
+ * at edi and goes on at the label `fillPage`, edx times in all. ebx is the generator's.
+ */
+export const FILL_WORDS: readonly Row[] = [
+  ["", [0x69, 0xdb, ...word(MULTIPLIER)], "imul ebx, MULTIPLIER"],
+  ["", [0x81, 0xc3, ...word(INCREMENT)], "add ebx, INCREMENT"],
+  ["", [0x89, 0xd8], "mov eax, ebx"],
+  ["fillWord", [0xab], "stosd"],
+  ["", [0x05, ...word(0x9e3779b1)], "add eax, 0x9e3779b1"],
+  ["", [0xe2, near("fillWord")], "loop fillWord"],
+  ["", [0x4a], "dec edx"],
+  ["", [0x75, near("fillPage")], "jnz fillPage"],
+];
+
+/**
+ * Timer interrupts, and no others, to the label `ticked`; the counter wants its two bytes next, and
+ * `sti`.
+ *
+ * @param gate Address of interrupt descriptor 8: the BIOS left timer interrupts there.
+ */
+export const timerInterrupts = (gate: number): readonly Row[] => [
+  ["", [0xc7, 0x05, ...word(gate), at16("ticked"), 0x08, 0x00], "gate to 0x08:ticked"],
+  ["", [0xc7, 0x05, ...word(gate + 4), 0x00, 0x8e, 0x00, 0x00], "32-bit interrupt gate"],
+  ["", [0x0f, 0x01, 0x1d, at("idtr")], "lidt [idtr]"],
+  ["", [0xb0, 0xfe, 0xe6, 0x21], "out 0x21, 0xfe: interrupt controllers mask all but the timer"],
+  ["", [0xb0, 0xff, 0xe6, 0xa1], "out 0xa1, 0xff"],
+  ["", [0xb0, 0x34, 0xe6, 0x43], "out 0x43, 0x34: counter 0, low byte then high, periodic"],
 ];
 
 /** Output on the first serial port (16550 at 0x3f8). `put` changes edx; the others eax, ecx too. */

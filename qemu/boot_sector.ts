@@ -9,10 +9,11 @@
  *
  * @module
  */
-import { assemble } from "./assembler.ts";
 import {
+  bootableSector,
   GUEST_PAGE_SIZE,
-  LOAD_ADDRESS,
+  INCREMENT,
+  MULTIPLIER,
   RESERVED_ABOVE,
   WORKING_SET_ADDRESS,
 } from "./bare_machine.ts";
@@ -76,26 +77,15 @@ export function buildBootSector(options: GuestOptions = {}): Uint8Array<ArrayBuf
   if (!(bytesPerPage >= 4 && bytesPerPage <= GUEST_PAGE_SIZE) || bytesPerPage % 4 !== 0) {
     throw new RangeError(`Bytes per page must be a multiple of 4 up to 4096: ${bytesPerPage}`);
   }
-  const { bytes, labels } = assemble(GUEST_CODE, LOAD_ADDRESS);
-  if (bytes.length > 510) throw new RangeError(`Guest does not fit its sector: ${bytes.length}`);
-  const sector = new Uint8Array(512);
-  sector.set(bytes);
-  sector.set([0x55, 0xaa], 510); // the BIOS boots nothing without this mark
-  const view = new DataView(sector.buffer);
-  const set = (label: string, value: number): void => {
-    view.setUint32(labels.get(label)!, value, true);
-  };
-  set("mask", pages - 1);
-  if (order === "random") {
-    // Any multiplier of 1 modulo 4 and odd increment visit all of a power of two (Hull, Dobell 1962).
-    set("multiplier", 1664525);
-    set("increment", 1013904223);
-  }
-  set("base", WORKING_SET_ADDRESS);
-  set("words", bytesPerPage / 4);
-  set("pause", pause);
-  set("tick", tick);
-  set("reportWords", latency ? RECORD_WORDS : 1);
+  const { sector, labels } = bootableSector(GUEST_CODE, {
+    mask: pages - 1,
+    ...order === "random" ? { multiplier: MULTIPLIER, increment: INCREMENT } : {},
+    base: WORKING_SET_ADDRESS,
+    words: bytesPerPage / 4,
+    pause,
+    tick,
+    reportWords: latency ? RECORD_WORDS : 1,
+  });
   sector[labels.get("writes")!] = access === "write" ? 1 : 0;
   return sector;
 }

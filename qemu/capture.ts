@@ -24,6 +24,8 @@ export interface CaptureOptions {
   livePasses?: number;
   /** "stream" as `migrate "exec:cat > file"` writes it, or "mapped-ram" (QEMU 9.0 and later). */
   format?: "stream" | "mapped-ram";
+  /** Bytes of the file that stay free before it; default 0. */
+  offset?: number;
   /** Migration capabilities, such as `{ xbzrle: true }`. */
   capabilities?: Readonly<Record<string, boolean>>;
 }
@@ -44,7 +46,7 @@ export async function capture(
   path: string,
   options: CaptureOptions = {},
 ): Promise<void> {
-  const { livePasses = 0, format = "stream", capabilities = {} } = options;
+  const { livePasses = 0, format = "stream", offset = 0, capabilities = {} } = options;
   await setCapabilities(qemu, {
     ...capabilities,
     ...(format === "mapped-ram" && { "mapped-ram": true }),
@@ -72,13 +74,15 @@ export async function capture(
     await waitForMigration(qemu, ["completed"], { since });
   };
   if (format === "mapped-ram") {
-    await qemu.execute("migrate", { uri: `file:${qemu.directory.theirs("capture")}` });
+    const place = `${qemu.directory.theirs("capture")},offset=${offset}`;
+    await qemu.execute("migrate", { uri: `file:${place}` });
     await finish();
     await moveFile(qemu.directory.ours("capture"), path);
     return;
   }
   using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   using file = await Deno.create(path);
+  await file.seek(offset, Deno.SeekMode.Start);
   const accepted = listener.accept();
   accepted.catch(() => {});
   await qemu.execute("migrate", { uri: `tcp:127.0.0.1:${listener.addr.port}` });

@@ -26,6 +26,8 @@ export interface MigrationInfo {
   /** ms, at the source. */
   "total-time"?: number;
   /** ms, at the source. */
+  "setup-time"?: number;
+  /** ms, at the source. */
   downtime?: number;
   /** At the source. */
   ram?: { transferred: number; remaining: number; total: number; [name: string]: number };
@@ -84,6 +86,15 @@ export async function listenForMigration(qemu: Qemu, host = "127.0.0.1"): Promis
   const address = (await queryMigrate(qemu))["socket-address"]?.[0];
   if (address?.port === undefined) throw new Error("QEMU does not say where it listens");
   return Number(address.port);
+}
+
+/**
+ * Has a destination that is paused listen again, at a port of its own choice that is free.
+ *
+ * @param port where; must be free
+ */
+export async function listenForRecovery(qemu: Qemu, port: number): Promise<void> {
+  await qemu.qmp.executeOutOfBand("migrate-recover", { uri: `tcp:127.0.0.1:${port}` });
 }
 
 /** How a destination of a postcopy migration is set up. */

@@ -16,6 +16,9 @@ import { SerialLog } from "./serial_log.ts";
 /** Bytes of the boot disk: below half a MiB it has no whole cylinder, and SeaBIOS cannot read it. */
 const DISK_SIZE = 1 << 20;
 
+/** File of the second monitor. */
+const MONITOR = "qmp";
+
 /** How a QEMU is started. */
 export interface QemuOptions {
   /** Which QEMU. Default what the environment says (see qemu_binary.ts). */
@@ -28,10 +31,14 @@ export interface QemuOptions {
   memoryMiB?: number;
   /** The first sector of the guest's disk, which it boots from. Default none: it finds no disk. */
   bootSector?: Uint8Array<ArrayBuffer>;
+  /** How the disk is attached; default "virtio", which needs PCI. */
+  disk?: "virtio" | "ide";
   /** Waits for an incoming migration instead of booting ("-incoming defer"). */
   incoming?: boolean;
   /** Starts with the guest stopped ("-S"). */
   stopped?: boolean;
+  /** Has a second QMP monitor, at {@linkcode Qemu.monitorPath}. */
+  monitorSocket?: boolean;
   /** Words before the command: a network namespace, a CPU placement. */
   prefix?: readonly string[];
   /** Further arguments. */
@@ -51,9 +58,17 @@ export class Qemu implements AsyncDisposable {
   /** A directory that both this process and QEMU see; removed with the QEMU. */
   readonly directory: SharedDirectory;
   readonly #process: Process;
+  readonly #port: Deno.Conn;
 
-  private constructor(process: Process, qmp: QmpClient, version: QemuVersion, serial: SerialLog) {
+  private constructor(
+    process: Process,
+    qmp: QmpClient,
+    version: QemuVersion,
+    serial: SerialLog,
+    port: Deno.Conn,
+  ) {
     this.#process = process;
+    this.#port = port;
     this.qmp = qmp;
     this.version = version;
     this.serial = serial;
@@ -90,13 +105,14 @@ export class Qemu implements AsyncDisposable {
     let qmp: QmpClient | undefined;
     try {
       qmp = await QmpClient.open(process.child.stdout, process.child.stdin);
-      const serial = new SerialLog((await accepted).readable);
+      const port = await accepted;
+      const serial = new SerialLog(port.readable);
       await qmp.execute("migrate-set-capabilities", {
         capabilities: [{ capability: "events", state: true }],
       });
       closeListener();
       cleanup.move();
-      return new Qemu(process, qmp, await qmp.version, serial);
+      return new Qemu(process, qmp, await qmp.version, serial, port);
     } catch (cause) {
       process.kill();
       await process.ended;
@@ -109,6 +125,11 @@ export class Qemu implements AsyncDisposable {
   /** Its process id. */
   get pid(): number {
     return this.#process.child.pid;
+  }
+
+  /** Path of its second monitor, where it has one. */
+  get monitorPath(): string {
+    return this.directory.ours(MONITOR);
   }
 
   /** What it has written to its standard error so far. */
@@ -145,6 +166,11 @@ export class Qemu implements AsyncDisposable {
   /** Lets the guest's processors run. */
   async resume(): Promise<void> {
     await this.execute("cont");
+  }
+
+  /** Types a short text at the guest's serial port. */
+  async type(text: string): Promise<void> {
+    await this.#port.write(new TextEncoder().encode(text));
   }
 
   /** Waits until the guest's processors run, also when they do already. */
@@ -255,6 +281,9 @@ function machineArguments(
   const args = ["-machine", machine, "-accel", accel, "-m", `${memoryMiB}`];
   args.push("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot");
   args.push("-qmp", "stdio");
+  if (options.monitorSocket) {
+    args.push("-qmp", `unix:${directory.theirs(MONITOR)},server=on,wait=off`);
+  }
   const socket = directory.theirs("serial");
   args.push("-chardev", `socket,id=serial,path=${socket}`, "-serial", "chardev:serial");
   if (options.bootSector !== undefined) {
@@ -262,7 +291,9 @@ function machineArguments(
     Deno.writeFileSync(disk, options.bootSector);
     Deno.truncateSync(disk, DISK_SIZE);
     const file = directory.theirs("boot.img");
-    args.push("-drive", `file=${file},format=raw,if=virtio,readonly=on`);
+    // An IDE disk cannot be read-only; the guest does not write to it.
+    const access = options.disk === "ide" ? "if=ide" : "if=virtio,readonly=on";
+    args.push("-drive", `file=${file},format=raw,${access}`);
   }
   if (options.incoming) args.push("-incoming", "defer");
   if (options.stopped) args.push("-S");

@@ -5,8 +5,17 @@
  *
  * @module
  */
-import { at, at16, call, near, type Row, word } from "./assembler.ts";
-import { PROTECTED_MODE, SEGMENTS, SERIAL, WORKING_SET_ADDRESS } from "./bare_machine.ts";
+import { at, call, near, type Row, word } from "./assembler.ts";
+import {
+  FILL_WORDS,
+  INCREMENT,
+  MULTIPLIER,
+  PROTECTED_MODE,
+  SEGMENTS,
+  SERIAL,
+  timerInterrupts,
+  WORKING_SET_ADDRESS,
+} from "./bare_machine.ts";
 
 /** Power-of-two bins of the latency histogram: bin n counts writes of [2^n, 2^(n+1)) TSC ticks. */
 export const WRITE_BINS = 32;
@@ -34,10 +43,6 @@ export const WRITER_RECORD = {
 /** Words of the record. */
 export const WRITER_RECORD_WORDS = WRITER_RECORD.histogram + WRITE_BINS;
 
-/** Of the page generator: full period modulo 2^32 (Hull, Dobell 1962). */
-const MULTIPLIER = 1664525;
-const INCREMENT = 1013904223;
-
 const RECORD_ADDRESS = 0x6000;
 const LAST_TICK = RECORD_ADDRESS + 0x100;
 const UNTIL_REPORT = RECORD_ADDRESS + 0x104;
@@ -49,34 +54,25 @@ const TIMER_GATE = IDT + 8 * 8;
 
 const record = (index: number): number[] => word(RECORD_ADDRESS + 4 * index);
 
-/** Fills memory with numbers that no two pages share. */
-const FILL: readonly Row[] = [
+/** A stack, and an empty record. */
+const BEGIN: readonly Row[] = [
   ["", [0xbc, ...word(STACK_TOP)], "mov esp, STACK_TOP"],
   ["", [0x31, 0xc0], "xor eax, eax"],
   ["", [0xbf, ...word(RECORD_ADDRESS)], "mov edi, RECORD_ADDRESS"],
   ["", [0xb9, ...word(0x200 / 4)], "mov ecx: words of the record and the variables behind it"],
   ["", [0xf3, 0xab], "rep stosd"],
+];
+
+/** Fills memory with numbers that no two pages share. */
+const FILL: readonly Row[] = [
   ["", [0xbf, ...word(WORKING_SET_ADDRESS)], "mov edi, WORKING_SET_ADDRESS"],
   ["", [0x8b, 0x15, at("pages")], "mov edx, [pages]"],
   ["fillPage", [0xb9, ...word(1024)], "mov ecx, 1024"],
-  ["", [0x69, 0xdb, ...word(MULTIPLIER)], "imul ebx, MULTIPLIER"],
-  ["", [0x81, 0xc3, ...word(INCREMENT)], "add ebx, INCREMENT"],
-  ["", [0x89, 0xd8], "mov eax, ebx"],
-  ["fillWord", [0xab], "stosd"],
-  ["", [0x05, ...word(0x9e3779b1)], "add eax, 0x9e3779b1"],
-  ["", [0xe2, near("fillWord")], "loop fillWord"],
-  ["", [0x4a], "dec edx"],
-  ["", [0x75, near("fillPage")], "jnz fillPage"],
+  ...FILL_WORDS,
 ];
 
-/** Timer interrupts, and no others. */
 const TIMER: readonly Row[] = [
-  ["", [0xc7, 0x05, ...word(TIMER_GATE), at16("ticked"), 0x08, 0x00], "gate to 0x08:ticked"],
-  ["", [0xc7, 0x05, ...word(TIMER_GATE + 4), 0x00, 0x8e, 0x00, 0x00], "32-bit interrupt gate"],
-  ["", [0x0f, 0x01, 0x1d, at("idtr")], "lidt [idtr]"],
-  ["", [0xb0, 0xfe, 0xe6, 0x21], "out 0x21, 0xfe: interrupt controllers mask all but the timer"],
-  ["", [0xb0, 0xff, 0xe6, 0xa1], "out 0xa1, 0xff"],
-  ["", [0xb0, 0x34, 0xe6, 0x43], "out 0x43, 0x34: counter 0, low byte then high, periodic"],
+  ...timerInterrupts(TIMER_GATE),
   ["", [0xa1, at("divisor")], "mov eax, [divisor]"],
   ["", [0xe6, 0x40], "out 0x40, al"],
   ["", [0x88, 0xe0, 0xe6, 0x40], "mov al, ah; out 0x40, al"],
@@ -175,10 +171,15 @@ const DATA: readonly Row[] = [
   ["reportEvery", word(0), "ticks between two lines"],
 ];
 
-/** The whole program, in the order of its bytes. */
-export const WRITER_CODE: readonly Row[] = [
+/**
+ * The whole program, in the order of its bytes.
+ *
+ * @param fills whether it fills its memory first; else it writes to what is there
+ */
+export const writerCode = (fills: boolean): readonly Row[] => [
   ...PROTECTED_MODE,
-  ...FILL,
+  ...BEGIN,
+  ...fills ? FILL : [],
   ...TIMER,
   ...TICK,
   ...REPORT,

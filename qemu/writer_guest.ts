@@ -8,19 +8,18 @@
  *
  * @module
  */
-import { assemble } from "./assembler.ts";
 import {
+  bootableSector,
   GUEST_PAGE_SIZE,
-  LOAD_ADDRESS,
   RESERVED_ABOVE,
   WORKING_SET_ADDRESS,
 } from "./bare_machine.ts";
 import {
   SLOW_BIN,
   WRITE_BINS,
-  WRITER_CODE,
   WRITER_RECORD,
   WRITER_RECORD_WORDS,
+  writerCode,
 } from "./writer_code.ts";
 
 /** What the guest does. */
@@ -29,6 +28,8 @@ export interface WriterOptions {
   workingSet: number;
   /** Pages written a second; 0 for a guest that only ticks. */
   rate: number;
+  /** Whether the guest fills the working set first; default true. Else it holds what it was started with. */
+  fills?: boolean;
 }
 
 /** Ticks of the timer's input a second, on every PC. */
@@ -69,28 +70,20 @@ export function writerMemoryMiB(options: WriterOptions): number {
  * @throws {RangeError} When an option is out of range.
  */
 export function buildWriterSector(options: WriterOptions): Uint8Array<ArrayBuffer> {
-  const { workingSet, rate } = options;
+  const { workingSet, rate, fills = true } = options;
   if (!(workingSet > 0 && workingSet <= MOST_WORKING_SET) || workingSet % GUEST_PAGE_SIZE !== 0) {
     throw new RangeError(`Working set must be pages of 4096 bytes up to 2.5 GiB: ${workingSet}`);
   }
   if (!(rate === 0 || rate >= 20 && rate <= 1e8)) {
     throw new RangeError(`Rate must be 0 or from 20 to 1e8 pages a second: ${rate}`);
   }
-  const { bytes, labels } = assemble(WRITER_CODE, LOAD_ADDRESS);
-  if (bytes.length > 510) throw new RangeError(`Guest does not fit its sector: ${bytes.length}`);
-  const sector = new Uint8Array(512);
-  sector.set(bytes);
-  sector.set([0x55, 0xaa], 510); // the BIOS boots nothing without this mark
-  const view = new DataView(sector.buffer);
-  const set = (label: string, value: number): void => {
-    view.setUint32(labels.get(label)!, value, true);
-  };
   const { divisor, perTick } = paceFor(rate);
-  set("pages", workingSet / GUEST_PAGE_SIZE);
-  set("divisor", divisor);
-  set("perTick", perTick);
-  set("reportEvery", Math.max(1, Math.round(TIMER_HZ / divisor / REPORTS_PER_SECOND)));
-  return sector;
+  return bootableSector(writerCode(fills), {
+    pages: workingSet / GUEST_PAGE_SIZE,
+    divisor,
+    perTick,
+    reportEvery: Math.max(1, Math.round(TIMER_HZ / divisor / REPORTS_PER_SECOND)),
+  }).sector;
 }
 
 /**

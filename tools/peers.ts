@@ -1,16 +1,19 @@
-/** The tests that run against another QEMU than the installed one: `deno task test:peers`. */
+/** The tests that run against another QEMU than the installed one, and a CRIU: `deno task test:peers`. */
 
 import { commandPath } from "./find_command.ts";
-import { readsRecordings, startsQemu, testFiles } from "./test_files.ts";
+import { readsRecordings, startsCriu, startsQemu, testFiles } from "./test_files.ts";
 
 /** Bytes of a unix socket's path, which ends with a zero byte (unix(7)). */
 const MOST_PATH_BYTES = 107;
 /** A path below a tree as long as those that the harness makes there. */
 const SOCKET = "/tmp/postcopy-qemu-0123456789abcdef/serial";
 
-/** Lists the tests that start a QEMU or read what it wrote, relative to the checkout. */
+/** Lists the tests that start a QEMU or a CRIU, or read what QEMU wrote, relative to the checkout. */
 export function peerTests(): Promise<string[]> {
-  return testFiles("tests", (_path, text) => startsQemu(text) || readsRecordings(text));
+  return testFiles(
+    "tests",
+    (_path, text) => startsQemu(text) || readsRecordings(text) || startsCriu(text),
+  );
 }
 
 /** A tree with a QEMU, under a name that is short enough for the sockets in it. */

@@ -8,10 +8,12 @@
  */
 
 import { exists } from "./debian.ts";
+import { OutputTurns } from "./output_turns.ts";
 import { PeerQemu, peerTests } from "./peers.ts";
 import { setUp } from "./setup.ts";
 import { runTests } from "./test_run.ts";
 import { startsQemu, testFiles } from "./test_files.ts";
+import { allParts, inLanes, partsOf } from "./test_parts.ts";
 import { closingLine, sum } from "./test_summary.ts";
 import { provideTrixie, TreeError } from "./trixie.ts";
 
@@ -25,27 +27,10 @@ interface Command {
 }
 
 /**
- * Tests that run beside all others: they need one core and neither namespaces nor huge pages. One after
- * the other all tests take longer than two cores need.
+ * Processes of tests at once: one more than the machine has processors, as tests now and then wait for
+ * a timeout, which is the case they test.
  */
-const BESIDE = [
-  "tests/channel",
-  "tests/command",
-  "tests/compression",
-  "tests/destination",
-  "tests/device",
-  "tests/image",
-  "tests/machine",
-  "tests/memory",
-  "tests/protocol",
-  "tests/receive",
-  "tests/report",
-  "tests/sending",
-  "tests/sessions",
-  "tests/threads",
-  "tests/tools",
-  "tests/workload",
-];
+const LANES = navigator.hardwareConcurrency + 1;
 
 /**
  * Tests for in between, in two processes of about the same length: of the formats, the memory, the
@@ -111,8 +96,7 @@ async function peers(command: Command): Promise<number> {
   try {
     using qemu = named === "" ? new PeerQemu(await provideTrixie()) : undefined;
     Deno.env.set("QEMU_SYSTEM", qemu?.command ?? named);
-    const files = rest.some((arg) => exists(new URL(arg, root))) ? [] : await peerTests();
-    return await run("peers", { ...command, args: [...command.args, ...files] });
+    return await run("peers", command);
   } catch (error) {
     if (!(error instanceof TreeError)) throw error;
     console.error(error.message);
@@ -120,38 +104,43 @@ async function peers(command: Command): Promise<number> {
   }
 }
 
-/** Runs the tests, showing their output, then what was skipped and the closing line. */
+/**
+ * Runs the tests, in parts where they are many, showing their output, then what was skipped and the
+ * closing line.
+ */
 async function test(
   name: string,
   options: Deno.CommandOptions & { readonly args: string[] },
 ): Promise<number> {
   const env: Record<string, string> = { ...options.env };
   if (Deno.stdout.isTerminal() && !Deno.noColor) env["FORCE_COLOR"] = "1";
-  const testing = (more: readonly string[]) => ({
-    ...options,
-    env,
-    args: [...options.args, ...more],
+  const turns = new OutputTurns(write);
+  const runs = await inLanes(await argumentsOf(name, options.args), LANES, async (args) => {
+    const output = turns.begin();
+    try {
+      return await runTests({ ...options, env, args }, output.print);
+    } finally {
+      await output.end();
+    }
   });
-  // What a second process prints comes when both have ended.
-  const kept: Uint8Array[] = [];
-  const keep = (chunk: Uint8Array): Promise<void> => {
-    kept.push(chunk);
-    return Promise.resolve();
-  };
-  const runs = await Promise.all(
-    (await partsOf(name)).map((part, index) => runTests(testing(part), index === 0 ? write : keep)),
-  );
-  for (const chunk of kept) await write(chunk);
   for (const { skips } of runs) for (const line of skips) console.log(line);
   console.log(closingLine(sum(runs.map(({ counts }) => counts))));
   return runs.find(({ code }) => code !== 0)?.code ?? 0;
 }
 
-/** What the processes of a run test: all tests take two of them, which two cores need. */
-async function partsOf(name: string): Promise<string[][]> {
-  if (name === "quick") return await Promise.all(QUICK.map(quickFiles));
-  if (name !== "test" || rest.length > 0) return [[]];
-  return [[`--ignore=${[...EXCLUDED, ...BESIDE].join(",")}`], BESIDE];
+/** The arguments of each process of a run. */
+async function argumentsOf(name: string, args: readonly string[]): Promise<string[][]> {
+  const parts = async (): Promise<string[][]> => {
+    if (name === "quick") return await Promise.all(QUICK.map(quickFiles));
+    if (name === "peers" && !namesFiles()) return partsOf(await peerTests());
+    return name === "test" && rest.length === 0 ? allParts(EXCLUDED) : [[]];
+  };
+  return (await parts()).map((part) => [...args, ...part]);
+}
+
+/** Whether the caller's arguments name files of tests. */
+function namesFiles(): boolean {
+  return rest.some((arg) => exists(new URL(arg, root)));
 }
 
 /** Files by name: with several directories Deno does not heed `--ignore` of one in them. */

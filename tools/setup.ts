@@ -5,6 +5,7 @@
  *
  * - Finds out whether JSR answers; where it does not, builds `.jsr/` from the stand-ins.
  * - Installs the npm packages and builds zstd-napi.
+ * - Puts those of the daemon into Deno's cache.
  * - With `--test`, installs from Debian what the tests and benchmarks start and open.
  *
  * - With `--test`, records QEMU, where no recordings lie beside the checkout.
@@ -14,6 +15,7 @@
  * @module
  */
 
+import { cacheDaemonPackages } from "./daemon_packages.ts";
 import { commandNeed, explainMissing, libraryNeed, provide } from "./debian.ts";
 import { findJsr, type JsrSource } from "./jsr_source.ts";
 import { provideRecordings } from "./recordings.ts";
@@ -28,6 +30,9 @@ const interopNeeds = [
   commandNeed("setpriv", "util-linux", "run as another user"),
   commandNeed("taskset", "util-linux", "pin a process to a core"),
   commandNeed("gcc", "gcc", "build a library that fails"),
+  commandNeed("openssl", "openssl", "make certificates"),
+  commandNeed("certtool", "gnutls-bin", "make certificates as docs/security.md says"),
+  commandNeed("chromium", "chromium", "look at the daemon's page as its users do"),
   libraryNeed("libdeflate.so.0", "libdeflate0", "compress pages fast"),
 ];
 
@@ -58,6 +63,8 @@ export async function setUp(options: { interop: boolean }): Promise<Setup> {
     const problem = await installNpmPackages(jsr.environment);
     if (problem !== undefined) problems.push(problem);
   }
+  const uncached = await cacheDaemonPackages(jsr.environment);
+  if (uncached !== undefined) problems.push(uncached);
   if (options.interop) {
     const missing = await provide(interopNeeds);
     if (missing.length > 0) problems.push(explainMissing(missing));

@@ -31,3 +31,8 @@ export function startsQemu(text: string): boolean {
 export function readsRecordings(text: string): boolean {
   return /\breadRecording\(/.test(text);
 }
+
+/** Tells whether a test file starts a CRIU. */
+export function startsCriu(text: string): boolean {
+  return /\bneedsCriu\b/.test(text);
+}

@@ -1,6 +1,7 @@
 /** Images of a workload guest, for the source to serve. */
 
-import { writeRawDescription } from "../image/raw/raw_description.ts";
+import { imageExists } from "../image/partial_file.ts";
+import { descriptionPath, writeRawDescription } from "../image/raw/raw_description.ts";
 import {
   PATTERN_PAGE_BYTES,
   PATTERN_PAGE_WORDS,
@@ -23,6 +24,8 @@ export interface ImageBlock {
 export interface WorkloadImageOptions extends TestPatternSettings {
   /** The guest's RAM, at least one block. */
   readonly blocks: readonly ImageBlock[];
+  /** Whether files of these names may be replaced; default no. */
+  readonly overwrite?: boolean | undefined;
   /** Ends the writing early; what was written stays. */
   readonly signal?: AbortSignal;
 }
@@ -34,6 +37,7 @@ export interface WorkloadImageOptions extends TestPatternSettings {
  * @param path the memory file
  * @throws the signal's reason when it was aborted
  * @throws {RangeError} for a block that is no whole number of pages
+ * @throws {SyscallError} `EEXIST` when one of the files is there and may not be replaced
  */
 export async function writeWorkloadImage(
   path: string,
@@ -55,6 +59,9 @@ export async function writeWorkloadImage(
     return { name: block.name, offset, length: block.length };
   });
   const pages = length / PATTERN_PAGE_BYTES;
+  if (options.overwrite !== true) {
+    await claim([path, `${path}.devices`, descriptionPath(path)]);
+  }
   await writeMemory(path, pattern, pages, options.signal);
   const state = { ...pattern.settings, pages };
   await Deno.writeFile(`${path}.devices`, encodeWorkloadState(state));
@@ -64,6 +71,20 @@ export async function writeWorkloadImage(
     blocks,
     devices: `${baseName(path)}.devices`,
   });
+}
+
+/** Makes all of the files, empty, or none: what is there already is somebody's. */
+async function claim(paths: readonly string[]): Promise<void> {
+  const made: string[] = [];
+  for (const path of paths) {
+    try {
+      (await Deno.open(path, { write: true, createNew: true })).close();
+      made.push(path);
+    } catch (error) {
+      for (const each of made) await Deno.remove(each);
+      throw error instanceof Deno.errors.AlreadyExists ? imageExists(path) : error;
+    }
+  }
 }
 
 async function writeMemory(

@@ -43,11 +43,36 @@ sleep infinity
 
 const encoder = new TextEncoder();
 
-/** The libraries that programs are linked with, and the linker itself. */
-function librariesOf(programs: readonly string[]): string[] {
-  const { stdout } = new Deno.Command("ldd", { args: [...programs], stderr: "null" }).outputSync();
+/** What a guest that boots Linux finds. */
+export interface GuestFiles {
+  /** Names of this machine's programs. */
+  readonly programs: readonly string[];
+  /** Programs by their names in the guest, from a tree of unpacked packages. */
+  readonly unpacked?: {
+    /** The tree; what a program needs is looked for there, then on this machine. */
+    readonly tree: string;
+    /** Path of each in the tree, by name. */
+    readonly programs: Readonly<Record<string, string>>;
+  };
+  /** Further files, by path without a leading slash; their directories are made. */
+  readonly files: Readonly<Record<string, Uint8Array>>;
+  /** What it runs: a script. */
+  readonly init: string;
+}
+
+/** The libraries that programs are linked with, and the linker itself, by path in the guest. */
+function librariesOf(programs: readonly string[], tree = ""): Map<string, string> {
+  const path = { LD_LIBRARY_PATH: `${tree}/usr/lib/x86_64-linux-gnu` };
+  const { stdout } = new Deno.Command("ldd", {
+    args: [...programs],
+    stderr: "null",
+    env: tree === "" ? {} : path,
+  }).outputSync();
   const text = new TextDecoder().decode(stdout);
-  return [...new Set([...text.matchAll(/(\/\S+\.so\S*) \(0x/g)].map((match) => match[1]!))];
+  return new Map([...text.matchAll(/(\/\S+\.so\S*) \(0x/g)].map((match) => {
+    const here = match[1]!;
+    return [here.startsWith(`${tree}/`) ? here.slice(tree.length) : here, here];
+  }));
 }
 
 function programPath(name: string): string | undefined {
@@ -61,23 +86,25 @@ function programPath(name: string): string | undefined {
 }
 
 /**
- * Builds the archive.
+ * Builds the archive of a file system.
  *
- * @param size bytes of the guest's memory, at least 128 MiB
  * @throws {Error} when a program is missing
  */
-export function buildInitramfs(size: number): Uint8Array<ArrayBuffer> {
-  const file = (path: string, data: Uint8Array): CpioEntry => ({
-    path,
-    mode: CpioType.FILE | 0o755,
-    data,
-  });
-  const paths = PROGRAMS.map((name) => {
+export function buildFileSystem(
+  { programs, unpacked, files, init }: GuestFiles,
+): Uint8Array<ArrayBuffer> {
+  const paths = new Map(programs.map((name) => {
     const path = programPath(name);
     if (path === undefined) throw new Error(`No ${name} on this machine for the guest`);
-    return path;
-  });
-  const libraries = librariesOf(paths);
+    return [name, path];
+  }));
+  const libraries = librariesOf([...paths.values()]);
+  for (const [name, path] of Object.entries(unpacked?.programs ?? {})) {
+    paths.set(name, `${unpacked!.tree}/${path}`);
+    librariesOf([paths.get(name)!], unpacked!.tree).forEach((here, there) =>
+      libraries.set(there, here)
+    );
+  }
   const entries: CpioEntry[] = [];
   const made = new Set<string>();
   const makeDirectories = (path: string): void => {
@@ -89,15 +116,31 @@ export function buildInitramfs(size: number): Uint8Array<ArrayBuffer> {
       entries.push({ path: directory, mode: CpioType.DIRECTORY | 0o755 });
     }
   };
-  for (const name of ["bin/", "dev/", "proc/", "tmp/", "text/"]) makeDirectories(name);
+  const add = (path: string, data: Uint8Array): void => {
+    makeDirectories(path);
+    entries.push({ path, mode: CpioType.FILE | 0o755, data });
+  };
+  for (const name of ["bin/", "dev/", "proc/", "tmp/"]) makeDirectories(name);
   entries.push({ path: "dev/console", mode: CpioType.DEVICE | 0o600, device: [5, 1] });
   entries.push({ path: "dev/null", mode: CpioType.DEVICE | 0o666, device: [1, 3] });
-  PROGRAMS.forEach((name, i) => entries.push(file(`bin/${name}`, Deno.readFileSync(paths[i]!))));
-  for (const library of libraries) {
-    makeDirectories(library.slice(1));
-    entries.push(file(library.slice(1), Deno.readFileSync(library)));
-  }
-  hostFiles(size * FILES_SHARE).forEach((data, i) => entries.push(file(`text/${i}`, data)));
-  entries.push(file("init", encoder.encode(initScript(size))));
+  for (const [name, path] of paths) add(`bin/${name}`, Deno.readFileSync(path));
+  for (const [there, here] of libraries) add(there.slice(1), Deno.readFileSync(here));
+  for (const [path, data] of Object.entries(files)) add(path, data);
+  add("init", encoder.encode(init));
   return encodeCpio(entries);
+}
+
+/** Files of this machine as a guest of so much memory has them, beside its programs. */
+export function textFiles(size: number): Record<string, Uint8Array> {
+  return Object.fromEntries(hostFiles(size * FILES_SHARE).map((data, i) => [`text/${i}`, data]));
+}
+
+/**
+ * Builds the archive.
+ *
+ * @param size bytes of the guest's memory, at least 128 MiB
+ * @throws {Error} when a program is missing
+ */
+export function buildInitramfs(size: number): Uint8Array<ArrayBuffer> {
+  return buildFileSystem({ programs: PROGRAMS, files: textFiles(size), init: initScript(size) });
 }

@@ -8,7 +8,7 @@ import { buildInitramfs, READY_LINE } from "./initramfs.ts";
 /** Less does not hold the kernel, its initial file system twice, and work. */
 const LEAST_SIZE = 128 * 2 ** 20;
 /** Without the last word the initial file system would be a tmpfs, which takes but half of the memory. */
-const KERNEL_WORDS = "console=ttyS0 quiet panic=-1 rootfstype=ramfs";
+export const KERNEL_WORDS = "console=ttyS0 quiet panic=-1 rootfstype=ramfs";
 /** Under TCG it takes some 10 s on the usual machine. */
 const DEADLINE_MS = 120_000;
 
@@ -70,7 +70,12 @@ export async function captureLinuxGuest(
   }
 }
 
-async function untilReady({ serial }: Qemu): Promise<void> {
+/**
+ * Waits until a guest says that it is ready.
+ *
+ * @throws {Error} when it does not, with what it said last
+ */
+export async function untilReady({ serial }: Qemu): Promise<void> {
   const options = { deadlineMs: DEADLINE_MS };
   try {
     await serial.waitForLine("the end of its work", (text) => text === READY_LINE, options);

@@ -22,6 +22,8 @@ export interface Move {
   readonly postcopy: Postcopy;
   /** Milliseconds after which a migration that has not switched yet is cancelled. */
   readonly limit: number;
+  /** Seconds that a guest of ours runs before it moves; by default enough for the figures to be right. */
+  readonly warmUp?: number;
 }
 
 /** Accesses of the guest that waited. */
@@ -40,6 +42,8 @@ export interface MoveFigures {
   readonly completed: boolean;
   /** ms by the source's own count, until the destination has everything; of a cancelled one until then. */
   readonly total: number;
+  /** ms of these before the first page could be sent. */
+  readonly setup: number;
   /**
    * ms in which no processor of the guest ran at either end: from the source's stop to the
    * destination's start by the clock of this host. Undefined for a cancelled one.

@@ -62,7 +62,7 @@ export async function moveByUs(move: Move): Promise<MoveFigures> {
     SOURCE,
     [
       ...["workload", "--to", address, "--size", `${move.size}`, ...guest, "--zero-every", "0"],
-      ...["--warm-up", `${WARM_UP}`, "--postcopy", `${move.postcopy}`],
+      ...["--warm-up", `${move.warmUp ?? WARM_UP}`, "--postcopy", `${move.postcopy}`],
     ],
     prefix(move, "source"),
   );
@@ -85,6 +85,7 @@ export async function moveByUs(move: Move): Promise<MoveFigures> {
   const figures: MoveFigures = {
     completed,
     total: statistics["total-time"],
+    setup: statistics["setup-time"],
     downtime: undefined,
     reported: undefined,
     transferred: statistics.ram.transferred,

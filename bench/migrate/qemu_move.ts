@@ -40,7 +40,7 @@ interface TimedReport extends WriterReport {
 }
 
 /** Starts one end; it does not outlive this process. */
-async function start(move: Move, end: End, options: QemuOptions): Promise<Qemu> {
+export async function startWriter(move: Move, end: End, options: QemuOptions): Promise<Qemu> {
   const guest = { workingSet: move.size, rate: move.rate };
   const qemu = await Qemu.start({
     ...options,
@@ -53,7 +53,8 @@ async function start(move: Move, end: End, options: QemuOptions): Promise<Qemu> 
   return qemu;
 }
 
-function reports(qemu: Qemu): TimedReport[] {
+/** What a guest has told so far. */
+export function reports(qemu: Qemu): TimedReport[] {
   return qemu.serial.lines.items.flatMap(({ text, arrivedAt }) => {
     const report = parseWriterLine(text);
     return report === undefined ? [] : [{ ...report, arrivedAt }];
@@ -61,7 +62,7 @@ function reports(qemu: Qemu): TimedReport[] {
 }
 
 /** Waits for a report, also for one that has come already. */
-async function waitForReport(
+export async function waitForReport(
   qemu: Qemu,
   matches: (report: TimedReport) => boolean,
 ): Promise<void> {
@@ -117,7 +118,7 @@ function writes(reports: readonly TimedReport[]): number {
 }
 
 /** What the guest waited for its pages, by its own time-stamp counter. */
-function waits(reports: readonly TimedReport[], hertz: number): Waits | undefined {
+export function waits(reports: readonly TimedReport[], hertz: number): Waits | undefined {
   const slow = slowWrites(reports);
   if (slow === undefined) return undefined;
   const ns = 1e9 / hertz;
@@ -127,11 +128,18 @@ function waits(reports: readonly TimedReport[], hertz: number): Waits | undefine
 /**
  * Starts two QEMUs, lets the guest of one write, and moves it to the other.
  *
+ * @param prepare done with each before it is set up for the migration
  * @throws {Error} when either QEMU fails
  */
-export async function moveByQemu(move: Move, binary: QemuBinary): Promise<MoveFigures> {
-  await using destination = await start(move, "destination", { binary, incoming: true });
-  await using source = await start(move, "source", { binary });
+export async function moveByQemu(
+  move: Move,
+  binary: QemuBinary,
+  prepare: (qemu: Qemu, end: End) => Promise<void> = async () => {},
+): Promise<MoveFigures> {
+  await using destination = await startWriter(move, "destination", { binary, incoming: true });
+  await using source = await startWriter(move, "source", { binary });
+  await prepare(destination, "destination");
+  await prepare(source, "source");
   await waitForReport(source, () => true); // its memory is filled
   warmHugePages(move.size);
   // Reports that came while this thread was busy are all read now, with the wrong time.
@@ -170,6 +178,7 @@ export async function moveByQemu(move: Move, binary: QemuBinary): Promise<MoveFi
   const figures: MoveFigures = {
     completed,
     total: info["total-time"] ?? end - begin,
+    setup: info["setup-time"] ?? 0,
     downtime: undefined,
     reported: undefined,
     transferred: info.ram?.["transferred"] ?? 0,

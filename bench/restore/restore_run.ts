@@ -11,6 +11,7 @@ import {
 import { faultLatency, liveMigrate } from "../../qemu/live_migrate.ts";
 import { listenForPostcopy, queryMigrate, waitForMigration } from "../../qemu/migration.ts";
 import type { Qemu } from "../../qemu/qemu.ts";
+import { memoryOf } from "../sessions/process_cost.ts";
 import { atExit } from "../support/at_exit.ts";
 import { runServe } from "../support/serve.ts";
 import { guestSeenLatency } from "./guest_latency.ts";
@@ -31,6 +32,8 @@ export interface RestoreFigures {
   readonly guestLatency: number | undefined;
   /** How many those were. */
   readonly guestWaits: number | undefined;
+  /** Memory of the destination's process when all was there, bytes: what was never in the guest costs nothing. */
+  readonly resident: number;
   /** What `serve` reported, when it was the source. */
   readonly source?: SourceStatistics;
 }
@@ -58,6 +61,7 @@ async function figures(destination: Qemu, round: number): Promise<RestoreFigures
     return (await destination.qmp.waitForEvent(name, matches)).arrivedAt;
   };
   await waitForMigration(destination, ["completed"], { since: 0 });
+  const { rss: resident } = await memoryOf(destination.pid);
   const heard = await arrival("MIGRATION", "active");
   const info = await queryMigrate(destination);
   const latency = faultLatency(info);
@@ -74,6 +78,7 @@ async function figures(destination: Qemu, round: number): Promise<RestoreFigures
     buckets: latency?.buckets,
     guestLatency: seen?.mean,
     guestWaits: seen?.slow,
+    resident,
   };
 }
 

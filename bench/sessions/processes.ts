@@ -31,6 +31,8 @@ export interface ProcessesSetup {
   readonly sessions: number;
   /** Processes that hold the destinations, at most; a session each at least. */
   readonly processes: number;
+  /** The server's module, which answers each {@linkcode ServerCommand}; default server.ts. */
+  readonly server?: URL;
 }
 
 /** What all touches of a walk together came to. */
@@ -58,7 +60,7 @@ export class SessionProcesses implements AsyncDisposable {
       { length: processes },
       (_, process) => ({ sessions, process, processes }),
     );
-    this.server = new BenchProcess(SERVER, {
+    this.server = new BenchProcess(setup.server ?? SERVER, {
       prefix: [...link.source.prefix, ...placementPrefix(placement, "source")],
       args: [image],
     });

@@ -13,9 +13,20 @@ function statFields(text: string): string[] {
  *
  * @throws {Deno.errors.NotFound} when there is no such process
  */
-export async function cpuSeconds(pid: number): Promise<number> {
+export async function cpuSeconds(pid: number | `${number}/task/${number}`): Promise<number> {
   const fields = statFields(await Deno.readTextFile(`/proc/${pid}/stat`));
   return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
+}
+
+/**
+ * Returns the CPU seconds of a running process without those of one of its threads, to 10 ms: of a
+ * QEMU without its guest's processor.
+ *
+ * @throws {Deno.errors.NotFound} when there is no such process or thread
+ */
+export async function cpuSecondsWithout(pid: number, thread: number): Promise<number> {
+  const all = await cpuSeconds(pid);
+  return all - await cpuSeconds(`${pid}/task/${thread}`);
 }
 
 /**

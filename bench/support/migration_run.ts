@@ -27,6 +27,8 @@ export interface MigrationSetup {
   readonly workload?: WorkloadOptions;
   /** How the destination's memory is backed; default the destination's own. */
   readonly backing?: Backing;
+  /** Credentials of both ends, as for `--tls-creds`; absent: in clear. */
+  readonly tls?: string | undefined;
 }
 
 /** How it went. */
@@ -41,11 +43,12 @@ export interface MigrationResult extends Served {
  * @throws {Error} when either end fails
  */
 export async function runMigration(setup: MigrationSetup): Promise<MigrationResult> {
-  const { link, placement, image, mode, maxBandwidth, workload, backing } = setup;
+  const { link, placement, image, mode, maxBandwidth, workload, backing, tls } = setup;
   const arrival: DestinationSetup = {
     host: link.destination.host,
     ...workload === undefined ? {} : { workload },
     ...backing === undefined ? {} : { backing },
+    ...tls === undefined ? {} : { tls },
   };
   // It lives on until its report is read, so that the source is the only child to end meanwhile.
   await using destination = new BenchProcess(DESTINATION, {
@@ -58,6 +61,7 @@ export async function runMigration(setup: MigrationSetup): Promise<MigrationResu
     to: `tcp:${link.destination.host}:${port}`,
     mode,
     maxBandwidth,
+    tls,
     prefix: [...link.source.prefix, ...placementPrefix(placement, "source")],
   });
   return { ...served, destination: await destination.next<DestinationReport>() };

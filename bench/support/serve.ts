@@ -17,8 +17,12 @@ export interface ServeOptions {
   readonly mode: Mode;
   /** Bytes a second of the background stream; 0 for no limit. */
   readonly maxBandwidth: number;
+  /** Credentials, as for `--tls-creds`; absent: in clear. */
+  readonly tls?: string | undefined;
   /** Words before the command: a CPU placement, a network namespace. */
   readonly prefix?: readonly string[];
+  /** Further words of the command line. */
+  readonly args?: readonly string[];
 }
 
 /** What came of it. */
@@ -40,6 +44,8 @@ export async function runServe(options: ServeOptions): Promise<Served> {
     ...denoCommand(MAIN, [
       ...["serve", options.image, "--to", options.to, "--mode", options.mode],
       ...["--max-postcopy-bandwidth", String(options.maxBandwidth), "--json"],
+      ...options.tls === undefined ? [] : ["--tls-creds", options.tls],
+      ...options.args ?? [],
     ]),
   ];
   const before = await endedChildrenCpuSeconds();

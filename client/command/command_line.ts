@@ -7,10 +7,12 @@ import {
   type SocketAddress,
   SocketAddressError,
 } from "../../ffi/socket_address.ts";
+import { ImageError } from "../../image/image_error.ts";
 import { countArgument, UsageError } from "../../migration/command/arguments.ts";
 import { CommonExitCode, commonExitCodeOf } from "../../migration/command/exit_code.ts";
 import { WorkloadError } from "../../workload/workload_error.ts";
 import { checkDecompressThreads, DEFAULT_THREADS } from "../decompression/decompression.ts";
+import { checkMultifdChannels } from "../multifd/multifd_channels.ts";
 
 /**
  * Exit codes of the destination side's commands. A migration that failed and memory that is not what it
@@ -33,7 +35,10 @@ export function exitCodeOf(error: Error): number | undefined {
   if (error instanceof SyscallError) {
     return ["bind", "listen"].includes(error.syscall) ? ExitCode.CANNOT_LISTEN : ExitCode.FAILED;
   }
-  if (error instanceof UnsupportedPlatformError || error instanceof WorkloadError) {
+  if (
+    error instanceof UnsupportedPlatformError || error instanceof WorkloadError ||
+    error instanceof ImageError
+  ) {
     return ExitCode.FAILED;
   }
   return commonExitCodeOf(error);
@@ -59,6 +64,29 @@ export function listenArgument(text: string | undefined): SocketAddress {
     throw new UsageError("No address given: say where to listen with --listen tcp:HOST:PORT");
   }
   return parseSocketAddress(text);
+}
+
+/** The option --multifd. */
+export const MULTIFD_OPTION = {
+  multifd: {
+    value: "N",
+    help: "channels of a source that has multifd on: its multifd-channels; default none",
+  },
+} as const;
+
+/**
+ * Reads the number of multifd channels.
+ *
+ * @param text what stands after the flag, if it was given
+ * @throws {UsageError} when there cannot be so many
+ */
+export function multifdArgument(text: string | undefined): { multifdChannels?: number } {
+  if (text === undefined) return {};
+  try {
+    return { multifdChannels: checkMultifdChannels(countArgument("multifd", text)) };
+  } catch (error) {
+    throw error instanceof RangeError ? new UsageError(error.message) : error;
+  }
 }
 
 /** The option --decompress-threads. */

@@ -8,6 +8,10 @@ export const destinationCommands = {
     summary: "takes a running QEMU's guest into an image",
     load: async () => (await import("./receive_command.ts")).RECEIVE,
   },
+  lazy: {
+    summary: "serves the memory of VMs and processes on demand",
+    load: async () => (await import("./lazy_command.ts")).LAZY,
+  },
   workload: {
     summary: "takes a guest for trials, runs it, and checks every byte",
     load: async () => (await import("./workload_command.ts")).WORKLOAD,

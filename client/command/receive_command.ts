@@ -1,11 +1,16 @@
-// deno-lint-ignore-file no-console -- a command
 /** `receive --listen ADDRESS --image FILE`: a stock QEMU's migration ends in an image. */
 
+import { printLine, warnLine } from "../../migration/command/output.ts";
+import { survivingFileLimit } from "../../ffi/file_limit.ts";
 import { formatSocketAddress, type SocketAddress } from "../../ffi/socket_address.ts";
 import { type Options, parseOptions, UsageError } from "../../migration/command/arguments.ts";
 import type { Command } from "../../migration/command/command.ts";
-import { onInterrupt } from "../../migration/command/interrupt.ts";
 import { newReporter } from "../../migration/command/reporter.ts";
+import {
+  APPROVAL_OPTIONS,
+  switchoverAckArguments,
+} from "../../migration/command/switchover_ack_options.ts";
+import type { SwitchoverAckOptions } from "../../migration/protocol/switchover_ack.ts";
 import { MigrationError } from "../../migration/migration_error.ts";
 import type { ProgressLine } from "../../migration/report/progress_line.ts";
 import {
@@ -15,28 +20,53 @@ import {
   exitCodeOf,
   LISTEN_OPTION,
   listenArgument,
+  MULTIFD_OPTION,
+  multifdArgument,
 } from "./command_line.ts";
+import { ACCESS_OPTIONS, accessArguments, warnOfClear } from "./access_options.ts";
+import type { AccessOptions } from "../connecting/access.ts";
+import { imageNameOf } from "../../image/partial_file.ts";
 import { ImageReceiver } from "../receive/image_receiver.ts";
-import { type ReceiveEvent, receiveProgressText, receiveResultLines } from "./receive_report.ts";
-
-/** Milliseconds between two reports of progress. */
-const PROGRESS_INTERVAL = 100;
+import {
+  type ReceiveEvent,
+  receiveProgressText,
+  type ReceiveResult,
+  receiveResultLines,
+} from "./receive_report.ts";
+import { connectionText } from "./connection_news.ts";
+import { onReceiveSignals } from "./receive_signals.ts";
+import { Receiving } from "./receiving.ts";
 
 const OPTIONS = {
   ...LISTEN_OPTION,
   image: { value: "FILE", help: "the image; it appears when it is complete" },
+  recover: {
+    value: "PARTIAL",
+    help: "take up the file that a receive left which was killed after the switch",
+  },
   overwrite: { help: "replace an image of that name" },
   ...DECOMPRESS_OPTION,
-  json: { help: "print JSON objects, one a line: listening, progress, waiting, result" },
+  ...MULTIFD_OPTION,
+  ...APPROVAL_OPTIONS,
+  ...ACCESS_OPTIONS,
+  json: {
+    help:
+      "print JSON objects, one a line: listening, progress, sent-away, not-allowed, refused, waiting, paused, result",
+  },
 } as const satisfies Options;
 
 /** The command `receive`. */
 export const RECEIVE: Command = {
-  synopsis: "--listen ADDRESS --image FILE [options]",
+  synopsis: "--listen ADDRESS (--image FILE | --recover PARTIAL) [options]",
   about: [
     "Receives a running QEMU's guest into an image: migrate tcp:HOST:PORT there, with " +
     "migrate_start_postcopy or without. serve of the source side runs it again, so does QEMU 9.0 or " +
     "later.",
+    "When the connection breaks after a switch to postcopy that the source cannot take back, it waits: " +
+    "migrate -d -r tcp:HOST:PORT at the source goes on. Ctrl-C then warns and a second one ends it; " +
+    "SIGTERM and SIGHUP have it finish.",
+    "When it is killed then, or its host goes down, the source keeps the guest, and FILE.partial-NUMBER " +
+    "stays: --recover takes it up, and migrate -d -r tcp:HOST:PORT at the source sends all pages again.",
   ],
   options: OPTIONS,
   exits: {
@@ -50,11 +80,14 @@ export const RECEIVE: Command = {
   exitCodeOf,
 };
 
-interface ReceiveArguments {
+interface ReceiveArguments extends SwitchoverAckOptions {
   readonly address: SocketAddress;
   readonly path: string;
+  readonly recover?: string;
   readonly overwrite: boolean;
   readonly decompressThreads: number;
+  readonly multifdChannels?: number;
+  readonly access: AccessOptions;
   readonly json: boolean;
 }
 
@@ -71,84 +104,85 @@ export async function receiveCommand(
   args: readonly string[],
   program: string,
 ): Promise<number> {
-  const { address, path, overwrite, decompressThreads, json } = readArguments(args);
-  const reporter = newReporter<ReceiveEvent>(json, (event, line) => tell(event, line, program));
+  const { address, path, json, access, ...settings } = readArguments(args);
+  const reporter = newReporter<ReceiveEvent>(
+    json,
+    (event, line) => tellReceiving(event, line, (result) => receiveResultLines(result, program)),
+  );
   // A limit on the size of files (ulimit -f) is told by an errno too: the signal would end the process.
-  using _limit = ignoring("SIGXFSZ");
+  using _limit = survivingFileLimit();
   const abort = new AbortController();
   const { signal } = abort;
-  await using receiver = new ImageReceiver({ path, overwrite, decompressThreads, signal });
-  let warned = false;
-  using _interrupt = onInterrupt(() => {
-    if (receiver.holdsGuest && !warned) {
-      warned = true;
-      return reporter.note(
-        "The source has switched to postcopy and cannot let the guest go on: it is lost here and " +
-          "stopped there if you interrupt once more",
-      );
-    }
-    abort.abort(new MigrationError("CANCELLED", "Interrupted"));
-  });
-  const listening = await receiver.listen(address);
-  reporter.event({ event: "listening", address: formatSocketAddress(listening) });
-  const timer = setInterval(() => {
-    const reason = receiver.waitReason;
-    if (reason !== undefined) reporter.event({ event: "waiting", reason });
-    else reporter.event({ event: "progress", ...receiver.statistics() });
-  }, PROGRESS_INTERVAL);
-  const result = () => ({
-    event: "result" as const,
-    image: path,
-    ...receiver.machine === undefined ? {} : { machine: receiver.machine },
-    ...receiver.statistics(),
-  });
+  await using receiver = new ImageReceiver({ path, ...settings, ...access, signal });
+  using _signals = onReceiveSignals(receiver, abort, reporter);
+  using receiving = new Receiving(receiver, path, reporter);
   try {
+    const listening = await receiver.listen(address);
+    reporter.event({ event: "listening", address: formatSocketAddress(listening) });
+    warnOfClear(listening, access);
+    receiving.begin();
     await receiver.finished;
-    reporter.event(result());
+    reporter.event(receiving.result);
     return ExitCode.DONE;
   } catch (error) {
-    if (!(error instanceof MigrationError)) throw error;
-    reporter.event({ ...result(), "error-desc": error.message });
-    if (error.code !== "CANCELLED") throw error;
-    console.error(`postcopy: ${error.message}`);
+    const reason = error instanceof Error ? error.message : String(error);
+    reporter.event({ ...receiving.result, "error-desc": reason });
+    if (!(error instanceof MigrationError) || error.code !== "CANCELLED") throw error;
+    warnLine(`postcopy: ${error.message}`);
     return ExitCode.INTERRUPTED;
-  } finally {
-    clearInterval(timer);
   }
 }
 
-function tell(event: ReceiveEvent, line: ProgressLine, program: string): void {
+/**
+ * Tells people an event.
+ *
+ * @param line for progress
+ * @param resultLines what is told of an end that is good
+ */
+export function tellReceiving(
+  event: ReceiveEvent,
+  line: ProgressLine,
+  resultLines: (result: ReceiveResult) => readonly string[],
+): void {
   switch (event.event) {
     case "listening":
-      return console.error(`Listening on ${event.address}`);
+      return warnLine(`Listening on ${event.address}`);
     case "progress":
       return line.update(receiveProgressText(event));
+    case "sent-away":
+    case "not-allowed":
+    case "refused":
+      line.end();
+      return warnLine(`postcopy: ${connectionText(event)}`);
     case "waiting":
       return line.update(`Waiting: ${event.reason}`);
+    case "paused":
+      line.clear();
+      return warnLine(`Paused: ${event.reason}: ${event.remedy}`);
     case "result":
       line.clear();
       if (event["error-desc"] !== undefined) return; // told as every error is
-      return console.log(receiveResultLines(event, program).join("\n"));
+      return printLine(resultLines(event).join("\n"));
   }
-}
-
-function ignoring(signal: Deno.Signal): Disposable {
-  const ignore = () => {};
-  Deno.addSignalListener(signal, ignore);
-  return { [Symbol.dispose]: () => Deno.removeSignalListener(signal, ignore) };
 }
 
 function readArguments(args: readonly string[]): ReceiveArguments {
   const values = parseOptions(args, OPTIONS);
   const address = listenArgument(values.listen);
-  if (values.image === undefined || values.image === "") {
+  const { recover } = values;
+  const path = values.image ?? (recover === undefined ? undefined : imageNameOf(recover));
+  if (path === undefined || path === "") {
     throw new UsageError("No image given: say what to write with --image FILE");
   }
   return {
     address,
-    path: values.image,
+    path,
+    ...recover === undefined ? {} : { recover },
     overwrite: values.overwrite ?? false,
     decompressThreads: decompressThreadsArgument(values["decompress-threads"]),
+    ...multifdArgument(values.multifd),
+    ...switchoverAckArguments(values),
+    access: accessArguments(values),
     json: values.json ?? false,
   };
 }

@@ -1,6 +1,6 @@
-// deno-lint-ignore-file no-console -- a command
 /** `workload --listen ADDRESS`: a destination with the workload guest. */
 
+import { printLine, warnLine } from "../../migration/command/output.ts";
 import { monotonicNanoseconds } from "../../ffi/clock.ts";
 import type { Backing } from "../../ffi/memory.ts";
 import { formatSocketAddress, type SocketAddress } from "../../ffi/socket_address.ts";
@@ -14,6 +14,11 @@ import {
 } from "../../migration/command/arguments.ts";
 import type { Command } from "../../migration/command/command.ts";
 import { Interrupted, onInterrupt } from "../../migration/command/interrupt.ts";
+import {
+  APPROVAL_OPTIONS,
+  switchoverAckArguments,
+} from "../../migration/command/switchover_ack_options.ts";
+import type { SwitchoverAckOptions } from "../../migration/protocol/switchover_ack.ts";
 import { newReporter, type Reporter } from "../../migration/command/reporter.ts";
 import type { ProgressLine } from "../../migration/report/progress_line.ts";
 import {
@@ -23,10 +28,15 @@ import {
   exitCodeOf,
   LISTEN_OPTION,
   listenArgument,
+  MULTIFD_OPTION,
+  multifdArgument,
 } from "./command_line.ts";
+import { ACCESS_OPTIONS, accessArguments, warnOfClear } from "./access_options.ts";
+import type { AccessOptions } from "../connecting/access.ts";
 import { Destination } from "../destination.ts";
 import { ACCESS_PATTERNS, type WorkloadOptions } from "../../workload/options.ts";
 import { WorkloadGuest } from "../../workload/workload_guest.ts";
+import { ConnectionNews, connectionText } from "./connection_news.ts";
 import {
   isRight,
   progressText,
@@ -62,7 +72,13 @@ const OPTIONS = {
     help: "look for page faults so long before sleeping; default 0",
   },
   ...DECOMPRESS_OPTION,
-  json: { help: "print JSON objects, one a line: listening, progress, paused, result" },
+  ...MULTIFD_OPTION,
+  ...APPROVAL_OPTIONS,
+  ...ACCESS_OPTIONS,
+  json: {
+    help:
+      "print JSON objects, one a line: listening, progress, sent-away, not-allowed, refused, paused, resumed, result",
+  },
 } as const satisfies Options;
 
 /** The command `workload` of the destination side. */
@@ -85,11 +101,13 @@ export const WORKLOAD: Command = {
   exitCodeOf,
 };
 
-interface WorkloadArguments {
+interface WorkloadArguments extends SwitchoverAckOptions {
   readonly address: SocketAddress;
   readonly backing: Backing;
   readonly spin: number;
   readonly decompressThreads: number;
+  readonly multifdChannels?: number;
+  readonly access: AccessOptions;
   readonly json: boolean;
   readonly workload: WorkloadOptions;
 }
@@ -115,17 +133,18 @@ export async function workloadCommand(args: readonly string[]): Promise<number> 
 }
 
 async function receive(
-  { address, backing, spin, decompressThreads, workload }: WorkloadArguments,
+  { address, workload, json: _json, access, ...settings }: WorkloadArguments,
   reporter: Reporter<WorkloadEvent>,
   interrupted: Promise<never>,
 ): Promise<number> {
   await using stack = new AsyncDisposableStack();
   const guest = newGuest(workload);
   stack.defer(() => guest.stop());
-  const destination = stack.use(new Destination({ guest, backing, spin, decompressThreads }));
+  const destination = stack.use(new Destination({ guest, ...settings, ...access }));
   await guest.ready;
   const listening = await destination.listen(address);
   reporter.event({ event: "listening", address: formatSocketAddress(listening) });
+  warnOfClear(listening, access);
   const pauseReason = () => destination.pauseReason?.message ?? "";
   const progress = (): WorkloadProgress => {
     const statistics = destination.statistics();
@@ -135,15 +154,13 @@ async function receive(
       ...statistics.status === "postcopy-paused" ? { "error-desc": pauseReason() } : {},
     };
   };
-  const timer = setInterval(
-    () => reporter.event({ event: "progress", ...progress() }),
-    PROGRESS_INTERVAL,
-  );
+  const connections = new ConnectionNews();
+  const timer = setInterval(() => {
+    for (const news of connections.look(destination, performance.now())) reporter.event(news);
+    reporter.event({ event: "progress", ...progress() });
+  }, PROGRESS_INTERVAL);
   stack.defer(() => clearInterval(timer));
-  destination.waitFor("postcopy-paused").then(
-    () => reporter.event({ event: "paused", reason: pauseReason() }),
-    () => {}, // it never paused
-  );
+  tellPauses(destination, reporter).catch(() => {}); // it ended
 
   const endsItself = workload.pattern === "once" || workload.untilTouched ||
     workload.accesses !== 0;
@@ -168,20 +185,42 @@ async function receive(
   return isRight(result) ? ExitCode.DONE : ExitCode.FAILED;
 }
 
+/** Tells each pause, and when a source has resumed; rejects at the end of the migration. */
+async function tellPauses(
+  destination: Destination,
+  reporter: Reporter<WorkloadEvent>,
+): Promise<never> {
+  while (true) {
+    await destination.waitFor("postcopy-paused");
+    reporter.event({ event: "paused", reason: destination.pauseReason?.message ?? "" });
+    await destination.waitFor("postcopy-active");
+    reporter.event({ event: "resumed" });
+  }
+}
+
 function tell(event: WorkloadEvent, line: ProgressLine): void {
   switch (event.event) {
     case "listening":
-      return console.error(`Listening on ${event.address}`);
+      return warnLine(`Listening on ${event.address}`);
     case "progress":
       return line.update(progressText(event));
+    case "sent-away":
+    case "not-allowed":
+    case "refused":
+      line.end();
+      return warnLine(`postcopy: ${connectionText(event)}`);
     case "paused":
       line.end();
-      return console.error(
-        `Paused: ${event.reason}: threads that wait for a page stay held until Ctrl-C`,
+      return warnLine(
+        `Paused: ${event.reason}: threads that wait for a page stay held until the source has ` +
+          "connected again, which it tries by itself; Ctrl-C ends the guest",
       );
+    case "resumed":
+      line.end();
+      return warnLine("Going on: the source has connected again");
     case "result":
       line.clear();
-      return console.log(resultLines(event).join("\n"));
+      return printLine(resultLines(event).join("\n"));
   }
 }
 
@@ -201,6 +240,9 @@ function readArguments(args: readonly string[]): WorkloadArguments {
     backing: choiceArgument("backing", values.backing ?? "anonymous", BACKINGS),
     spin: countArgument("spin", values.spin ?? "0"),
     decompressThreads: decompressThreadsArgument(values["decompress-threads"]),
+    ...multifdArgument(values.multifd),
+    ...switchoverAckArguments(values),
+    access: accessArguments(values),
     json: values.json ?? false,
     workload: {
       threads: countArgument("threads", values.threads ?? "2"),

@@ -1,6 +1,6 @@
-// deno-lint-ignore-file no-console -- a command
 /** `workload-image FILE`: makes a saved workload guest for the source to serve. */
 
+import { warnLine } from "../../migration/command/output.ts";
 import {
   bytesArgument,
   choiceArgument,
@@ -24,6 +24,7 @@ const OPTIONS = {
     help:
       "the other pages compress to about one N-th: 1 (default, not at all), 2, 4, 8, 16, 32 or 64",
   },
+  overwrite: { help: "replace files of these names" },
 } as const satisfies Options;
 
 /** The command `workload-image`. */
@@ -33,7 +34,11 @@ export const WORKLOAD_IMAGE: Command = {
     "Makes a saved workload guest, for serve of the source side: FILE, FILE.json and FILE.devices.",
   ],
   options: OPTIONS,
-  exits: { [ExitCode.DONE]: "done", [ExitCode.USAGE]: "wrong usage" },
+  exits: {
+    [ExitCode.DONE]: "done",
+    [ExitCode.FAILED]: "a file is there already",
+    [ExitCode.USAGE]: "wrong usage",
+  },
   run: workloadImageCommand,
   exitCodeOf,
 };
@@ -43,6 +48,7 @@ export const WORKLOAD_IMAGE: Command = {
  *
  * @returns the exit code
  * @throws {UsageError} for arguments that cannot be understood
+ * @throws {SyscallError} `EEXIST` when a file is there already
  */
 export async function workloadImageCommand(args: readonly string[]): Promise<number> {
   const { values, positionals } = parseCommand(args, OPTIONS);
@@ -56,10 +62,11 @@ export async function workloadImageCommand(args: readonly string[]): Promise<num
       seed: countArgument("seed", values.seed ?? "1"),
       zeroEvery: countArgument("zero-every", values["zero-every"] ?? "4"),
       repeats: Number(choiceArgument("compressible", values.compressible ?? "1", COMPRESSIBLE)),
+      overwrite: values.overwrite,
     });
   } catch (error) {
     throw error instanceof RangeError ? new UsageError(error.message) : error;
   }
-  console.error(`Wrote ${path} (${formatBytes(length)}), ${path}.json and ${path}.devices`);
+  warnLine(`Wrote ${path} (${formatBytes(length)}), ${path}.json and ${path}.devices`);
   return ExitCode.DONE;
 }

@@ -11,6 +11,7 @@ import {
   formatShare,
 } from "../../migration/report/units.ts";
 import type { DecompressionStatistics } from "../decompression/decompression_threads.ts";
+import type { ConnectionEvent } from "./connection_news.ts";
 import type { DestinationStatistics } from "../statistics.ts";
 import { type CheckResult, isAllRight } from "../../workload/check.ts";
 import type { WorkloadStatistics } from "../../workload/crew.ts";
@@ -23,8 +24,11 @@ export type WorkloadEvent =
   | { readonly event: "listening"; readonly address: string }
   /** The figures so far. */
   | ({ readonly event: "progress" } & WorkloadProgress)
+  | ConnectionEvent
   /** The source went away; the guest's threads are held on what is missing. */
   | { readonly event: "paused"; readonly reason: string }
+  /** The source has connected again. */
+  | { readonly event: "resumed" }
   /** The end. */
   | ({ readonly event: "result" } & WorkloadResult);
 
@@ -63,14 +67,14 @@ export function waitPercentiles(guest: WorkloadGuest): WorkloadResult["percentil
 
 /** Tells the figures so far on one line. */
 export function progressText({ destination, workload, ...why }: WorkloadProgress): string {
-  const { received, pages, status } = destination;
+  const { received, absent, pages, status } = destination;
   const seconds = destination["total-time"] / 1000;
   // Nothing comes any more: a mean of all the time would look as if it did.
   const paused = status === "postcopy-paused";
   return [
     paused ? `${status}: ${why["error-desc"]}` : status,
     ...pages === 0 ? [] : [
-      `${formatShare(received, pages)} of ${formatCount(pages)} pages here`,
+      `${formatShare(received + absent, pages)} of ${formatCount(pages)} pages here`,
       ...paused ? [] : [formatRate(seconds === 0 ? 0 : receivedBytes(destination) / seconds)],
       `${formatCount(workload.accesses)} accesses`,
       `${formatCount(workload.waits)} waited, ${formatDuration(workload.meanWait)} each`,
@@ -137,5 +141,6 @@ function verdict(result: WorkloadResult): string {
 }
 
 function receivedBytes(destination: DestinationStatistics): number {
-  return destination["main-bytes"] + destination["preempt-bytes"];
+  return destination["main-bytes"] + destination["preempt-bytes"] +
+    (destination["multifd-bytes"] ?? 0);
 }

@@ -2,50 +2,102 @@
 
 import type { ConnectionInit } from "../../channel/connection.ts";
 import { FirstBytes } from "../../channel/first_bytes.ts";
-import type { Listener } from "../../ffi/listener.ts";
+import { OwnedConnection } from "../../channel/owned_connection.ts";
+import { Errno, SyscallError } from "../../ffi/errno.ts";
+import { peerHost } from "../../ffi/peer_host.ts";
 import { PollEvents } from "../../ffi/poll.ts";
-import type { Socket } from "../../ffi/socket.ts";
 import { waitReady } from "../../ffi/wait_ready.ts";
+import { type CallerFacts, callerLimit, leastLikely, mayNotBeSilent } from "./callers.ts";
+import { Entrance, type EntranceInit } from "./entrance.ts";
+import { type Ending, tellEnding } from "./late_source.ts";
 import type { IncomingConnections } from "./preempt_door.ts";
+import { SentAway } from "./sent_away.ts";
 
-/** Connections that say nothing, kept because one may be the preempt channel of QEMU 7.2. */
-const MOST_SILENT = 16;
+/** Errors of who was gone, or not allowed, before he was accepted. */
+const NOBODY: readonly number[] = [Errno.EAGAIN, Errno.EINTR, Errno.ECONNABORTED];
 
 /** A connection that is not known yet. */
-interface Caller {
-  readonly socket: Socket;
+interface Caller extends CallerFacts {
+  readonly owned: OwnedConnection;
   readonly first: FirstBytes;
   /** Ends the wait for what it says, which must be before its descriptor is closed. */
   readonly abort: AbortController;
 }
 
-/** The main channel: what its tasks need, and its socket, to be closed when they have ended. */
+/** The main channel: what its tasks need, and what is to be closed when they have ended. */
 export interface IncomingMain {
-  readonly socket: Socket;
+  readonly owned: OwnedConnection;
+  /** With what came while it was found out who it is. */
   readonly connection: ConnectionInit;
 }
+
+/** How to accept. */
+export interface IncomingChannelsOptions {
+  /**
+   * Milliseconds without a sign of life after which whoever connects counts as gone, and for which a connection
+   * may be silent that is no preempt channel.
+   */
+  readonly stallTimeout: number;
+  /** Counts those that were silent for longer, or were too many. */
+  readonly sentAway?: SentAway;
+  /** Told why somebody left who had shaken hands and said nothing: a source that does not accept this end. */
+  readonly onRefused?: (reason: string) => void;
+  /**
+   * Told of a channel of multifd, which may come before the main one: true when it is taken, to be closed by
+   * whoever took it. Default none is.
+   */
+  readonly onMultifd?: OnMultifd;
+}
+
+/** Takes a channel of multifd, or leaves it to be sent away. */
+export type OnMultifd = (owned: OwnedConnection, connection: ConnectionInit) => boolean;
 
 /**
  * Accepts the connections of one migration, for as long as its destination is there. The main channel is
  * the one that begins with QEMU's magic; the preempt channel has no magic and says nothing before it is
- * needed, and QEMU 7.2 opens it before the main channel has spoken. So whoever is silent is kept, and
- * handed over to the {@linkcode PreemptDoor} once pages can be asked for. Whoever says something else is
- * sent away: health checks, port scanners, a second source.
+ * needed, and QEMU 7.2 opens it before the main channel has spoken; on a slow path it may be accepted, and
+ * have spoken, before it. So whoever is silent is kept for a time, those that may be the preempt channel
+ * until they are handed over to the {@linkcode PreemptDoor} once pages can be asked for. Whoever says
+ * something else is sent away: health checks, port scanners, a second source. All wait in one epoll, however
+ * many they are; see {@linkcode leastLikely} for what happens when they are too many.
  */
 export class IncomingChannels implements AsyncDisposable {
-  readonly #listener: Listener;
+  readonly #init: EntranceInit;
+  readonly #entrance: Entrance;
+  readonly #name: string;
+  readonly #stallTimeout: number;
+  readonly #limit = callerLimit();
+  readonly #sentAway: SentAway;
+  readonly #onRefused: ((reason: string) => void) | undefined;
+  readonly #onMultifd: OnMultifd;
   readonly #main = Promise.withResolvers<IncomingMain>();
   readonly #silent: Caller[] = [];
   readonly #waits = new Set<Promise<void>>();
   /** Ends the listening on this thread. */
   #abort = new AbortController();
-  #hasMain = false;
+  /** Connections so far, and those that are being told how the migration ended. */
+  #count = 0;
+  #told = 0;
+  #mainCaller: Caller | undefined;
   #refusing = false;
+  /** What a source is told that comes to resume a migration that is over. */
+  #ending: Ending | undefined;
+  #handedOver = false;
   #closed = false;
 
-  /** @param listener where the source connects; stays the caller's */
-  constructor(listener: Listener) {
-    this.#listener = listener;
+  /**
+   * @param entrance where the source comes in; what it is polled by stays the caller's
+   * @param name where it connects, for messages
+   * @param options how to accept
+   */
+  constructor(entrance: EntranceInit, name: string, options: IncomingChannelsOptions) {
+    this.#init = entrance;
+    this.#entrance = new Entrance(entrance);
+    this.#name = name;
+    this.#stallTimeout = options.stallTimeout;
+    this.#sentAway = options.sentAway ?? new SentAway();
+    this.#onRefused = options.onRefused;
+    this.#onMultifd = options.onMultifd ?? (() => false);
     this.#main.promise.catch(() => {});
     this.#keep(this.#accept());
   }
@@ -57,19 +109,35 @@ export class IncomingChannels implements AsyncDisposable {
 
   /** Accepts no more: from here on the fault server does. What is returned stays open until `close`. */
   handOver(): IncomingConnections {
+    this.#handedOver = true;
     this.#abort.abort(new Error("Connections are accepted by the fault worker"));
+    const main = this.#mainCaller;
+    const order = main?.order ?? 0;
     return {
-      listenerFd: this.#listener.fd,
+      entrance: this.#init,
       silent: this.#silent.map(({ first }) => first.connection),
+      mainFd: main?.first.fd ?? -1,
+      before: this.#silent.filter((caller) => caller.order < order).length,
+      sentAway: this.#sentAway.shared,
     };
   }
 
-  /** The task that connections were handed over to has ended: whoever comes is sent away from here. */
-  takeBack(): void {
+  /**
+   * The task that connections were handed over to accepts no more, or never did: whoever comes is sent away
+   * from here.
+   *
+   * @param ending how the migration ended: a source that comes to resume it has not heard, and is told
+   */
+  takeBack(ending?: Ending): void {
     if (this.#closed) return;
-    this.#refusing = true;
+    this.refuse();
+    this.#ending ??= ending;
     this.#abort.abort();
     this.#abort = new AbortController();
+    // Whoever has come and not said yet who it is may be such a source.
+    const { signal } = this.#abort;
+    const unknown = this.#handedOver ? [] : this.#silent.splice(0);
+    for (const { owned } of unknown) this.#refuse(owned, signal);
     this.#keep(this.#accept());
   }
 
@@ -88,7 +156,7 @@ export class IncomingChannels implements AsyncDisposable {
     this.refuse();
     this.#abort.abort(new Error("No more connections are accepted"));
     await Promise.all(this.#waits);
-    for (const { socket } of this.#silent.splice(0)) socket.close();
+    for (const { owned } of this.#silent.splice(0)) owned.close();
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -105,54 +173,122 @@ export class IncomingChannels implements AsyncDisposable {
     const { signal } = this.#abort;
     try {
       while (true) {
-        await this.#listener.ready({ signal });
+        await waitReady(this.#entrance.fd, PollEvents.IN, `a connection at ${this.#name}`, {
+          signal,
+        });
         // In one turn with this look: a client taken after `handOver` would be in nobody's hands, and
         // it may be the preempt channel.
         signal.throwIfAborted();
-        const socket = this.#listener.take();
-        if (socket === undefined) continue;
-        if (this.#refusing) socket.close();
-        else this.#admit(socket, signal);
+        const owned = this.#take();
+        if (owned === undefined) continue;
+        if (this.#refusing) this.#refuse(owned, signal);
+        else this.#admit(owned, signal);
       }
     } catch (error) {
       this.#main.reject(error);
     }
   }
 
-  #admit(socket: Socket, signal: AbortSignal): void {
-    if (this.#silent.length === MOST_SILENT) {
-      const longest = this.#silent.shift()!;
-      longest.abort.abort();
-      longest.socket.close();
+  #refuse(owned: OwnedConnection, signal: AbortSignal): void {
+    if (this.#ending === undefined || this.#told >= this.#limit) return owned.close();
+    this.#told++;
+    const told = tellEnding(owned.init, this.#ending, signal);
+    this.#keep(
+      told.catch(() => {}).then(() => {
+        this.#told--;
+        owned.close();
+      }),
+    );
+  }
+
+  #take(): OwnedConnection | undefined {
+    const taken = this.#entrance.take();
+    if (typeof taken !== "number") {
+      return new OwnedConnection(taken, `a client of ${this.#name}`, this.#stallTimeout);
     }
-    const first = new FirstBytes({ fd: socket.fd });
-    const caller = { socket, first, abort: new AbortController() };
+    if (NOBODY.includes(-taken)) return undefined;
+    const full = [Errno.EMFILE, Errno.ENFILE].some((code) => code === -taken);
+    if (!full || this.#refusing || this.#silent.length === 0) {
+      throw new SyscallError("accept", -taken, this.#name);
+    }
+    this.#makeRoom();
+    return undefined;
+  }
+
+  #admit(owned: OwnedConnection, signal: AbortSignal): void {
+    const { init } = owned;
+    const first = new FirstBytes(init);
+    const facts = { peer: peerHost(init.fd), order: this.#count++ };
+    const caller = { owned, first, abort: new AbortController(), ...facts };
     this.#silent.push(caller);
     this.#keep(this.#identify(caller, signal));
+    if (this.#silent.length > this.#limit) this.#makeRoom();
+  }
+
+  /** Sends away who is least likely to be wanted. */
+  #makeRoom(): void {
+    const caller = this.#silent.splice(leastLikely(this.#silent, this.#mainCaller), 1)[0]!;
+    this.#sendSilentAway(caller);
+  }
+
+  #sendSilentAway({ owned, abort, peer }: Caller): void {
+    this.#sentAway.add(peer);
+    abort.abort();
+    owned.close();
   }
 
   async #identify(caller: Caller, signal: AbortSignal): Promise<void> {
-    const { socket, first, abort } = caller;
-    const either = { signal: AbortSignal.any([signal, abort.signal]) };
+    const { owned, first, abort } = caller;
+    const wait = { signal: AbortSignal.any([signal, abort.signal]), timeout: this.#stallTimeout };
     while (true) {
-      let waited = true;
+      let late = false;
       try {
-        await waitReady(first.fd, PollEvents.IN, "a connection's first bytes", either);
+        await waitReady(first.fd, PollEvents.IN, "a connection's first bytes", wait);
       } catch {
-        waited = false;
+        late = !wait.signal.aborted;
       }
       // In one turn with this look: the fault server listens to it once it is handed over.
       if (signal.aborted) return;
       const index = this.#silent.indexOf(caller);
       if (index < 0) return; // closed meanwhile
-      const speaker = waited ? first.listen() : "stranger";
+      if (late && mayNotBeSilent(caller, this.#silent, this.#mainCaller)) {
+        this.#silent.splice(index, 1);
+        return this.#sendSilentAway(caller);
+      }
+      const speaker = first.listen();
       if (speaker === "silent") continue;
-      // A page, and nobody has been told yet to take them: it goes to the door with what it has said.
-      if (speaker === "preempt" && this.#hasMain) return;
+      // A page, and nobody has been told yet to take them: it goes to the door with what it has said. On
+      // a slow path the main channel may have its say later.
+      if (speaker === "preempt" && !this.#refusing) {
+        if (this.#mainCaller === undefined) this.#keep(this.#awaitMain(caller, wait));
+        return;
+      }
       this.#silent.splice(index, 1);
-      if (speaker !== "main" || this.#hasMain || this.#refusing) return socket.close();
-      this.#hasMain = true;
-      return this.#main.resolve({ socket, connection: first.connection });
+      if (speaker === "multifd" && !this.#refusing && this.#onMultifd(owned, first.connection)) {
+        return;
+      }
+      if (first.failure !== undefined) this.#onRefused?.(first.failure.message);
+      if (speaker !== "main" || this.#mainCaller !== undefined || this.#refusing) {
+        return owned.close();
+      }
+      this.#mainCaller = caller;
+      return this.#main.resolve({ owned, connection: first.connection });
     }
+  }
+
+  /** Waits for the main channel of one that has spoken before it, but not for ever. */
+  async #awaitMain(
+    caller: Caller,
+    { signal, timeout }: { signal: AbortSignal; timeout: number },
+  ): Promise<void> {
+    const { promise: over, resolve } = Promise.withResolvers<void>();
+    const timer = setTimeout(resolve, timeout);
+    signal.addEventListener("abort", () => resolve());
+    await Promise.race([over, this.#main.promise.then(() => {}, () => {})]);
+    clearTimeout(timer);
+    const index = this.#silent.indexOf(caller);
+    if (signal.aborted || this.#mainCaller !== undefined || index < 0) return;
+    this.#silent.splice(index, 1);
+    this.#sendSilentAway(caller);
   }
 }

@@ -5,6 +5,7 @@ import { COMPRESSIBLE_PAGE_BYTES, type CompressionMethod } from "../../migration
 import { PageBitmap } from "../../migration/memory/page_bitmap.ts";
 import { type RamBlock, RamLayout } from "../../migration/memory/ram_layout.ts";
 import { MigrationError } from "../../migration/migration_error.ts";
+import type { AbsentPagesCommand } from "../../migration/protocol/command.ts";
 import type { DiscardCommand } from "../../migration/protocol/discard.ts";
 import { WorkRings } from "../../migration/threads/work_rings.ts";
 import type { StreamMachine } from "../../migration/protocol/stream_machine.ts";
@@ -19,7 +20,7 @@ import {
   SlotWord,
 } from "./decompression.ts";
 import type { IncomingMemory, IncomingPages } from "../incoming/incoming_memory.ts";
-import { ReaderCall } from "./reader_call.ts";
+import type { MainRounds } from "../multifd/main_rounds.ts";
 import { ReaderDecompressor } from "./reader_decompressor.ts";
 import type { ReceiveBuffer } from "../../channel/receive_buffer.ts";
 
@@ -31,10 +32,11 @@ export const FIRST_OF_BURST = 4;
 
 /**
  * Gives compressed pages to the decompression threads and their results to the memory, all on the
- * thread that reads. Results come in any order; what must stay in order waits for them: another record
- * of a page that is on its way, a discard, LISTEN, the end.
+ * thread that reads. Results come in any order; what must stay in order is held until all of them are
+ * there, and all that comes behind it with it: another record of a page that is on its way, a discard,
+ * LISTEN, the end.
  *
- * It never waits for a thread that is not there: while none has started, when all have enough to do,
+ * Nothing waits for a thread that is not there: while none has started, when all have enough to do,
  * and for what a thread left behind that failed, it decompresses itself. So it does where pages come
  * one by one, as those that were asked for do.
  */
@@ -42,13 +44,16 @@ export class DecompressingPages implements IncomingPages, Disposable {
   readonly #memory: IncomingMemory;
   readonly #buffer: ReceiveBuffer;
   readonly #begin: (method: CompressionMethod) => void;
+  readonly #multifd: MainRounds | undefined;
   readonly #rings: WorkRings;
-  readonly #call: ReaderCall;
   readonly #words: Int32Array;
   readonly #figures: Float64Array;
   /** Where a request's page belongs, by slot. */
   readonly #blockOf: Uint32Array;
   readonly #offsetOf: Float64Array;
+  /** Since which restart a slot's page is on its way. */
+  readonly #generationOf: Uint32Array;
+  #generation = 0;
   #method: CompressionMethod = "zlib";
   #begun = false;
   #here: ReaderDecompressor | undefined;
@@ -66,39 +71,53 @@ export class DecompressingPages implements IncomingPages, Disposable {
   /** The stream's selected block, and the memory's: pages come back from the threads in between. */
   #selected = -1;
   #given = -1;
+  /** What is done when all pages that came are in place. */
+  #held: (() => void) | undefined;
 
   /**
    * @param memory where the pages go
    * @param buffer what the main channel is received into; the slots are behind it
    * @param shared what the decompression threads know
    * @param begin called once, when the pages' method is known: threads are wanted
+   * @param multifd channels beside the main one: what must stay in order waits for their marks too
    */
   constructor(
     memory: IncomingMemory,
     buffer: ReceiveBuffer,
     shared: Decompression,
     begin: (method: CompressionMethod) => void,
+    multifd?: MainRounds,
   ) {
     this.#memory = memory;
+    this.#multifd = multifd;
     this.#buffer = buffer;
     this.#begin = begin;
     this.#rings = new WorkRings(decompressionShape(shared.threads), shared.rings);
-    this.#call = new ReaderCall(shared.call);
     this.#words = this.#rings.words;
     this.#figures = new Float64Array(shared.figures);
     this.#blockOf = new Uint32Array(this.#rings.slots);
     this.#offsetOf = new Float64Array(this.#rings.slots);
+    this.#generationOf = new Uint32Array(this.#rings.slots);
+  }
+
+  get whole(): boolean {
+    return this.#memory.whole;
   }
 
   open(machine: StreamMachine): void {
     this.#memory.open(machine);
-    const { blocks, targetPageSize } = machine;
-    const sizes = blocks.map(({ name, usedLength }) => ({ name, usedLength }));
-    const { blocks: known, pageLimit } = new RamLayout(sizes, targetPageSize);
-    this.#blocks = known;
-    this.#onTheirWay = new PageBitmap(pageLimit);
-    this.#hostPageSizes = blocks.map(({ pageSize }) => pageSize ?? targetPageSize);
-    this.#pageSize = targetPageSize;
+    this.#know(machine);
+  }
+
+  /**
+   * Takes over from another that is no more, after LISTEN; the memory has done so.
+   *
+   * @param method how the pages are compressed, if some came so
+   */
+  adopt(machine: StreamMachine, method: CompressionMethod | undefined): void {
+    this.#know(machine);
+    this.#listening = true;
+    if (method !== undefined) this.compressedBy(method);
   }
 
   compressedBy(method: CompressionMethod): void {
@@ -112,19 +131,25 @@ export class DecompressingPages implements IncomingPages, Disposable {
   }
 
   page(offset: number, bytes: Uint8Array, at: number, address: number): void {
-    if (this.#waiting > 0) this.#settleBefore(offset);
+    if (this.#waiting > 0 && !this.#mayCome(offset)) {
+      return this.settle(() => this.page(offset, bytes, at, address));
+    }
     if (this.#given !== this.#selected) this.#give(this.#selected);
     this.#memory.page(offset, bytes, at, address);
   }
 
   zeroPage(offset: number): void {
-    if (this.#waiting > 0) this.#settleBefore(offset);
+    if (this.#waiting > 0 && !this.#mayCome(offset)) {
+      return this.settle(() => this.zeroPage(offset));
+    }
     if (this.#given !== this.#selected) this.#give(this.#selected);
     this.#memory.zeroPage(offset);
   }
 
   xbzrlePage(offset: number, bytes: Uint8Array, at: number, length: number): void {
-    if (this.#waiting > 0) this.#settleBefore(offset);
+    if (this.#waiting > 0 && !this.#mayCome(offset)) {
+      return this.settle(() => this.xbzrlePage(offset, bytes, at, length));
+    }
     if (this.#given !== this.#selected) this.#give(this.#selected);
     this.#memory.xbzrlePage(offset, bytes, at, length);
   }
@@ -133,7 +158,9 @@ export class DecompressingPages implements IncomingPages, Disposable {
     if (!this.#begun) this.#start();
     if (this.#pageSize !== COMPRESSIBLE_PAGE_BYTES) throw otherPageSize(this.#pageSize);
     const page = pageNumber(this.#blocks[this.#selected], offset, this.#pageSize);
-    this.#settleBefore(offset);
+    if (!this.#mayCome(offset)) {
+      return this.settle(() => this.compressedPage(offset, bytes, at, length));
+    }
     this.#figures[Figure.PAGES]!++;
     this.#figures[Figure.BYTES]! += length;
     const slot = this.#burst++ < FIRST_OF_BURST ? -1 : this.#reserve();
@@ -142,6 +169,7 @@ export class DecompressingPages implements IncomingPages, Disposable {
     this.#words[this.#rings.at(slot) + SlotWord.LENGTH] = length;
     this.#blockOf[slot] = this.#selected;
     this.#offsetOf[slot] = offset;
+    this.#generationOf[slot] = this.#generation;
     this.#onTheirWay.add(page);
     this.#waiting++;
     this.#rings.submit();
@@ -154,37 +182,57 @@ export class DecompressingPages implements IncomingPages, Disposable {
 
   settled(): boolean {
     this.#burst = 0;
-    if (this.#waiting > 0) {
-      this.#collect();
-      if (this.#waiting > 0) this.#call.ask();
-      if (this.#waiting > 0) this.#collect(); // the look that no call can be lost behind
-    }
+    const all = this.#allHere();
     this.#flushMemory();
-    return this.#waiting === 0;
+    return all;
   }
 
-  // In the middle of the input this does stand still, but for no more than the pages that the threads'
-  // rings hold, four each, and for no peer and no disk: what a record waits for has all come.
-  settle(): void {
-    while (this.#waiting > 0) {
-      if (this.#collect()) continue;
-      // The threads are ended only after this one, so somebody finishes, or is buried.
-      if (this.#rings.stopped) throw new MigrationError("CANCELLED", "Decompression was ended");
-      this.#rings.awaitResult(Infinity);
-    }
+  get held(): boolean {
+    return this.#held !== undefined;
+  }
+
+  settle(then: () => void): void {
+    if (this.#held !== undefined) throw new Error("Something is held: call resume() first");
+    this.#held = then;
+    this.resume();
+  }
+
+  resume(): boolean {
+    if (!this.#allHere()) return false;
     this.#burst = 0;
     this.#flushMemory();
+    const held = this.#held;
+    this.#held = undefined;
+    held?.();
+    return this.#held === undefined;
   }
 
   discard(command: DiscardCommand): void {
-    this.settle();
-    this.#memory.discard(command);
+    this.settle(() => this.#memory.discard(command));
+  }
+
+  absent(command: AbsentPagesCommand): void {
+    this.settle(() => this.#memory.absent(command));
   }
 
   listen(): void {
-    this.settle();
-    this.#memory.listen();
-    this.#listening = true;
+    this.settle(() => {
+      this.#memory.listen();
+      this.#listening = true;
+    });
+  }
+
+  restart(): void {
+    // What is on its way still comes back from the threads, but belongs nowhere: the source sends it again.
+    this.#generation++;
+    this.#held = undefined;
+    this.#burst = 0;
+    this.#ownUsed = 0;
+    this.#hugeBlock = -1;
+    this.#hugeStart = -1;
+    this.#selected = -1;
+    this.#given = -1;
+    this.#memory.restart();
   }
 
   /** Frees its contexts. */
@@ -195,6 +243,15 @@ export class DecompressingPages implements IncomingPages, Disposable {
 
   [Symbol.dispose](): void {
     this.close();
+  }
+
+  #know({ blocks, targetPageSize }: StreamMachine): void {
+    const sizes = blocks.map(({ name, usedLength }) => ({ name, usedLength }));
+    const { blocks: known, pageLimit } = new RamLayout(sizes, targetPageSize);
+    this.#blocks = known;
+    this.#onTheirWay = new PageBitmap(pageLimit);
+    this.#hostPageSizes = blocks.map(({ pageSize }) => pageSize ?? targetPageSize);
+    this.#pageSize = targetPageSize;
   }
 
   #start(): void {
@@ -211,20 +268,35 @@ export class DecompressingPages implements IncomingPages, Disposable {
     return rings.reserve();
   }
 
-  /** Sees that a record of the selected block may be taken before those that are on their way. */
-  #settleBefore(offset: number): void {
+  /** Whether a record of the selected block may be taken before those that are on their way. */
+  #mayCome(offset: number): boolean {
     const page = pageNumber(this.#blocks[this.#selected], offset, this.#pageSize);
     // The later content is the one that counts; after LISTEN it is the earlier.
-    if (this.#onTheirWay.has(page)) this.settle();
-    if (!this.#listening) return;
+    if (this.#onTheirWay.has(page)) return false;
+    if (!this.#listening) return true;
     const hostPageSize = this.#hostPageSizes[this.#selected]!;
     // A huge page is gathered: all of it, before any page that is not of it.
-    if (hostPageSize === this.#pageSize && this.#hugeBlock < 0) return;
+    if (hostPageSize === this.#pageSize && this.#hugeBlock < 0) return true;
     const start = offset - offset % hostPageSize;
-    if (this.#hugeStart === start && this.#hugeBlock === this.#selected) return;
-    if (this.#waiting > 0) this.settle();
+    if (this.#hugeStart === start && this.#hugeBlock === this.#selected) return true;
+    if (this.#waiting > 0) return false;
     this.#hugeStart = start;
     this.#hugeBlock = hostPageSize === this.#pageSize ? -1 : this.#selected;
+    return true;
+  }
+
+  /**
+   * Gives the memory all that has come; false when there is more on its way, for which the eventfd is
+   * signalled then.
+   */
+  #allHere(): boolean {
+    while (this.#waiting > 0) {
+      if (this.#collect()) continue;
+      // The threads are ended only after this one, so somebody finishes, or is buried.
+      if (this.#rings.stopped) throw new MigrationError("CANCELLED", "Decompression was ended");
+      if (this.#rings.requestWake()) return false;
+    }
+    return this.#multifd?.open ?? true;
   }
 
   /** Turns the memory to a block. */
@@ -261,7 +333,7 @@ export class DecompressingPages implements IncomingPages, Disposable {
     const offset = this.#offsetOf[slot]!;
     this.#waiting--;
     this.#onTheirWay.take(this.#blocks[block]!.firstPage + offset / this.#pageSize);
-    this.#place(block, offset, slot, outcome);
+    if (this.#generationOf[slot] === this.#generation) this.#place(block, offset, slot, outcome);
   }
 
   #place(block: number, offset: number, slot: number, outcome: Unpacked): void {

@@ -7,7 +7,7 @@ import {
 } from "../../migration/compression.ts";
 import type { WorkRingsShape } from "../../migration/threads/work_rings.ts";
 
-/** Threads that decompress where nobody says otherwise, as QEMU's `decompress-threads`. */
+/** Threads that decompress for a migration where nobody says otherwise, as QEMU's `decompress-threads`. */
 export const DEFAULT_THREADS = 2;
 /** The most of them, as there. */
 const MOST_THREADS = 255;
@@ -43,7 +43,7 @@ export const FIGURES = 3;
 
 /** What the reading thread needs to have pages decompressed; structured-cloned into it. */
 export interface Decompression {
-  /** Decompression threads; with 0 the reading thread decompresses every page itself. */
+  /** Rings of decompression; with 0 the reading thread decompresses every page itself. */
   readonly threads: number;
   /** The reading thread's memory: what it receives into, and the slots behind that. */
   readonly memory: { readonly address: number; readonly length: number };
@@ -51,15 +51,13 @@ export interface Decompression {
   readonly rings: SharedArrayBuffer;
   /** Shared memory of the {@linkcode Figure}s, as float64. */
   readonly figures: SharedArrayBuffer;
-  /** Shared memory of the `ReaderCall`. */
-  readonly call: SharedArrayBuffer;
 }
 
-/** What a decompression thread is made from; structured-cloned into it. */
+/** What decompresses the pages of one ring; structured-cloned into its thread. */
 export interface DecompressorInit {
   /** How the pages are compressed. */
   readonly method: CompressionMethod;
-  /** Which of the threads it is, from 0. */
+  /** Which of the rings, from 0. */
   readonly worker: number;
   /** How many there are. */
   readonly threads: number;
@@ -67,10 +65,6 @@ export interface DecompressorInit {
   readonly rings: SharedArrayBuffer;
   /** Address of the first slot. */
   readonly slots: number;
-  /** See {@linkcode Decompression.call}. */
-  readonly call: SharedArrayBuffer;
-  /** The eventfd of the task that reads. */
-  readonly wakeFd: number;
 }
 
 /** The rings of so many threads. */

@@ -1,8 +1,9 @@
-/** The control plane of decompression: it owns the threads, and the memory that pages pass through. */
+/** The control plane of decompression: it owns the rings, and the memory that pages pass through. */
 
+import { Eventfd } from "../../ffi/eventfd.ts";
 import { MappedMemory } from "../../ffi/memory.ts";
 import { type CompressionMethod, SLOT_BYTES } from "../../migration/compression.ts";
-import { WorkerThread } from "../../migration/threads/worker_thread.ts";
+import { type PoolTask, ThreadPool } from "../../migration/threads/thread_pool.ts";
 import { WorkRings } from "../../migration/threads/work_rings.ts";
 import {
   checkDecompressThreads,
@@ -14,7 +15,7 @@ import {
   FIGURES,
   slotCount,
 } from "./decompression.ts";
-import { ReaderCall } from "./reader_call.ts";
+import { DECOMPRESS_TASK } from "./decompressor.ts";
 import { ReceiveBuffer } from "../../channel/receive_buffer.ts";
 import { MAIN_CHANNEL_BYTES } from "../incoming/stream_reader.ts";
 
@@ -31,7 +32,7 @@ export interface DecompressionStatistics {
   readonly "by-reader": number;
   /** Their bytes as they came. */
   readonly "compressed-size": number;
-  /** What decompressed them. */
+  /** What decompressed them, by the threads that it may use, whoever ran them. */
   readonly threads: readonly {
     /** For example `"decompress-0"`. */
     readonly name: string;
@@ -41,27 +42,31 @@ export interface DecompressionStatistics {
 }
 
 /**
- * The decompression threads of one incoming migration. They are started when the source says that its
- * pages are compressed, or sends the first; until then, and with none at all, the thread that reads
- * decompresses itself.
+ * An incoming migration's share in the threads that decompress: its rings, and for each a task. They are
+ * wanted when the source says that its pages are compressed, or sends the first; until then, and with none
+ * at all, the thread that reads decompresses itself. The threads are the pool's: where that has fewer than
+ * the migration may use, several of its rings are on one.
  */
 export class DecompressionThreads {
   readonly #count: number;
+  readonly #pool: ThreadPool;
   readonly #rings: WorkRings;
-  readonly #call = new ReaderCall();
   readonly #figures = new Float64Array(new SharedArrayBuffer(FIGURES * 8));
-  readonly #threads: WorkerThread<DecompressorInit, never>[] = [];
+  readonly #tasks: PoolTask<DecompressorInit, never>[] = [];
+  readonly #wakes: Eventfd[] = [];
   #memory: MappedMemory | undefined;
   #method: CompressionMethod | undefined;
   #starting: Promise<void> = Promise.resolve();
 
   /**
-   * @param threads how many; default 2
+   * @param threads how many it may use; default 2
+   * @param pool has the threads; default the process's own
    * @throws {RangeError} when there cannot be so many
    */
-  constructor(threads: number = DEFAULT_THREADS) {
+  constructor(threads: number = DEFAULT_THREADS, pool: ThreadPool = ThreadPool.shared) {
     checkDecompressThreads(threads);
     this.#count = threads;
+    this.#pool = pool;
     this.#rings = new WorkRings(decompressionShape(threads));
   }
 
@@ -78,47 +83,39 @@ export class DecompressionThreads {
       memory: { address, length },
       rings: this.#rings.buffer,
       figures: this.#figures.buffer as SharedArrayBuffer,
-      call: this.#call.buffer,
     };
   }
 
   /**
-   * Starts the threads, once the pages' method is known. Starting again does nothing.
+   * Has the rings taken to the pool's threads, once the pages' method is known. Starting again does nothing.
    *
-   * @param wakeFd eventfd of the task that reads, open until these threads are closed
+   * @param wakeFd eventfd of the task that reads, open until this is closed
    */
   start(method: CompressionMethod, wakeFd: number): void {
     if (this.#method !== undefined || this.#rings.stopped) return;
     this.#method = method;
-    this.#starting = this.#startAll(method, wakeFd);
+    this.#rings.wakeFd = wakeFd;
+    // Where that fails, for want of descriptors, the thread that reads decompresses what is left.
+    this.#starting = this.#startAll(method).catch(() => {});
   }
 
   /**
-   * Starts one thread after the other: each takes 20 ms of a processor to begin, and many at once would
-   * keep the guest waiting that arrives meanwhile.
+   * Runs one task after the other: where it needs a thread that is not there yet, that takes 20 ms of a
+   * processor to begin, and many at once would keep the guest waiting that arrives meanwhile.
    */
-  async #startAll(method: CompressionMethod, wakeFd: number): Promise<void> {
+  async #startAll(method: CompressionMethod): Promise<void> {
     const slots = this.#memory!.address + ReceiveBuffer.roomFor(MAIN_CHANNEL_BYTES);
     const rings = this.#rings;
     for (let worker = 0; worker < this.#count && !rings.stopped; worker++) {
-      const entry = new URL("./decompress_worker.ts", import.meta.url);
-      const thread = new WorkerThread<DecompressorInit, never>(entry);
-      thread.ended.catch(() => {
-        rings.bury(worker); // its pages are decompressed all the same
-        this.#call.answer(wakeFd);
-      });
-      this.#threads.push(thread);
-      const call = this.#call.buffer;
-      thread.run({
-        method,
-        worker,
-        threads: this.#count,
-        rings: rings.buffer,
-        slots,
-        call,
-        wakeFd,
-      });
-      await thread.ready.catch(() => {});
+      const wake = new Eventfd();
+      this.#wakes.push(wake);
+      rings.wakeWorkerBy(worker, wake.fd);
+      const task = this.#pool.task(DECOMPRESS_TASK);
+      // Its thread may never have come to run it. Its pages are decompressed all the same.
+      task.ended.catch(() => rings.bury(worker));
+      this.#tasks.push(task);
+      task.run({ method, worker, threads: this.#count, rings: rings.buffer, slots });
+      await task.prepare().catch(() => {});
     }
   }
 
@@ -138,16 +135,17 @@ export class DecompressionThreads {
     };
   }
 
-  /** Ends the threads: the one that reads has ended, and with it the work. */
+  /** Ends the tasks: the one that reads has ended, and with it the work. */
   stop(): void {
     this.#rings.stop();
   }
 
-  /** Ends the threads and frees the memory, which nobody reads into any more. */
+  /** Ends the tasks and frees the memory, which nobody reads into any more. */
   async close(): Promise<void> {
     this.stop();
     await this.#starting;
-    await Promise.all(this.#threads.map((thread) => thread.join()));
+    await Promise.all(this.#tasks.map((task) => task.join()));
+    for (const wake of this.#wakes) wake.close();
     this.#memory?.close();
     this.#memory = undefined;
   }

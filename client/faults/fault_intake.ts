@@ -9,12 +9,13 @@ import type { BlockMap } from "../placing/block_map.ts";
 import type { DestinationState } from "../placing/destination_state.ts";
 import type { PageBitmaps } from "../placing/page_sink.ts";
 import type { ReturnPathWriter } from "../return_path/return_path_writer.ts";
+import { AbsentPages } from "./absent_pages.ts";
 import type { WaitingThreads } from "./waiting_threads.ts";
 
 const FAULTS_A_READ = 16;
 
 /** Takes the faults of one destination, on the fault server's thread. */
-export class FaultIntake {
+export class FaultIntake implements Disposable {
   readonly #map: BlockMap;
   readonly #state: DestinationState;
   readonly #bitmaps: PageBitmaps;
@@ -22,6 +23,9 @@ export class FaultIntake {
   readonly #returnPath: ReturnPathWriter;
   readonly #faults: FaultReader;
   readonly #placer: PagePlacer;
+  readonly #absent: AbsentPages;
+  /** Whether pages are asked for; else they are only marked, while a source that resumes is not ready. */
+  asking = true;
 
   /**
    * @param uffd the userfaultfd, owned elsewhere
@@ -30,6 +34,7 @@ export class FaultIntake {
    * @param bitmaps which pages are where
    * @param waiting who waits, for the latencies
    * @param returnPath where requests go
+   * @param absent shared memory of the bitmap of pages that the source does not hold
    */
   constructor(
     uffd: number,
@@ -38,6 +43,7 @@ export class FaultIntake {
     bitmaps: PageBitmaps,
     waiting: WaitingThreads,
     returnPath: ReturnPathWriter,
+    absent: SharedArrayBuffer,
   ) {
     this.#map = map;
     this.#state = state;
@@ -46,13 +52,20 @@ export class FaultIntake {
     this.#returnPath = returnPath;
     this.#faults = new FaultReader(uffd, FAULTS_A_READ);
     this.#placer = new PagePlacer(uffd);
+    this.#absent = new AbsentPages(map, this.#placer, absent);
+  }
+
+  /** Frees its memory. */
+  [Symbol.dispose](): void {
+    this.#absent[Symbol.dispose]();
   }
 
   /**
    * Takes the faults that are there, without waiting. Requests are left in the return path's writer;
-   * once the migration is paused none is made, and the page only marked as wanted.
+   * once the migration is paused, or not {@linkcode FaultIntake.asking}, none is made and the page only
+   * marked as wanted.
    *
-   * @throws {MigrationError} when the userfaultfd cannot be read
+   * @throws {MigrationError} when the userfaultfd cannot be read, or the memory is gone
    */
   take(): void {
     const count = this.#faults.read();
@@ -81,13 +94,16 @@ export class FaultIntake {
     if (received.has(page)) {
       // Placed since, and placing woke the thread; or the kernel took it out of the page table, to
       // swap it out for example, and asks before it puts it back.
+      // Or the source does not hold it: whatever is in its place in the page cache the guest has put there.
       if (this.#faults.isMinor(message)) this.#mapAgain(index, offset, pageSize);
+      else if (this.#absent.has(page)) this.#absent.place(index, offset, pageSize);
       return;
     }
     // A minor fault is no better than another here: what is in the page cache and was not received is
     // zeros, brought there by a huge page or by a touch through another mapping, or was discarded.
-    if (!this.#state.paused) this.#waiting.add(this.#faults.threadId(message), page, now);
-    if (requested.add(page) && !this.#state.paused) {
+    const asking = this.asking && !this.#state.paused;
+    if (asking) this.#waiting.add(this.#faults.threadId(message), page, now);
+    if (requested.add(page) && asking) {
       this.#returnPath.request(index, offset, pageSize);
       this.#state.addRequest();
     }

@@ -1,66 +1,34 @@
 /** Faults at the destination: from the userfaultfd to a request, from the preempt channel to the page. */
 
 import { monotonicNanoseconds } from "../../ffi/clock.ts";
-import { clearEvent } from "../../ffi/eventfd.ts";
+import { clearEvent, signalEvent } from "../../ffi/eventfd.ts";
+import { PagePlacer } from "../../ffi/page_placer.ts";
 import { PollEvents } from "../../ffi/poll.ts";
 import { PageBitmap } from "../../migration/memory/page_bitmap.ts";
 import type { Ring } from "../../migration/threads/ring.ts";
 import type { Task, TaskPoll, Tell } from "../../migration/threads/task.ts";
 import { BlockMap } from "../placing/block_map.ts";
-import { ChannelPages } from "../placing/channel_pages.ts";
 import { unregisterBlocks } from "../placing/destination_memory.ts";
 import { DestinationState } from "../placing/destination_state.ts";
+import { forgetBegun } from "../placing/huge_page_sink.ts";
+import { AwaitedPages } from "./awaited_pages.ts";
 import { FaultIntake } from "./fault_intake.ts";
-import type { ListeningBlocks } from "../placing/guest_memory_store.ts";
+import type { FaultMessage, FaultServerInit } from "./fault_messages.ts";
+import { RecoveryAnswers } from "./recovery_answers.ts";
 import { MigrationError } from "../../migration/migration_error.ts";
-import { type IncomingConnections, PreemptDoor } from "../connecting/preempt_door.ts";
-import type { ConnectionInit } from "../../channel/connection.ts";
-import { ReceiveBuffer } from "../../channel/receive_buffer.ts";
-import { FROM_SOURCE } from "../../channel/role.ts";
+import { MainHandover } from "../connecting/main_handover.ts";
+import { listenersRing } from "../connecting/listeners.ts";
+import { PreemptDoor } from "../connecting/preempt_door.ts";
+import { connectionLost, FROM_SOURCE } from "../../channel/role.ts";
 import { SendingEnd } from "../../channel/sending_end.ts";
-import { type PreemptPages, PreemptRecords } from "../incoming/preempt_records.ts";
-import { landedRing, ReturnPathMessage, returnPathRing } from "../return_path/return_path_ring.ts";
+import { PassedAnswers } from "../return_path/passed_answers.ts";
+import { landedRing, ReturnPathMessage } from "../return_path/return_path_ring.ts";
 import { ReturnPathWriter } from "../return_path/return_path_writer.ts";
+import { UrgentPages } from "./urgent_pages.ts";
 import { WaitingThreads } from "./waiting_threads.ts";
 
-/** What a fault server is made from; structured-cloned into its thread. */
-export interface FaultServerInit {
-  /** Where the blocks lie, and their bitmaps. */
-  readonly blocks: ListeningBlocks;
-  /** The userfaultfd. */
-  readonly uffd: number;
-  /** The main channel, whose other direction is the return path. */
-  readonly main: ConnectionInit;
-  /** Ends its waits. */
-  readonly wakeFd: number;
-  /** Shared memory of the {@linkcode DestinationState}. */
-  readonly state: SharedArrayBuffer;
-  /** Shared memory of the ring of PONGs from the main channel's task. */
-  readonly answers: SharedArrayBuffer;
-  /** Shared memory of the ring of PONGs and SHUT from the control plane. */
-  readonly controlAnswers: SharedArrayBuffer;
-  /** Shared memory of the ring of requested pages that came on the main channel. */
-  readonly landed: SharedArrayBuffer;
-  /** Connections of which one may be the preempt channel. */
-  readonly incoming: IncomingConnections;
-  /** Microseconds to look again and again before sleeping, while a page is awaited. */
-  readonly spin: number;
-}
-
-/** What the fault server tells the control plane. */
-export type FaultMessage =
-  /** The socket has taken so many answers of the control plane. */
-  | { readonly kind: "answered"; readonly count: number }
-  | { readonly kind: "completed" }
-  | { readonly kind: "paused"; readonly code: string; readonly reason: string };
-
-/**
- * Bytes of a receipt from the preempt channel, beside what is left of a page: what one session of a
- * thread takes before the others have their turn.
- */
-const RECEIVE_BYTES = 64 * 1024;
-/** Index of the ring of its answers. */
-const CONTROL_PLANE = 1;
+/** Bytes in which threads are woken with one call, which takes 32 bits of a length. */
+const WOKEN_AT_ONCE = 2 ** 30;
 
 // Slots of the poll.
 const UFFD = 0;
@@ -74,9 +42,11 @@ const DOOR = 4;
  * place it stays on that one thread, for every hand-over between threads would cost a wake-up (7 us hot,
  * 70 us on an idle core). Owns the return path from LISTEN on.
  *
- * When the source goes away it holds: no fault is answered any more, and no thread that waits is let go.
+ * When the source goes away it holds: no fault is answered, and no thread that waits is let go. A source
+ * that comes again is found, answered, and asked for all that is waited for, by this task alone: the main
+ * thread may itself be one that waits.
  */
-export class FaultServer implements PreemptPages, Task {
+export class FaultServer implements Task {
   readonly #init: FaultServerInit;
   readonly #tell: Tell<FaultMessage>;
   readonly #poll: TaskPoll;
@@ -87,20 +57,19 @@ export class FaultServer implements PreemptPages, Task {
   readonly #requested: PageBitmap;
   readonly #intake: FaultIntake;
   readonly #waiting: WaitingThreads;
-  readonly #pages: ChannelPages;
-  readonly #buffer: ReceiveBuffer;
+  readonly #urgent: UrgentPages;
   readonly #door: PreemptDoor;
-  #preempt: PreemptRecords | undefined;
-  #preemptOpen = false;
-  /** From the main channel's task and from the control plane: a ring has one producer. */
-  readonly #answers: readonly Ring[];
+  readonly #answers: PassedAnswers;
   readonly #landed: Ring;
-  #answered = 0;
-  #told = 0;
-  /** Where the look for a page that is awaited found one. */
-  #awaited = 0;
+  readonly #listeners: Ring;
+  readonly #claimed: PageBitmap;
+  readonly #awaited: AwaitedPages;
+  readonly #handover: MainHandover;
+  readonly #recovery: RecoveryAnswers;
   #ended = false;
   #holding = false;
+  /** From a new main channel to its RESUME. */
+  #recovering = false;
 
   /**
    * @param init what the control plane prepared
@@ -115,15 +84,24 @@ export class FaultServer implements PreemptPages, Task {
     this.#map = new BlockMap(init.blocks.mapped);
     const returnPath = new SendingEnd(init.main, FROM_SOURCE.RETURN_PATH);
     this.#returnPath = new ReturnPathWriter(returnPath, this.#map.layout);
-    const { pageLimit, targetPageSize } = this.#map.layout;
-    this.#buffer = new ReceiveBuffer(RECEIVE_BYTES + targetPageSize);
+    const { pageLimit } = this.#map.layout;
     this.#received = new PageBitmap(pageLimit, init.blocks.received);
     this.#requested = new PageBitmap(pageLimit, init.blocks.requested);
+    this.#claimed = new PageBitmap(pageLimit, init.blocks.claimed);
     const bitmaps = {
       received: this.#received,
-      claimed: new PageBitmap(pageLimit, init.blocks.claimed),
+      claimed: this.#claimed,
       requested: this.#requested,
     };
+    this.#awaited = new AwaitedPages(this.#received, this.#requested);
+    this.#handover = new MainHandover(init.handover);
+    this.#recovery = new RecoveryAnswers(
+      this.#handover,
+      this.#map.layout,
+      this.#received,
+      this.#requested,
+      this.#returnPath,
+    );
     this.#waiting = new WaitingThreads(this.#state);
     this.#intake = new FaultIntake(
       init.uffd,
@@ -132,28 +110,28 @@ export class FaultServer implements PreemptPages, Task {
       bitmaps,
       this.#waiting,
       this.#returnPath,
+      init.blocks.absent,
     );
-    this.#pages = new ChannelPages(
+    this.#urgent = new UrgentPages(
       this.#map,
       this.#state,
       init.uffd,
       bitmaps,
-      "preempt",
       (page, now) => this.#waiting.placed(page, now),
-      this.#buffer,
     );
-    this.#pages.listen();
-    this.#answers = [returnPathRing(init.answers), returnPathRing(init.controlAnswers)];
+    this.#answers = new PassedAnswers(init.answers, init.controlAnswers, this.#returnPath);
     this.#landed = landedRing(init.landed);
+    this.#listeners = listenersRing(init.listeners);
     poll.watch(UFFD, init.uffd, PollEvents.IN);
     poll.watch(WAKE, init.wakeFd, PollEvents.IN);
     this.#door = new PreemptDoor(poll, DOOR, init.incoming);
+    if (init.anew) this.#takeOver();
   }
 
   /** Done when every page is in place and the source was told so, or when it is told to stop. */
   step(): boolean {
-    if (this.#holding) return this.#hold();
     try {
+      if (this.#holding) return this.#hold();
       if (this.#ended ? this.#sayOn() : this.#serve()) return false;
       // What the control plane said last, for example that loading failed, still goes out.
       if (this.#state.stopped) this.#answer();
@@ -161,46 +139,48 @@ export class FaultServer implements PreemptPages, Task {
       if (!(error instanceof Error)) throw error;
       this.#pause((error as { code?: string }).code ?? "UNKNOWN", error.message);
     }
-    this.#door.refuse();
-    if (this.#state.stopped || this.#ended) return true;
+    if (this.#state.stopped || this.#ended) {
+      this.#door.refuse();
+      return true;
+    }
     this.#beginToHold();
     return false;
   }
 
-  select(name: string): void {
-    this.#pages.select(name);
-  }
-
-  page(offset: number, bytes: Uint8Array, at: number): void {
-    this.#pages.page(offset, bytes, at);
-    this.#pages.flush(); // somebody waits for it
-  }
-
-  zeroPage(offset: number): void {
-    this.#pages.zeroPage(offset);
-    this.#pages.flush();
-  }
-
-  /** Frees its buffer and closes the preempt channel. */
+  /** Frees its buffers and closes the preempt channel. */
   [Symbol.dispose](): void {
-    this.#buffer.close();
+    this.#intake[Symbol.dispose]();
+    this.#urgent[Symbol.dispose]();
     this.#door.close();
+  }
+
+  /** Takes over: faults that the dead thread had read and not answered are told of again. */
+  #takeOver(): void {
+    const placer = new PagePlacer(this.#init.uffd);
+    for (const { address, length } of this.#init.blocks.mapped.blocks) {
+      for (let at = 0; at < length; at += WOKEN_AT_ONCE) {
+        placer.wake(address + at, Math.min(WOKEN_AT_ONCE, length - at));
+      }
+    }
+    this.#beginToHold();
   }
 
   /** Returns false when nothing is served any more. */
   #serve(): boolean {
     const poll = this.#poll;
     // Pages before new faults: somebody has waited longer for them.
-    if (poll.ready(PREEMPT) !== 0) this.#receivePages(this.#preempt!);
+    if (poll.ready(PREEMPT) !== 0) this.#urgent.receive();
     this.#lookForPreempt();
     if (poll.ready(UFFD) !== 0) this.#readFaults();
     if (poll.ready(WAKE) !== 0) clearEvent(this.#init.wakeFd);
     this.#takeLanded();
     if (this.#state.stopped || this.#state.paused) return false;
-    this.#answer();
-    const preempt = this.#openPreempt();
+    if (this.#recovering && this.#recovery.answer()) this.#resume();
+    if (this.#recovery.asking) this.#state.addRequest(this.#recovery.ask());
+    if (!this.#recovery.busy) this.#answer();
+    this.#urgent.open();
     if (this.#complete()) return this.#sayOn();
-    poll.watch(PREEMPT, preempt === undefined || preempt.ended ? -1 : preempt.fd, PollEvents.IN);
+    poll.watch(PREEMPT, this.#urgent.fd, PollEvents.IN);
     // The main channel is read by a task of its own; here only for room on the return path,
     // and for a source that leaves although a preempt channel never showed itself.
     const events = (this.#returnPath.pending ? PollEvents.OUT : 0) |
@@ -216,36 +196,14 @@ export class FaultServer implements PreemptPages, Task {
     if (!this.#state.paused) this.#returnPath.flush();
   }
 
+  /** Looks who has come: the preempt channel, or a source that has noticed a break before it is known here. */
   #lookForPreempt(): void {
+    if (this.#state.over) return this.#door.leave();
+    this.#listenElsewhere();
+    this.#door.resumable = this.#state.resumable;
     const connection = this.#door.look();
-    if (connection === undefined) return;
-    const { targetPageSize } = this.#map.layout;
-    this.#preempt = new PreemptRecords(connection, this.#buffer, this, targetPageSize);
-  }
-
-  /**
-   * The preempt channel, once its pages can be placed: a source may send some before LISTEN was read on
-   * the main channel, when the memory is not registered yet.
-   */
-  #openPreempt(): PreemptRecords | undefined {
-    if (this.#preempt === undefined || !this.#state.listening) return undefined;
-    if (!this.#preemptOpen) {
-      this.#preemptOpen = true;
-      this.#receivePages(this.#preempt); // what came while it was found out who it is
-    }
-    return this.#preempt;
-  }
-
-  #receivePages(preempt: PreemptRecords): void {
-    const count = preempt.receive();
-    if (count > 0) {
-      this.#state.addPreemptBytes(count);
-      preempt.decode();
-      return;
-    }
-    if (!preempt.disconnected) return;
-    // A source that has sent everything may close this channel first.
-    if (!preempt.closedWhole || !this.#state.mainEnded) throw preempt.lost();
+    if (connection !== undefined) this.#urgent.attach(connection);
+    if (this.#door.knocks) throw connectionLost(FROM_SOURCE.MAIN, "it has connected anew");
   }
 
   /** Requested pages that the main channel's task has placed. */
@@ -260,36 +218,27 @@ export class FaultServer implements PreemptPages, Task {
 
   /** Passes on what the other threads answer. */
   #answer(): void {
-    for (const ring of this.#answers) {
-      while (!ring.empty) {
-        this.#returnPath.answer(ring.peek(0), ring.peek(1));
-        ring.drop();
-        if (ring === this.#answers[CONTROL_PLANE]) this.#answered++;
-      }
-    }
-    this.#returnPath.flush();
-    if (this.#returnPath.pending || this.#told === this.#answered) return;
-    this.#told = this.#answered;
-    this.#tell({ kind: "answered", count: this.#answered });
+    const count = this.#answers.pass();
+    if (count >= 0) this.#tell({ kind: "answered", count });
   }
 
   /** True when pages are missing after the main channel's end, and nobody came to bring them. */
   #orphaned(): boolean {
     const state = this.#state;
-    return state.listening && state.mainEnded && this.#preempt === undefined &&
-      state.received < this.#map.layout.pageCount;
+    return state.listening && state.mainEnded && !this.#urgent.attached &&
+      state.missingOf(this.#map.layout.pageCount) > 0;
   }
 
   /** True when every page is in place and the source knows it. */
   #complete(): boolean {
     // A stream that ends without LISTEN has brought all that it will, and nobody asks for more.
     if (!this.#state.listening || !this.#state.mainEnded) return false;
-    const { pageCount } = this.#map.layout;
-    if (this.#state.received < pageCount) {
+    const missing = this.#state.missingOf(this.#map.layout.pageCount);
+    if (missing > 0) {
       if (!this.#awaitsPages()) {
         throw new MigrationError(
           "PAGES_MISSING",
-          `Source ended without sending all pages, ${pageCount - this.#state.received} are missing`,
+          `Source ended without sending all pages, ${missing} are missing`,
         );
       }
       return false;
@@ -307,6 +256,8 @@ export class FaultServer implements PreemptPages, Task {
     } catch {
       this.#returnPath.clear(); // a source that left without waiting for the word; nothing is missing here
     }
+    this.#state.setOver();
+    signalEvent(this.#init.mainWakeFd);
     this.#tell({ kind: "completed" });
     this.#poll.watch(UFFD, -1, 0);
     this.#poll.watch(PREEMPT, -1, 0);
@@ -324,51 +275,123 @@ export class FaultServer implements PreemptPages, Task {
 
   /** True while a page that was asked for may still be on its way on the preempt channel. */
   #awaitsPages(): boolean {
-    if (this.#preempt?.ended) return false;
-    if (this.#preempt === undefined) {
+    if (this.#urgent.ended) return false;
+    if (!this.#urgent.attached) {
       const left = (this.#poll.ready(RETURN_PATH) & (PollEvents.RDHUP | PollEvents.HUP)) !== 0;
       if (left || !this.#door.undecided) return false;
     }
-    // From where it found one the last time: those before have come, for the most part.
-    const from = this.#awaited;
-    return this.#findAwaited(from, this.#map.layout.pageLimit) || this.#findAwaited(0, from);
-  }
-
-  #findAwaited(start: number, end: number): boolean {
-    for (let page = this.#requested.next(start, end); page >= 0;) {
-      if (!this.#received.has(page)) {
-        this.#awaited = page;
-        return true;
-      }
-      page = this.#requested.next(page + 1, end);
-    }
-    return false;
+    return this.#awaited.any;
   }
 
   #pause(code: string, reason: string): void {
-    if (!this.#state.paused) {
-      this.#state.pause();
-      this.#tell({ kind: "paused", code, reason });
-    }
+    const breaks = this.#state.pause();
+    if (breaks > 0) this.#tell({ kind: "paused", breaks, code, reason });
   }
 
   /**
    * Keeps threads that wait for a missing page waiting: nothing is asked for, nothing placed. In
-   * shared memory a page that is here may still have to be mapped again.
+   * shared memory a page that is here may still have to be mapped again, and one that the source does not
+   * hold is made at any time.
+   *
+   * Both connections end, for a source may have noticed nothing, or the end of one alone.
    */
   #beginToHold(): void {
     this.#holding = true;
-    this.#poll.watch(UFFD, this.#map.hasMinorFaults ? this.#init.uffd : -1, PollEvents.IN);
+    this.#recovering = false;
+    this.#intake.asking = false;
+    this.#watchHeldFaults();
     this.#poll.watch(PREEMPT, -1, 0);
     this.#poll.watch(RETURN_PATH, -1, 0);
+    this.#returnPath.hangUp();
+    const preempt = this.#urgent.detach();
+    if (preempt >= 0) this.#door.end(preempt);
+    this.#recovery.clear();
+    this.#door.hold();
+    signalEvent(this.#init.mainWakeFd); // it lets go of the main channel
+    this.#poll.again(); // whoever comes again may be here already
+  }
+
+  #watchHeldFaults(): void {
+    const answers = this.#map.hasMinorFaults || this.#state.absent > 0;
+    this.#poll.watch(UFFD, answers ? this.#init.uffd : -1, PollEvents.IN);
   }
 
   /** Returns true when it is told to stop. */
   #hold(): boolean {
     const poll = this.#poll;
-    this.#door.look();
+    if (this.#state.over) this.#door.leave();
+    this.#listenElsewhere();
+    this.#door.resumable = this.#state.resumable;
+    this.#door.look(); // finds no preempt channel before a source has resumed
     if (poll.ready(UFFD) !== 0) this.#readFaults();
     if (poll.ready(WAKE) !== 0) clearEvent(this.#init.wakeFd);
-    return this.#state.stopped;
+    this.#takeLanded();
+    if (this.#state.stopped) {
+      this.#door.refuse();
+      return true;
+    }
+    if (this.#handover.released && this.#door.knocks) this.#recover();
+    return false;
+  }
+
+  /** A source is there again: it wants to know what is here before it goes on. */
+  #recover(): void {
+    if (this.#state.taskLost && this.#halfPlaced()) return this.#giveUp();
+    const main = this.#door.takeRecovery()!;
+    this.#door.give(main.fd);
+    // Nobody places a page now: whatever was begun and not finished comes again.
+    this.#claimed.copyFrom(this.#received);
+    this.#answers.drop();
+    this.#returnPath.replace(main);
+    this.#holding = false;
+    this.#recovering = true;
+    const { breaks } = this.#state;
+    this.#state.recover();
+    this.#handover.give(main);
+    signalEvent(this.#init.mainWakeFd);
+    this.#tell({ kind: "recovering", breaks, main });
+  }
+
+  /**
+   * True when a task has ended while it placed a page where a part of it can be seen, or what the guest
+   * wrote since be overwritten: in the page cache, or of huge pages. Private memory gets a page whole or not
+   * at all. Nobody places one now.
+   */
+  #halfPlaced(): boolean {
+    if (!this.#map.hasMinorFaults) return false;
+    forgetBegun(this.#map.layout, this.#claimed);
+    return this.#claimed.count() !== this.#received.count();
+  }
+
+  /** No source can resume it: threads that wait for a page are held until the process ends. */
+  #giveUp(): void {
+    this.#state.setOver();
+    this.#door.resumable = false;
+    const reason =
+      "A thread of this program failed in the midst of placing a page, of which nobody " +
+      "knows what it holds: the migration cannot be resumed";
+    this.#tell({
+      kind: "paused",
+      breaks: this.#state.breakAgain(),
+      code: "THREAD_DIED",
+      reason,
+    });
+  }
+
+  /** The source goes on: from here on it is asked for what is missed. */
+  #resume(): void {
+    this.#recovering = false;
+    this.#intake.asking = true;
+    this.#poll.watch(UFFD, this.#init.uffd, PollEvents.IN);
+    this.#door.resume();
+    this.#poll.again(); // its preempt channel may have spoken
+    this.#tell({ kind: "recovered", breaks: this.#state.breaks });
+  }
+
+  /** Takes the places where the control plane listens since. */
+  #listenElsewhere(): void {
+    for (; !this.#listeners.empty; this.#listeners.drop()) {
+      this.#door.listenAlso(this.#listeners.peek());
+    }
   }
 }

@@ -7,7 +7,7 @@ import type { SendingEnd } from "../../channel/sending_end.ts";
 import { monotonicNanoseconds } from "../../ffi/clock.ts";
 import type { ArrivalTimes } from "./arrival_times.ts";
 import type { ControlAnswers } from "../return_path/control_answers.ts";
-import type { ArrivedMachine } from "./incoming_stream.ts";
+import type { ArrivedMachine } from "./stream_events.ts";
 
 /** Who arrives, and who must hear of it. */
 export interface ArrivalInit {
@@ -63,6 +63,13 @@ export async function arrive(init: ArrivalInit): Promise<boolean> {
     }
   }
   return started;
+}
+
+/** The error of a migration whose guest cannot arrive, from what {@linkcode arrive} threw. */
+export function guestFailure(cause: unknown): MigrationError {
+  if (cause instanceof MigrationError) return cause;
+  const why = cause instanceof Error ? cause.message : String(cause);
+  return new MigrationError("GUEST_FAILED", `Guest cannot run here: ${why}`, { cause });
 }
 
 /**

@@ -3,45 +3,28 @@
 import { MigrationError } from "../../migration/migration_error.ts";
 import type { Command } from "../../migration/protocol/command.ts";
 import type { Configuration } from "../../migration/protocol/configuration.ts";
-import { EXTENSION } from "../../migration/protocol/extensions.ts";
 import type { DeviceStateTail } from "../../migration/protocol/device_state.ts";
 import { ProtocolError } from "../../migration/protocol/protocol_error.ts";
 import type { BlockEntry } from "../../migration/protocol/ram.ts";
 import type { StreamHandler } from "../../migration/protocol/stream.ts";
-import type { RamSection } from "../../migration/protocol/stream_machine.ts";
+import type { StreamDecoderOptions } from "../../migration/protocol/stream_decoder.ts";
+import type { RamSection, StreamMachine } from "../../migration/protocol/stream_machine.ts";
+import type { MainRounds } from "../multifd/main_rounds.ts";
+import { AbsentNames } from "./absent_pages.ts";
 import type { IncomingPages } from "./incoming_memory.ts";
 import { IncomingPackage } from "./incoming_package.ts";
+import {
+  devicesFirst,
+  memoryNotEnded,
+  multifdOff,
+  refuseOther,
+  requireDevices,
+  requireMemory,
+  unknownBitmap,
+} from "./memory_account.ts";
 import { PrecopyEnd } from "./precopy_end.ts";
-
-/** A machine at the switchover: all that is needed to run it but the pages still to come. */
-export interface ArrivedMachine {
-  /** SECTION_FULL elements of its devices, opaque. */
-  readonly deviceState: Uint8Array<ArrayBuffer>;
-  /** PINGs and RUN, to be obeyed once the device state is loaded; none when all memory came before. */
-  readonly commands: readonly Command[];
-  /** How the source describes the device state, JSON; only where all memory came before. */
-  readonly description?: string;
-}
-
-/** What happens in a stream, for whoever reads it. */
-export interface StreamEvents {
-  /** The machine type is known. */
-  configuration(configuration: Configuration): void;
-  /** The source listens to what is said in the other direction. */
-  returnPathOpened(): void;
-  /** The source wants an answer. */
-  ping(value: number): void;
-  /** {@linkcode IncomingMemory.open} has been called. */
-  opened(): void;
-  /** {@linkcode IncomingMemory.listen} has been called: the source serves requests. */
-  listening(): void;
-  /** The guest has stopped at the source: its device state begins to arrive. */
-  switchover(): void;
-  /** The device state is here; `precopy` when all of the memory is too. */
-  arrived(machine: ArrivedMachine, precopy: boolean): void;
-  /** The end, regular and complete. */
-  ended(): void;
-}
+import { pageSizesOf, requireNoCapabilities, useExtensions } from "./source_features.ts";
+import type { StreamEvents } from "./stream_events.ts";
 
 /**
  * Takes a stream's elements in QEMU's order (docs/protocol.md sections 3.2 and 4.1) and refuses what
@@ -50,26 +33,35 @@ export interface StreamEvents {
 export class IncomingStream implements StreamHandler {
   readonly #memory: IncomingPages;
   readonly #events: StreamEvents;
+  readonly #multifd: MainRounds | undefined;
   readonly #entries: BlockEntry[] = [];
   #bufferAddress = 0;
   #configuration: Configuration | undefined;
   #targetPageSize = 4096;
   #section: RamSection | undefined;
   #pageSizeSummary: number | undefined;
+  #returnPath = false;
   #announced = 0;
   #open = false;
   #pagesCame = false;
+  #memoryEnded = false;
+  readonly #absent = new AbsentNames();
   #listening = false;
   #package: IncomingPackage | undefined;
+  #switching = false;
   #switched = false;
   #precopyEnd: PrecopyEnd | undefined;
   #ended = false;
+  /** True from a new connection to its RESUME. */
+  #recovering = false;
 
   /**
    * @param memory where the pages go
    * @param events who hears what happens
+   * @param multifd channels beside the main one, which is to wait for them: the memory's own
    */
-  constructor(memory: IncomingPages, events: StreamEvents) {
+  constructor(memory: IncomingPages, events: StreamEvents, multifd?: MainRounds) {
+    this.#multifd = multifd;
     this.#memory = memory;
     this.#events = events;
   }
@@ -79,9 +71,54 @@ export class IncomingStream implements StreamHandler {
     return this.#listening;
   }
 
+  /**
+   * True from the first sign of a switch to postcopy until the device state is here: a QEMU before 10.2 may
+   * have stopped the guest for good as far as it knows.
+   */
+  get switching(): boolean {
+    return this.#switching && !this.#switched;
+  }
+
   /** True when the stream has come to its regular end. */
   get ended(): boolean {
     return this.#ended;
+  }
+
+  /** Takes over from another that has read the stream to LISTEN, or beyond, and is no more. */
+  adopt(
+    { configuration, targetPageSize, blocks, ramSection, pageSizeSummary }: StreamMachine,
+  ): void {
+    this.#configuration = configuration;
+    this.#targetPageSize = targetPageSize;
+    this.#entries.push(...blocks);
+    this.#section = ramSection;
+    this.#pageSizeSummary = pageSizeSummary;
+    this.#open = true;
+    this.#pagesCame = true;
+    this.#listening = true;
+    this.#switched = true;
+  }
+
+  /**
+   * Goes on with another connection: only a source that resumes may follow, from its first request for a
+   * bitmap on.
+   *
+   * @returns what its decoder has to know beforehand
+   * @throws {Error} before LISTEN
+   */
+  recover(): StreamDecoderOptions {
+    if (!this.#listening) throw new Error("A stream is resumed after LISTEN only");
+    this.#memory.restart();
+    this.#package = undefined;
+    this.#ended = false;
+    this.#recovering = true;
+    const { id: ramSectionId } = this.#section!;
+    return { resumed: true, targetPageSize: this.#targetPageSize, ramSectionId };
+  }
+
+  /** True while what came waits for pages on their way: {@linkcode IncomingPages.held}. */
+  get held(): boolean {
+    return this.#memory.held;
   }
 
   /** Says where the bytes lie that are decoded from now on. */
@@ -90,32 +127,45 @@ export class IncomingStream implements StreamHandler {
   }
 
   /**
-   * The source has closed the connection.
+   * The connection has ended.
    *
-   * @returns whether that was the regular end; false also in the middle of the device state
+   * @param said whether the source has closed it; false when it ended without TLS's closing word, which a QEMU
+   * does not say either: then the end is the source's where the stream has come to its own, and nowhere else
+   * @returns whether that was the regular end, though it may be held; false also in the middle of the
+   * device state
    */
-  closed(): boolean {
+  closed(said: boolean): boolean {
     if (this.#precopyEnd === undefined || this.#ended) return this.#ended;
-    let tail: DeviceStateTail;
+    let tail: DeviceStateTail | undefined;
     try {
-      tail = this.#precopyEnd.close();
+      tail = said ? this.#precopyEnd.close() : this.#precopyEnd.cut();
     } catch (error) {
       if (error instanceof ProtocolError) return false;
       throw error;
     }
+    if (tail === undefined) return false;
     this.#arrive(tail);
     return true;
+  }
+
+  /**
+   * All that has come so far was decoded. A source that describes nothing says nothing more, and waits.
+   *
+   * @param now monotonic nanoseconds
+   * @returns nanoseconds after which to call it again if nothing more comes; Infinity for never
+   */
+  rest(now: number): number {
+    if (this.#precopyEnd === undefined || this.#ended || !this.#returnPath) return Infinity;
+    const end = this.#precopyEnd.rest(now);
+    if (typeof end === "number") return end;
+    this.#arrive(end);
+    return Infinity;
   }
 
   header(): void {}
 
   configuration(configuration: Configuration): void {
-    if ((configuration.capabilities?.length ?? 0) > 0) {
-      throw new MigrationError(
-        "UNSUPPORTED",
-        `Source has capabilities on that are not supported: ${configuration.capabilities}`,
-      );
-    }
+    requireNoCapabilities(configuration);
     if (configuration.targetPageBits !== undefined) {
       this.#targetPageSize = 2 ** configuration.targetPageBits;
     }
@@ -128,26 +178,39 @@ export class IncomingStream implements StreamHandler {
       case "ping":
         return this.#events.ping(command.value);
       case "open-return-path":
+        this.#returnPath = true;
         return this.#events.returnPathOpened();
       case "advise":
-        return this.#advise(command);
+        this.#pageSizeSummary = pageSizesOf(command, this.#targetPageSize);
+        return;
       case "discard":
         if (!this.#open || this.#listening) {
           throw new MigrationError("BAD_PEER", "Discard before the RAM blocks or after LISTEN");
         }
+        this.#absent.refuse("Discard");
+        this.#switching = true;
         return this.#memory.discard(command);
       case "listen":
         return this.#listen();
       case "extensions":
         return this.#use(command.names);
+      case "absent-pages":
+        this.#absent.take(this.#open && !this.#listening, this.#pagesCame);
+        return this.#memory.absent(command);
       case "switchover-start":
         return; // nothing is to be prepared
-      default:
-        throw new MigrationError(
-          "UNSUPPORTED",
-          `Source sent a command that is not supported here: ${command.kind}`,
-        );
+      case "receive-bitmap":
+        if (!this.#recovering) break;
+        return this.#wantBitmap(command.block);
+      case "resume":
+        if (!this.#recovering) break; // no connection has broken, or it has resumed
+        this.#recovering = false;
+        return this.#events.resumed();
     }
+    throw new MigrationError(
+      "UNSUPPORTED",
+      `Source sent a command that is not supported here: ${command.kind}`,
+    );
   }
 
   sectionStart(id: number, _name: string, instance: number, version: number): void {
@@ -155,7 +218,10 @@ export class IncomingStream implements StreamHandler {
   }
 
   sectionPart(_id: number): void {}
-  sectionEnd(_id: number): void {}
+
+  sectionEnd(_id: number): void {
+    this.#memoryEnded = true;
+  }
 
   sectionFooter(_id: number): void {
     if (this.#open) this.#memory.flush();
@@ -176,19 +242,21 @@ export class IncomingStream implements StreamHandler {
       );
     }
     const summary = this.#pageSizeSummary;
-    this.#memory.open({
+    const machine: StreamMachine = {
       configuration: this.#configuration,
       ramSection: this.#section!,
       targetPageSize: this.#targetPageSize,
       blocks: this.#entries,
       ...summary === undefined ? {} : { pageSizeSummary: summary },
-    });
+    };
+    this.#memory.open(machine);
     this.#open = true;
-    this.#events.opened();
+    this.#events.opened(machine);
   }
 
   block(name: string): void {
     this.#opened().select(name);
+    if (!this.#listening) this.#absent.refuse("Page");
     this.#pagesCame = true;
   }
 
@@ -215,10 +283,18 @@ export class IncomingStream implements StreamHandler {
     throw new MigrationError("UNSUPPORTED", "Source sends a mapped-ram file: that is not a stream");
   }
 
-  multifdFlush(): void {}
-  endOfSection(): void {}
+  multifdFlush(): void {
+    if (this.#multifd === undefined) throw multifdOff();
+    this.#multifd.flushed();
+    this.#awaitChannels();
+  }
+
+  endOfSection(): void {
+    if (this.#multifd?.sectionEnded() === true) this.#awaitChannels();
+  }
 
   packaged(length: number): void {
+    this.#switching = true;
     this.#events.switchover();
     this.#package = new IncomingPackage(length);
     if (length === 0) this.#openPackage(this.#package);
@@ -230,12 +306,8 @@ export class IncomingStream implements StreamHandler {
   }
 
   deviceState(bytes: Uint8Array, at: number, length: number): void {
-    if (!this.#open) {
-      throw new MigrationError(
-        "UNSUPPORTED",
-        "Source sent device state before its memory: remove the devices that do so (virtio-mem)",
-      );
-    }
+    if (this.#precopyEnd === undefined) refuseOther(bytes, at);
+    if (!this.#open) throw devicesFirst();
     if (this.#listening || this.#ended) {
       throw new MigrationError("BAD_PEER", "Source sent device state outside the package");
     }
@@ -246,81 +318,83 @@ export class IncomingStream implements StreamHandler {
   }
 
   endOfStream(): void {
-    this.#memory.settle();
-    if (!this.#listening) {
-      throw new MigrationError("UNSUPPORTED", "Source ended without any device state");
-    }
-    if (!this.#switched) {
-      throw new MigrationError("BAD_PEER", "Source ended without sending the device state");
-    }
-    this.#ended = true;
-    this.#events.ended();
+    this.#memory.settle(() => this.#end());
   }
 
   vmDescription(): void {}
   vmDescriptionData(): void {}
+
+  #end(): void {
+    requireDevices(this.#listening, this.#switched);
+    if (!this.#memoryEnded) throw memoryNotEnded();
+    this.#ended = true;
+    this.#events.ended();
+  }
+
+  /** A mark: nothing behind it is taken before all channels have come to theirs. After LISTEN there is none. */
+  #awaitChannels(): void {
+    if (this.#listening) return;
+    this.#memory.settle(() => {
+      this.#multifd!.reach();
+      this.#memory.settle(() => {});
+    });
+  }
 
   #opened(): IncomingPages {
     if (!this.#open) throw new MigrationError("BAD_PEER", "Page before the list of RAM blocks");
     return this.#memory;
   }
 
-  #advise(command: Extract<Command, { kind: "advise" }>): void {
-    if (command.ram === undefined) {
-      throw new MigrationError("UNSUPPORTED", "Source has postcopy-ram off: turn it on there");
-    }
-    const { pageSizeSummary, targetPageSize } = command.ram;
-    if (targetPageSize !== this.#targetPageSize) {
-      throw new MigrationError(
-        "UNSUPPORTED",
-        `Target pages other than ${this.#targetPageSize} bytes are not supported: ${targetPageSize}`,
-      );
-    }
-    this.#pageSizeSummary = pageSizeSummary;
-  }
-
   /** What the source does beyond QEMU's protocol, as it was told that it may. */
   #use(names: readonly string[]): void {
     if (this.#pagesCame) throw new MigrationError("BAD_PEER", "Extensions after the first page");
-    for (const name of names) {
-      switch (name) {
-        case EXTENSION.ZSTD:
-          this.#memory.compressedBy("zstd");
-          break;
-        case EXTENSION.COMPRESS_POSTCOPY:
-          break; // a page is as welcome then as before
-        default:
-          throw new MigrationError(
-            "UNSUPPORTED",
-            `Source uses an extension that is not known here, take the same version for both: ${name}`,
-          );
-      }
-    }
+    useExtensions(names, this.#memory);
+    this.#absent.allow(names);
   }
 
   #listen(): void {
     if (!this.#open || this.#pageSizeSummary === undefined || this.#listening) {
       throw new MigrationError("BAD_PEER", "LISTEN without ADVISE and RAM blocks, or twice");
     }
-    this.#memory.listen();
-    this.#listening = true;
-    this.#events.listening();
+    this.#memory.settle(() => {
+      this.#multifd?.listen();
+      this.#memory.listen();
+      this.#listening = true;
+      this.#events.listening();
+    });
+  }
+
+  #wantBitmap(name: string): void {
+    if (this.#entries.some((entry) => entry.name === name)) return this.#events.bitmapWanted(name);
+    throw unknownBitmap(name);
   }
 
   #openPackage(contents: IncomingPackage): void {
     const { before, deviceState, after } = contents.open();
     this.#package = undefined;
-    for (const command of before) this.command(command);
-    this.#switched = true;
-    this.#events.arrived({ deviceState, commands: after }, false);
+    // LISTEN is in it: whatever that must wait for, the rest must as well.
+    this.#memory.settle(() => {
+      for (const command of before) this.command(command);
+      this.#switched = true;
+      this.#events.arrived({ deviceState, commands: after }, false);
+    });
   }
 
+  /** The only way to a confirmation that lets a source go whose memory was all to come first. */
   #arrive({ devices, description }: DeviceStateTail): void {
-    this.#memory.settle();
-    this.#ended = true;
     const deviceState = devices.slice();
     const machine = { deviceState, commands: [] };
-    this.#events.arrived(description === undefined ? machine : { ...machine, description }, true);
-    this.#events.ended();
+    this.#memory.settle(() => {
+      requireMemory(deviceState, {
+        ended: this.#memoryEnded,
+        begun: this.#pagesCame || this.#multifd?.begun === true,
+        whole: this.#memory.whole,
+        answered: this.#returnPath,
+      });
+      this.#multifd?.requireEnd();
+      this.#ended = true;
+      this.#events.arrived(description === undefined ? machine : { ...machine, description }, true);
+      this.#events.ended();
+    });
   }
 }

@@ -52,6 +52,11 @@ export class PreemptRecords extends IgnoreStream {
     return this.#marked || this.#end.ended;
   }
 
+  /** True once the source has said that no page follows. */
+  get marked(): boolean {
+    return this.#marked;
+  }
+
   /** True once the connection has ended. */
   get disconnected(): boolean {
     return this.#end.ended;

@@ -43,10 +43,13 @@ export class StreamReader {
   readonly #stream: IncomingStream;
   readonly #pages: IncomingPages;
   readonly #buffer: ReceiveBuffer;
-  readonly #decoder: StreamDecoder;
+  #decoder: StreamDecoder;
   readonly #end: ReceivingEnd;
   /** When the input ended; 0 while it goes on, Infinity once the buffer's memory is given back. */
   #idleSince = 0;
+  #wanted = true;
+  /** What came is held: nothing more is listened for. */
+  #waits = false;
 
   /**
    * @param init the socket
@@ -74,9 +77,24 @@ export class StreamReader {
     poll.watch(WAKE_SLOT, init.wakeFd, PollEvents.IN);
   }
 
+  /**
+   * Goes on with the connection of a source that resumes; {@linkcode StreamReader.receive} is to be called
+   * before the first wait. Of the old one nothing is kept but what is in place.
+   *
+   * @param main the new main channel
+   */
+  replace(main: ConnectionInit): void {
+    this.#decoder = new StreamDecoder(this.#stream, this.#stream.recover());
+    this.#end.replace(main);
+    this.#idleSince = 0;
+    this.#waits = false;
+    this.listen(true);
+  }
+
   /** Whether there is a step when something has come. */
   listen(wanted: boolean): void {
-    this.#poll.watch(MAIN_SLOT, wanted ? this.#end.fd : -1, PollEvents.IN);
+    this.#wanted = wanted;
+    this.#watch();
   }
 
   /** Makes the eventfd that began this step, if it did, one that can begin another. */
@@ -92,22 +110,43 @@ export class StreamReader {
    * @throws {ProtocolError} when it sends what is no stream
    */
   receive(): void {
+    if (this.#pages.held) return this.#resume();
     const end = this.#end;
     const count = end.receive();
     if (count > 0) {
       this.#idleSince = 0;
       this.#init.count(count);
-      end.decode(this.#decoder);
-      this.#pages.flush();
-      return this.#poll.again();
+      return this.#decode();
     }
     if (!end.ended) {
       // Whoever waits may wait long. A thread that decompresses signals when there is more to be placed.
-      if (this.#pages.settled()) this.#rest();
+      const settled = this.#pages.settled();
+      const left = this.#stream.rest(monotonicNanoseconds());
+      if (left < Infinity) this.#poll.sleep(left);
+      else if (settled) this.#rest();
       return;
     }
-    if (end.closed && this.#stream.closed()) return;
-    throw end.lost();
+    const regular = (end.closed || end.truncated) && this.#stream.closed(end.closed);
+    if (!regular) throw end.lost();
+    this.#poll.again(); // the end may be held
+  }
+
+  /** Goes on in the midst of the input, if pages need not be waited for any more. */
+  #resume(): void {
+    this.#waits = !this.#pages.resume();
+    this.#watch();
+    if (!this.#waits) this.#decode(); // what came behind
+  }
+
+  #decode(): void {
+    this.#end.decode(this.#decoder);
+    this.#pages.flush();
+    this.#poll.again();
+  }
+
+  #watch(): void {
+    const wanted = this.#wanted && !this.#waits;
+    this.#poll.watch(MAIN_SLOT, wanted ? this.#end.fd : -1, PollEvents.IN);
   }
 
   /** Waits for input without the memory that it goes into, once nothing has come for a while. */

@@ -64,9 +64,9 @@ export class ChannelPages {
     this.#sink.select(index);
   }
 
-  /** Takes a page: its content is `bytes[at..]` during the call. */
-  page(offset: number, bytes: Uint8Array, at: number): void {
-    this.#sink.page(offset, bytes, at);
+  /** Takes a page: its content is `bytes[at..]` during the call, and stays at an address other than 0. */
+  page(offset: number, bytes: Uint8Array, at: number, address = 0): void {
+    this.#sink.page(offset, bytes, at, address);
   }
 
   /** Takes a zero page. */
@@ -77,6 +77,17 @@ export class ChannelPages {
   /** Returns the bytes of a page in place, before {@linkcode ChannelPages.listen}; else undefined. */
   present(offset: number): Uint8Array | undefined {
     return this.#sink.present(offset);
+  }
+
+  /** The channel broke: places what came whole, and forgets the part of a huge page that came. */
+  restart(): void {
+    this.#huge.restart();
+    this.#selected = -1;
+    try {
+      this.flush();
+    } catch {
+      // Then it comes again, and says why it cannot be placed if that is still so.
+    }
   }
 
   /** Places what was gathered so far, but for a part of a huge page. */

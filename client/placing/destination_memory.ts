@@ -1,8 +1,9 @@
 /** The RAM blocks of an incoming migration, mapped in this process. */
 
 import { type Backing, hostPageSize, MappedMemory, physicalMemory } from "../../ffi/memory.ts";
-import { HUGE_PAGE, hugePageRemedy, hugePages } from "../../ffi/huge_pages.ts";
+import { hugePageRemedy, hugePages } from "../../ffi/huge_pages.ts";
 import { RegisterMode, registerRange, unregisterRange } from "../../ffi/userfaultfd.ts";
+import { LARGEST_HOST_PAGE } from "../../migration/memory/page_sizes.ts";
 import { type RamBlockSize, RamLayout } from "../../migration/memory/ram_layout.ts";
 import type { GuestBlock } from "../../migration/memory/guest_block.ts";
 import { MigrationError } from "../../migration/migration_error.ts";
@@ -89,25 +90,28 @@ export function unmapBlocks({ blocks, aliases }: MappedBlocks): void {
 
 function checkPageSizes(sizes: readonly RamBlockSize[], targetPageSize: number): void {
   for (const { name, pageSize = targetPageSize } of sizes) {
-    if (pageSize === targetPageSize || pageSize === HUGE_PAGE) continue;
+    if (pageSize === targetPageSize) continue;
+    if (pageSize <= LARGEST_HOST_PAGE && hugePages(pageSize) !== undefined) continue;
     throw new MigrationError(
       "UNSUPPORTED",
-      `Host pages of other sizes than ${targetPageSize} and ${HUGE_PAGE} are not supported: RAM ` +
-        `block ${name} has pages of ${pageSize}`,
+      `Host pages of this size are not supported here: RAM block ${name} has pages of ${pageSize}: start ` +
+        "the source's guest with other pages",
     );
   }
 }
 
 function checkHugePages({ blocks }: RamLayout): void {
-  let needed = 0;
-  for (const { pageSize, usedLength } of blocks) if (pageSize === HUGE_PAGE) needed += usedLength;
-  if (needed === 0) return;
   // For all blocks at once: mapping them one by one would name the need of the first that fails.
-  const available = hugePages(HUGE_PAGE)?.available ?? 0;
-  if (needed > available * HUGE_PAGE) {
+  const needed = new Map<number, number>();
+  for (const { pageSize, pagesPerHostPage, usedLength } of blocks) {
+    if (pagesPerHostPage > 1) needed.set(pageSize, (needed.get(pageSize) ?? 0) + usedLength);
+  }
+  for (const [pageSize, length] of needed) {
+    const available = hugePages(pageSize)?.available ?? 0;
+    if (length <= available * pageSize) continue;
     throw new MigrationError(
       "TOO_LARGE",
-      `This host cannot hold the guest's memory: ${hugePageRemedy(needed, HUGE_PAGE)}`,
+      `This host cannot hold the guest's memory: ${hugePageRemedy(length, pageSize)}`,
     );
   }
 }

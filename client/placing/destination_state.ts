@@ -5,7 +5,18 @@ import { SharedLayout } from "../../migration/threads/shared_layout.ts";
 import { ThreadLatencies } from "./thread_latencies.ts";
 
 const layout = new SharedLayout();
-const Flag = layout.words("STOP", "PAUSED", "MAIN_ENDED", "GUEST_RUNS", "LISTENING");
+const Flag = layout.words(
+  "STOP",
+  "PAUSED",
+  "MAIN_ENDED",
+  "GUEST_STARTED",
+  "GUEST_RUNS",
+  "LISTENING",
+  "OVER",
+  "TASK_LOST",
+  "BREAKS",
+  "ABSENT",
+);
 // A group of its own: both placing threads add to it.
 const { RECEIVED } = layout.words("RECEIVED");
 // Each has one writing thread.
@@ -53,9 +64,40 @@ export class DestinationState {
     return Atomics.load(this.#flags, Flag.STOP) === 1;
   }
 
-  /** Records that the source is gone: nothing more is asked for, and faulting threads stay held. */
-  pause(): void {
-    Atomics.store(this.#flags, Flag.PAUSED, 1);
+  /**
+   * Records that the source is gone: nothing more is asked for, and faulting threads stay held.
+   *
+   * @returns which break that is, counted from 1; 0 when it was known
+   */
+  pause(): number {
+    if (Atomics.exchange(this.#flags, Flag.PAUSED, 1) === 1) return 0;
+    return Atomics.add(this.#flags, Flag.BREAKS, 1) + 1;
+  }
+
+  /** Records that a source is there again. */
+  recover(): void {
+    Atomics.store(this.#flags, Flag.MAIN_ENDED, 0);
+    Atomics.store(this.#flags, Flag.PAUSED, 0);
+  }
+
+  /** Counts another break although none is repaired; returns which it is. */
+  breakAgain(): number {
+    return Atomics.add(this.#flags, Flag.BREAKS, 1) + 1;
+  }
+
+  /** Records that a task ended in the midst of what it did. */
+  setTaskLost(): void {
+    Atomics.store(this.#flags, Flag.TASK_LOST, 1);
+  }
+
+  /** True when a task has ended in the midst of what it did. */
+  get taskLost(): boolean {
+    return Atomics.load(this.#flags, Flag.TASK_LOST) === 1;
+  }
+
+  /** How often the source went. */
+  get breaks(): number {
+    return Atomics.load(this.#flags, Flag.BREAKS);
   }
 
   /** True when the source is gone. */
@@ -83,6 +125,26 @@ export class DestinationState {
     return Atomics.load(this.#flags, Flag.MAIN_ENDED) === 1;
   }
 
+  /** Records that the guest is being started: from here on a source that went may come again. */
+  setGuestStarted(): void {
+    Atomics.store(this.#flags, Flag.GUEST_STARTED, 1);
+  }
+
+  /** Records that the migration is over, well or not: no source may come again. */
+  setOver(): void {
+    Atomics.store(this.#flags, Flag.OVER, 1);
+  }
+
+  /** True when the migration is over. */
+  get over(): boolean {
+    return Atomics.load(this.#flags, Flag.OVER) === 1;
+  }
+
+  /** True when a source that went may come again: the guest runs here, or is being started. */
+  get resumable(): boolean {
+    return Atomics.load(this.#flags, Flag.GUEST_STARTED) === 1 && !this.over;
+  }
+
   /** Records that the guest has been started. */
   setGuestRuns(): void {
     Atomics.store(this.#flags, Flag.GUEST_RUNS, 1);
@@ -103,14 +165,29 @@ export class DestinationState {
     return Atomics.load(this.#flags, RECEIVED);
   }
 
+  /** Main channel's task, before LISTEN: counts pages that the source does not hold. */
+  addAbsent(pages: number): void {
+    Atomics.add(this.#flags, Flag.ABSENT, pages);
+  }
+
+  /** Pages that the source does not hold, and never sends. */
+  get absent(): number {
+    return Atomics.load(this.#flags, Flag.ABSENT);
+  }
+
+  /** How many of so many pages are still to come. */
+  missingOf(pages: number): number {
+    return pages - this.received - this.absent;
+  }
+
   /** Fault server: counts faults taken. */
   addFaults(count: number): void {
     this.#counters[Counter.FAULTS]! += count;
   }
 
-  /** Fault server: counts a page asked for. */
-  addRequest(): void {
-    this.#counters[Counter.REQUESTS]!++;
+  /** Fault server: counts pages asked for. */
+  addRequest(count = 1): void {
+    this.#counters[Counter.REQUESTS]! += count;
   }
 
   /** Fault server: counts bytes of the preempt channel. */

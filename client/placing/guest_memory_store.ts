@@ -1,8 +1,10 @@
 /** The memory of a guest that will run in this process, while it arrives on the main channel. */
 
 import type { Backing } from "../../ffi/memory.ts";
+import { pageSizeSummary } from "../../migration/memory/page_sizes.ts";
 import { PageBitmap } from "../../migration/memory/page_bitmap.ts";
 import { MigrationError } from "../../migration/migration_error.ts";
+import type { AbsentPagesCommand } from "../../migration/protocol/command.ts";
 import type { DiscardCommand } from "../../migration/protocol/discard.ts";
 import { ProtocolError } from "../../migration/protocol/protocol_error.ts";
 import { decodeXbzrle } from "../../migration/protocol/xbzrle.ts";
@@ -21,6 +23,7 @@ import {
 import type { DestinationState } from "./destination_state.ts";
 import { DiscardedRanges } from "./discard_ranges.ts";
 import { requireWholeHostPages } from "./huge_page_sink.ts";
+import { takeAbsentRuns } from "../incoming/absent_pages.ts";
 import type { IncomingMemory } from "../incoming/incoming_memory.ts";
 import type { OnLanded } from "./page_sink.ts";
 
@@ -34,6 +37,8 @@ export interface ListeningBlocks {
   readonly claimed: SharedArrayBuffer;
   /** Shared memory of the bitmap of pages asked for. */
   readonly requested: SharedArrayBuffer;
+  /** Shared memory of the bitmap of pages that the source does not hold: received, and not in place. */
+  readonly absent: SharedArrayBuffer;
 }
 
 /**
@@ -50,11 +55,14 @@ export class GuestMemoryStore implements IncomingMemory {
   #map: BlockMap | undefined;
   #blocks: ListeningBlocks | undefined;
   #received: PageBitmap | undefined;
+  #claimed: PageBitmap | undefined;
+  #absent: PageBitmap | undefined;
   #discards: DiscardedRanges | undefined;
   #pages: ChannelPages | undefined;
   #scratch = new Uint8Array(0);
   #selected = "";
   #listening = false;
+  #joined = false;
 
   /**
    * @param uffd the userfaultfd, owned elsewhere
@@ -82,12 +90,16 @@ export class GuestMemoryStore implements IncomingMemory {
     return this.#blocks!;
   }
 
-  open({ blocks, targetPageSize, pageSizeSummary }: StreamMachine): void {
-    const sizes = blocks.reduce((all, { pageSize }) => all | (pageSize ?? targetPageSize), 0);
-    if (pageSizeSummary !== undefined && pageSizeSummary !== sizes) {
+  get whole(): boolean {
+    return this.#map !== undefined && this.#state.missingOf(this.#map.layout.pageCount) === 0;
+  }
+
+  open({ blocks, targetPageSize, pageSizeSummary: advised }: StreamMachine): void {
+    const sizes = pageSizeSummary(blocks, targetPageSize);
+    if (advised !== undefined && advised !== sizes) {
       throw new MigrationError(
         "UNSUPPORTED",
-        `Source advises page sizes 0x${pageSizeSummary.toString(16)} and lists blocks of 0x${
+        `Source advises page sizes 0x${advised.toString(16)} and lists blocks of 0x${
           sizes.toString(16)
         }`,
       );
@@ -99,32 +111,23 @@ export class GuestMemoryStore implements IncomingMemory {
       unmapBlocks(mapped);
       throw error;
     }
-    const map = new BlockMap(mapped);
-    const { layout } = map;
-    const received = new PageBitmap(layout.pageLimit);
-    const claimed = new PageBitmap(layout.pageLimit);
-    const requested = new PageBitmap(layout.pageLimit);
-    this.#map = map;
-    this.#blocks = {
-      mapped,
-      received: received.buffer,
-      claimed: claimed.buffer,
-      requested: requested.buffer,
-    };
-    this.#received = received;
-    this.#discards = new DiscardedRanges(mapped, layout, received, claimed);
-    this.#scratch = new Uint8Array(targetPageSize);
-    const bitmaps = { received, claimed, requested };
-    const onLanded = this.#onLanded;
-    this.#pages = new ChannelPages(
-      map,
-      this.#state,
-      this.#uffd,
-      bitmaps,
-      "main",
-      onLanded,
-      this.#buffer,
-    );
+    this.#use(mapped);
+  }
+
+  /** Takes over from another that is no more, after LISTEN. */
+  adopt(blocks: ListeningBlocks): void {
+    this.#use(blocks.mapped, blocks);
+    this.#pages!.listen();
+    this.#listening = true;
+  }
+
+  /**
+   * Places pages of memory that another has opened: before LISTEN, and none that it places meanwhile. Their content
+   * stays where it is until `flush`, page behind page, and is placed from there.
+   */
+  join(blocks: ListeningBlocks): void {
+    this.#joined = true;
+    this.#use(blocks.mapped, blocks);
   }
 
   select(name: string): void {
@@ -132,9 +135,9 @@ export class GuestMemoryStore implements IncomingMemory {
     this.#selected = name;
   }
 
-  page(offset: number, bytes: Uint8Array, at: number): void {
+  page(offset: number, bytes: Uint8Array, at: number, address: number): void {
     if (this.#discards!.pending) this.#discards!.apply();
-    this.#pages!.page(offset, bytes, at);
+    this.#pages!.page(offset, bytes, at, this.#joined ? address : 0);
   }
 
   zeroPage(offset: number): void {
@@ -165,6 +168,20 @@ export class GuestMemoryStore implements IncomingMemory {
     this.#state.addReceived(-this.#discards!.add(command));
   }
 
+  absent(command: AbsentPagesCommand): void {
+    takeAbsentRuns(this.#map!.layout, command, (first, count) => {
+      if (this.#received!.count(first, count) > this.#absent!.count(first, count)) {
+        throw new MigrationError(
+          "BAD_PEER",
+          `Source lacks pages of RAM block ${command.block} that it has sent: ${count} from page ${first}`,
+        );
+      }
+      this.#absent!.fill(first, count);
+      this.#claimed!.fill(first, count);
+      this.#state.addAbsent(this.#received!.fill(first, count));
+    });
+  }
+
   listen(): void {
     this.#discards!.apply();
     this.#pages!.listen();
@@ -173,11 +190,49 @@ export class GuestMemoryStore implements IncomingMemory {
     this.#listening = true;
   }
 
+  restart(): void {
+    this.#pages!.restart();
+  }
+
   /** All of the memory has come without LISTEN: what never came reads as zero from here on. */
   complete(): void {
     this.flush();
     this.#discards!.removeMissing();
     unregisterBlocks(this.#uffd, this.blocks.mapped);
+  }
+
+  #use(mapped: MappedBlocks, known?: ListeningBlocks): void {
+    const { targetPageSize } = mapped;
+    const map = new BlockMap(mapped);
+    const { layout } = map;
+    const received = new PageBitmap(layout.pageLimit, known?.received);
+    const claimed = new PageBitmap(layout.pageLimit, known?.claimed);
+    const requested = new PageBitmap(layout.pageLimit, known?.requested);
+    const absent = new PageBitmap(layout.pageLimit, known?.absent);
+    this.#map = map;
+    this.#blocks = {
+      mapped,
+      received: received.buffer,
+      claimed: claimed.buffer,
+      requested: requested.buffer,
+      absent: absent.buffer,
+    };
+    this.#received = received;
+    this.#claimed = claimed;
+    this.#absent = absent;
+    this.#discards = new DiscardedRanges(mapped, layout, received, claimed);
+    this.#scratch = new Uint8Array(targetPageSize);
+    const bitmaps = { received, claimed, requested };
+    const onLanded = this.#onLanded;
+    this.#pages = new ChannelPages(
+      map,
+      this.#state,
+      this.#uffd,
+      bitmaps,
+      "main",
+      onLanded,
+      this.#buffer,
+    );
   }
 
   #decode<T>(offset: number, decode: () => T): T {

@@ -11,7 +11,7 @@ import { pageNumber } from "../incoming/page_number.ts";
 import type { BlockMap } from "./block_map.ts";
 import type { DestinationState } from "./destination_state.ts";
 import { memoryVanished, type OnLanded, type PageBitmaps } from "./page_sink.ts";
-import type { ReceiveBuffer } from "../../channel/receive_buffer.ts";
+import { GATHER_BYTES, type ReceiveBuffer } from "../../channel/receive_buffer.ts";
 
 /**
  * Places the pages of one channel in blocks of huge pages, on one thread. The kernel places a huge
@@ -19,6 +19,11 @@ import type { ReceiveBuffer } from "../../channel/receive_buffer.ts";
  * gathered until all are there; QEMU sends them on one channel, with nothing between them
  * (docs/protocol.md section 3). Before, the memory is not registered with the userfaultfd and written
  * as pages come.
+ *
+ * One that is larger than the room to gather it in, 1 GiB, is written into the page cache as its pages come,
+ * by a mapping that does not fault, and mapped once it is whole: it takes no second GiB and is not copied while
+ * the guest stands still. Whoever begins such a page has it: its first target page is claimed then, and those
+ * that another channel brings are left out. The others are claimed when it is whole.
  */
 export class HugePageSink {
   readonly #map: BlockMap;
@@ -35,12 +40,19 @@ export class HugePageSink {
   readonly #memories: readonly MemoryWindows[];
   /** The selected block, written before LISTEN. */
   #memory: MemoryWindows | undefined;
+  /** Each block where it is written without a fault. */
+  readonly #caches: readonly MemoryWindows[];
+  #cache: MemoryWindows | undefined;
   // The host page being gathered.
   readonly #buffer: ReceiveBuffer;
   readonly #here: PageBitmap;
   #open: RamBlock | undefined;
   #openStart = 0;
   #missing = 0;
+  /** Whether it is too large to be gathered. */
+  #inCache = false;
+  /** Whether it is this channel's, when it is. */
+  #mine = true;
 
   /**
    * @param map where the blocks lie
@@ -71,6 +83,9 @@ export class HugePageSink {
     this.#memories = map.layout.blocks.map(({ usedLength }, index) =>
       new MemoryWindows(map.addressOf(index), usedLength)
     );
+    this.#caches = map.layout.blocks.map(({ usedLength }, index) =>
+      new MemoryWindows(map.aliasOf(index), usedLength)
+    );
     const most = Math.max(...map.layout.blocks.map((block) => block.pagesPerHostPage));
     this.#here = new PageBitmap(Math.ceil(most / 32) * 32);
   }
@@ -80,12 +95,22 @@ export class HugePageSink {
     this.#listening = true;
   }
 
+  /** The channel broke: the host page that was being gathered comes again, from its first byte. */
+  restart(): void {
+    if (this.#missing > 0 && this.#inCache && this.#mine) {
+      const { firstPage } = this.#open!;
+      this.#bitmaps.claimed.clear(firstPage + this.#openStart / this.#pageSize, 1);
+    }
+    this.#missing = 0;
+  }
+
   /** Selects the block of the pages that follow, one of huge pages, by its index. */
   select(index: number): void {
     this.#block = this.#map.layout.blocks[index]!;
     this.#blockAddress = this.#map.addressOf(index);
     this.#blockAlias = this.#map.aliasOf(index);
     this.#memory = this.#memories[index]!;
+    this.#cache = this.#caches[index]!;
   }
 
   /**
@@ -99,31 +124,28 @@ export class HugePageSink {
     const page = pageNumber(this.#block, offset, this.#pageSize);
     const pageSize = this.#pageSize;
     if (this.#listening) {
-      this.#buffer.gather(bytes, at, pageSize, this.#gather(offset));
+      const to = this.#gather(offset);
+      if (!this.#inCache) this.#buffer.gather(bytes, at, pageSize, to);
+      else if (this.#mine) this.#write(this.#cache!, offset, bytes, at);
       if (this.#missing === 0) this.#place();
       return;
     }
     this.#note(page);
-    const memory = this.#memory!;
-    const index = memory.show(offset);
-    this.#buffer.gather(bytes, at, pageSize, 0);
-    this.#buffer.writeTo(0, pageSize, memory.words, index / 4);
+    this.#write(this.#memory!, offset, bytes, at);
   }
 
   /** Takes a zero page. */
   zeroPage(offset: number): void {
     const page = pageNumber(this.#block, offset, this.#pageSize);
     if (this.#listening) {
-      this.#buffer.clear(this.#gather(offset), this.#pageSize);
+      const to = this.#gather(offset);
+      if (!this.#inCache) this.#buffer.clear(to, this.#pageSize);
+      else if (this.#mine) this.#clear(this.#cache!, offset);
       if (this.#missing === 0) this.#place();
       return;
     }
     this.#note(page);
-    const memory = this.#memory!;
-    const index = memory.show(offset);
-    // Written in any case: a host page that is not there would fault after LISTEN, and one that was
-    // discarded holds what it held.
-    memory.bytes.fill(0, index, index + this.#pageSize);
+    this.#clear(this.#memory!, offset);
   }
 
   /**
@@ -157,6 +179,20 @@ export class HugePageSink {
     return this.#memory!.bytes.subarray(index, index + this.#pageSize);
   }
 
+  #write(to: MemoryWindows, offset: number, bytes: Uint8Array, at: number): void {
+    const index = to.show(offset);
+    this.#buffer.put(bytes, at, this.#pageSize, to.words, index / 4);
+  }
+
+  /**
+   * Written in any case: a host page that is not there would fault after LISTEN, and one that was discarded holds
+   * what it held.
+   */
+  #clear(at: MemoryWindows, offset: number): void {
+    const index = at.show(offset);
+    at.bytes.fill(0, index, index + this.#pageSize);
+  }
+
   /** Precopy: later content replaces earlier. */
   #note(page: number): void {
     if (!this.#bitmaps.received.add(page)) return;
@@ -187,6 +223,10 @@ export class HugePageSink {
     this.#openStart = start;
     this.#missing = block.pagesPerHostPage;
     this.#here.clear(0, block.pagesPerHostPage);
+    this.#inCache = block.pageSize > GATHER_BYTES;
+    if (this.#inCache) {
+      this.#mine = this.#bitmaps.claimed.add(block.firstPage + start / this.#pageSize);
+    }
   }
 
   #place(): void {
@@ -194,9 +234,11 @@ export class HugePageSink {
     const page = firstPage + this.#openStart / this.#pageSize;
     const { received, claimed, requested } = this.#bitmaps;
     // Claimed before anything is placed: the other channel may bring the same page.
-    if (!claimed.add(page)) return this.#state.addDuplicates(this.#channel, pagesPerHostPage);
+    const mine = this.#inCache ? this.#mine : claimed.add(page);
+    if (!mine) return this.#state.addDuplicates(this.#channel, pagesPerHostPage);
     claimed.fill(page, pagesPerHostPage);
-    if (!this.#copy()) this.#placeCached();
+    if (this.#inCache) this.#mapCached();
+    else if (!this.#copy()) this.#placeCached();
     received.fill(page, pagesPerHostPage);
     this.#state.addReceived(pagesPerHostPage);
     if (requested.has(page)) this.#onLanded(page, monotonicNanoseconds());
@@ -218,11 +260,32 @@ export class HugePageSink {
     const { pageSize } = this.#open!;
     const alias = new Int32Array(viewMemory(this.#blockAlias + this.#openStart, pageSize).buffer);
     this.#buffer.writeTo(0, pageSize, alias, 0);
+    this.#mapCached();
+  }
+
+  /** Maps a host page that is in the page cache with what it holds. */
+  #mapCached(): void {
+    const { pageSize } = this.#open!;
     const to = this.#blockAddress + this.#openStart;
     let placement: Placement;
     do placement = this.#placer.continue(to, pageSize); while (placement === Placement.RETRY);
     if (placement === Placement.GONE) throw memoryVanished();
     if (placement === Placement.PRESENT) this.#placer.wake(to, pageSize);
+  }
+}
+
+/**
+ * Forgets the claims of huge pages that are only begun, by a task that is no more: what it wrote nobody can see.
+ *
+ * @param claimed nobody places a page meanwhile
+ */
+export function forgetBegun({ blocks }: RamLayout, claimed: PageBitmap): void {
+  for (const { pageSize, firstPage, pageCount, pagesPerHostPage } of blocks) {
+    if (pageSize <= GATHER_BYTES) continue;
+    const end = firstPage + pageCount;
+    for (let page = firstPage; page < end; page += pagesPerHostPage) {
+      if (!claimed.has(page + 1)) claimed.clear(page, 1);
+    }
   }
 }
 

@@ -62,6 +62,8 @@ export class PageSink {
   #runStart = 0;
   #runPages = 0;
   #runIsZero = false;
+  /** Address of the run's content, where that stays in one piece in what the channel is received into; 0: gathered. */
+  #runFrom = 0;
 
   /**
    * @param map where the blocks lie; registered with the userfaultfd
@@ -116,17 +118,23 @@ export class PageSink {
    * @param offset bytes from the start of the selected block
    * @param bytes where the content lies, during the call
    * @param at index of its first byte
+   * @param address of it in what the channel is received into, where it stays until
+   * {@linkcode PageSink.flush}; 0: it may not
    */
-  page(offset: number, bytes: Uint8Array, at: number): void {
+  page(offset: number, bytes: Uint8Array, at: number, address = 0): void {
     const page = pageNumber(this.#block, offset, this.#pageSize);
-    if (!this.#continues(offset, false) || this.#runPages === BATCH_PAGES) this.flush();
+    if (!this.#continues(offset, false) || !this.#hasRoomFor(address)) this.flush();
     const pageSize = this.#pageSize;
-    const batchAt = this.#runPages * pageSize;
-    this.#buffer.gather(bytes, at, pageSize, batchAt);
-    if (!this.#listening && this.#received.has(page)) {
-      return this.#write(batchAt, offset);
+    const replaces = !this.#listening && this.#received.has(page);
+    if (address === 0 || replaces) {
+      const batchAt = address === 0 ? this.#runPages * pageSize : 0;
+      this.#buffer.gather(bytes, at, pageSize, batchAt);
+      if (replaces) return this.#write(batchAt, offset);
     }
-    if (this.#runPages++ === 0) this.#begin(offset, false);
+    if (this.#runPages++ === 0) {
+      this.#begin(offset, false);
+      this.#runFrom = address;
+    }
     if (this.#requested.has(page)) this.flush(); // somebody waits for it
   }
 
@@ -179,6 +187,13 @@ export class PageSink {
     return this.#runIsZero === zero && offset === this.#runStart + this.#runPages * this.#pageSize;
   }
 
+  /** Whether the run's content goes on with a page's, in one piece. */
+  #hasRoomFor(address: number): boolean {
+    if (this.#runPages === 0) return true;
+    if (address === 0) return this.#runFrom === 0 && this.#runPages < BATCH_PAGES;
+    return this.#runFrom !== 0 && address === this.#runFrom + this.#runPages * this.#pageSize;
+  }
+
   #begin(offset: number, zero: boolean): void {
     this.#runStart = offset;
     this.#runIsZero = zero;
@@ -190,7 +205,8 @@ export class PageSink {
    */
   #place(page: number, count: number, skip: number): void {
     const pageSize = this.#pageSize;
-    let from = this.#buffer.gatherAddress + skip * pageSize;
+    const start = this.#runFrom === 0 ? this.#buffer.gatherAddress : this.#runFrom;
+    let from = start + skip * pageSize;
     let offset = this.#runStart + skip * pageSize;
     let left = count;
     while (left > 0) {
@@ -201,7 +217,7 @@ export class PageSink {
         : this.#placer.copy(to, from, length);
       if (placement === Placement.GONE) throw memoryVanished();
       if (placement === Placement.PRESENT) {
-        this.#placeCached(offset, from - this.#buffer.gatherAddress);
+        this.#placeCached(offset, from);
       }
       // A run stops at a page that is there: that one is written, the rest tried again.
       const placed = placement === Placement.PLACED
@@ -218,7 +234,10 @@ export class PageSink {
   }
 
   /** Places a page that is in the page cache, as zeros or with what it held before its discard. */
-  #placeCached(offset: number, batchAt: number): void {
+  #placeCached(offset: number, from: number): void {
+    // A thread that died may have placed it and not have said so: private memory gets a page whole or
+    // not at all.
+    if (!this.#map.shared && this.#state.breaks > 0) return;
     if (!this.#map.shared) {
       throw new MigrationError(
         "GUEST_FAILED",
@@ -228,13 +247,21 @@ export class PageSink {
       );
     }
     if (this.#runIsZero) this.#clear(offset);
-    else this.#write(batchAt, offset);
+    else this.#write(this.#gathered(from), offset);
     const pageSize = this.#pageSize;
     const to = this.#blockAddress + offset;
     let placement: Placement;
     do placement = this.#placer.continue(to, pageSize); while (placement === Placement.RETRY);
     if (placement === Placement.GONE) throw memoryVanished();
     if (placement === Placement.PRESENT) this.#placer.wake(to, pageSize);
+  }
+
+  /** Returns where a page of the run lies in the room for pages, to which it is brought if need be. */
+  #gathered(from: number): number {
+    const { bytes, address, gatherAddress } = this.#buffer;
+    if (this.#runFrom === 0) return from - gatherAddress;
+    this.#buffer.gather(bytes, from - address, this.#pageSize, 0);
+    return 0;
   }
 
   /** Writes a gathered page through the alias. */

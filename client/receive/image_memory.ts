@@ -2,19 +2,40 @@
 
 import type { OutputFile } from "../../ffi/file.ts";
 import { MappedMemory } from "../../ffi/memory.ts";
+import type { CompressionMethod } from "../../migration/compression.ts";
 import { PageBitmap } from "../../migration/memory/page_bitmap.ts";
 import type { RamBlock } from "../../migration/memory/ram_layout.ts";
 import { MigrationError } from "../../migration/migration_error.ts";
+import type { AbsentPagesCommand } from "../../migration/protocol/command.ts";
 import type { DiscardCommand } from "../../migration/protocol/discard.ts";
 import { decodeXbzrle } from "../../migration/protocol/xbzrle.ts";
 import type { StreamMachine } from "../../migration/protocol/stream_machine.ts";
+import { takeAbsentRuns } from "../incoming/absent_pages.ts";
 import type { IncomingMemory } from "../incoming/incoming_memory.ts";
 import { blockIndex, pageNumber } from "../incoming/page_number.ts";
+import { ReceivedBitmaps } from "../return_path/received_bitmaps.ts";
 import { MappedRamWriter, type OnWriteError } from "../../image/mapped_ram/mapped_ram_writer.ts";
+import type { PartialImage } from "../../image/mapped_ram/partial_image.ts";
+import { partialMark } from "../../image/mapped_ram/partial_mark.ts";
 import { Counter, type ReceiveState } from "./receive_state.ts";
 
 /** Pages decoded before they are written with one call. */
 const DECODED_PAGES = 64;
+
+/** What another receiver left behind the switch. */
+export type WholeFrame = PartialImage & Required<Pick<PartialImage, "tail">>;
+
+/** What those share who write one image. */
+export interface SharedImage {
+  /** Whose memory it is. */
+  readonly machine: StreamMachine;
+  /** Shared memory of the bitmap of pages that came. */
+  readonly came: SharedArrayBuffer;
+  /** Shared memory of the bitmap of pages with content. */
+  readonly content: SharedArrayBuffer;
+  /** Shared memory of the bitmap of pages that the source took back. */
+  readonly missing: SharedArrayBuffer;
+}
 
 /** Where decoded pages lie until they are written. */
 interface DecodedPages {
@@ -31,6 +52,7 @@ export class ImageMemory implements IncomingMemory, Disposable {
   readonly #state: ReceiveState;
   readonly #onError: OnWriteError;
   #writer: MappedRamWriter | undefined;
+  #shared: SharedImage | undefined;
   #pageSize = 0;
   #came = new PageBitmap(0);
   #content = new PageBitmap(0);
@@ -42,7 +64,7 @@ export class ImageMemory implements IncomingMemory, Disposable {
   #index = -1;
 
   /**
-   * @param file new and empty; stays the caller's
+   * @param file new and empty, or adopted; stays the caller's
    * @param state gets the figures
    * @param onError called when something cannot be written
    */
@@ -67,15 +89,59 @@ export class ImageMemory implements IncomingMemory, Disposable {
     return this.#state.get(Counter.MISSING);
   }
 
+  /** Whether every page of every block has come. */
+  get whole(): boolean {
+    return this.#state.get(Counter.RECEIVED) === this.#state.get(Counter.PAGES);
+  }
+
   open(machine: StreamMachine): void {
-    this.#writer = new MappedRamWriter(this.#file, machine, this.#onError);
-    this.#pageSize = machine.targetPageSize;
-    const { pageLimit, pageCount } = this.#writer.layout.ram;
-    this.#came = new PageBitmap(pageLimit);
-    this.#content = new PageBitmap(pageLimit);
-    this.#missing = new PageBitmap(pageLimit);
-    this.#state.set(Counter.PAGES, pageCount);
+    this.#begin(machine);
+  }
+
+  /**
+   * Takes over a file that another receiver left after LISTEN. None of its pages counts as received: which
+   * of them the disk has, nobody knows.
+   */
+  adopt({ machine, tail }: WholeFrame): void {
+    this.#begin(machine, tail);
+    this.#listening = true;
+    this.#missAll();
+  }
+
+  /** What others need that write pages of the same image, on other threads, once it is open. */
+  get shared(): SharedImage {
+    return this.#shared!;
+  }
+
+  /** Writes pages of an image that another has opened: before LISTEN, and none that it writes meanwhile. */
+  join(shared: SharedImage): void {
+    this.#use(
+      shared.machine,
+      new MappedRamWriter(this.#file, shared.machine, this.#onError, undefined, true),
+      shared,
+    );
+  }
+
+  #begin(machine: StreamMachine, tail?: Uint8Array<ArrayBuffer>): void {
+    const writer = new MappedRamWriter(this.#file, machine, this.#onError, tail);
+    this.#use(machine, writer);
+    this.#state.set(Counter.PAGES, writer.layout.ram.pageCount);
     this.#state.set(Counter.PAGE_SIZE, this.#pageSize);
+  }
+
+  #use(machine: StreamMachine, writer: MappedRamWriter, known?: SharedImage): void {
+    this.#writer = writer;
+    this.#pageSize = machine.targetPageSize;
+    const { pageLimit } = writer.layout.ram;
+    this.#came = new PageBitmap(pageLimit, known?.came);
+    this.#content = new PageBitmap(pageLimit, known?.content);
+    this.#missing = new PageBitmap(pageLimit, known?.missing);
+    this.#shared = {
+      machine,
+      came: this.#came.buffer,
+      content: this.#content.buffer,
+      missing: this.#missing.buffer,
+    };
   }
 
   select(name: string): void {
@@ -116,6 +182,21 @@ export class ImageMemory implements IncomingMemory, Disposable {
     this.#state.set(Counter.WRITTEN_BYTES, this.#writer.written);
   }
 
+  restart(): void {
+    this.flush();
+    this.selected = -1;
+  }
+
+  /** Index of a block that is here, by its name; see {@linkcode blockIndex}. */
+  indexOf(name: string): number {
+    return blockIndex(this.#opened().layout.ram.blocks, name);
+  }
+
+  /** The receive bitmaps: what the file has, once nothing is held back. */
+  receivedBitmaps(): ReceivedBitmaps {
+    return new ReceivedBitmaps(this.#opened().layout.ram, this.#came);
+  }
+
   discard({ block: name, ranges }: DiscardCommand): void {
     const block = this.#opened().layout.ram.find(name);
     if (block === undefined) {
@@ -140,6 +221,15 @@ export class ImageMemory implements IncomingMemory, Disposable {
     }
   }
 
+  /** They are holes, as zero pages are that came. */
+  absent(command: AbsentPagesCommand): void {
+    takeAbsentRuns(this.#opened().layout.ram, command, (first, count) => {
+      this.#state.add(Counter.RECEIVED, this.#came.fill(first, count));
+      this.#state.add(Counter.MISSING, -this.#missing.count(first, count));
+      this.#missing.clear(first, count);
+    });
+  }
+
   listen(): void {
     this.#listening = true;
   }
@@ -147,6 +237,18 @@ export class ImageMemory implements IncomingMemory, Disposable {
   /** Writes what follows the memory; see {@linkcode MappedRamWriter.writeTail}. */
   writeTail(tail: Uint8Array<ArrayBuffer>): void {
     this.#opened().writeTail(tail);
+  }
+
+  /** Makes the file one that can be taken up; see {@linkcode MappedRamWriter.mark}. */
+  mark(method: CompressionMethod | undefined): boolean {
+    return this.#opened().mark(partialMark(method));
+  }
+
+  /** The disk has lost pages, nobody knows which: all of them are to come again. */
+  startOver(method: CompressionMethod | undefined): void {
+    this.flush();
+    this.#opened().startOver(partialMark(method));
+    this.#missAll();
   }
 
   /** Whether something could not be written and waits for {@linkcode ImageMemory.retry}. */
@@ -173,6 +275,18 @@ export class ImageMemory implements IncomingMemory, Disposable {
 
   [Symbol.dispose](): void {
     this.close();
+  }
+
+  #missAll(): void {
+    const { blocks, pageCount } = this.#opened().layout.ram;
+    for (const block of blocks) {
+      this.#came.clear(block.firstPage, block.pageCount);
+      this.#content.clear(block.firstPage, block.pageCount);
+      this.#missing.fill(block.firstPage, block.pageCount);
+    }
+    this.#state.set(Counter.RECEIVED, 0);
+    this.#state.set(Counter.DATA, 0);
+    this.#state.set(Counter.MISSING, pageCount);
   }
 
   #opened(): MappedRamWriter {

@@ -38,6 +38,11 @@ export class ImagePreemptPages implements PreemptPages, Disposable {
     return !this.#records.disconnected;
   }
 
+  /** True once the source has said that no page follows (QEMU 7.2). */
+  get marked(): boolean {
+    return this.#records.marked;
+  }
+
   /**
    * Takes a piece of what has come.
    *

@@ -18,7 +18,7 @@ export interface ReceiveStatistics {
   readonly received: number;
   /** Pages with content. */
   readonly normal: number;
-  /** Pages that came as zero. */
+  /** Pages that came as zero, or that the source's image does not hold. */
   readonly duplicate: number;
   /** Pages that the source took back at the switch to postcopy and has not sent again. */
   readonly remaining: number;
@@ -32,6 +32,8 @@ export interface ReceiveStatistics {
   readonly "main-bytes": number;
   /** Bytes received on the preempt channel. */
   readonly "preempt-bytes": number;
+  /** Bytes received on the channels of multifd, where some are expected. */
+  readonly "multifd-bytes"?: number;
   /** Pages that came compressed; absent while none has. */
   readonly decompression?: DecompressionStatistics;
 }
@@ -41,12 +43,14 @@ export interface ReceiveStatistics {
  *
  * @param decompression figures of compressed pages, if some came
  * @param totalTime milliseconds
+ * @param multifdBytes received on channels of multifd, if there are any
  */
 export function receiveStatistics(
   status: DestinationStatus,
   state: ReceiveState,
   decompression: DecompressionStatistics | undefined,
   totalTime: number,
+  multifdBytes?: number,
 ): ReceiveStatistics {
   const pages = state.get(Counter.PAGES);
   const received = state.get(Counter.RECEIVED);
@@ -66,6 +70,7 @@ export function receiveStatistics(
     "written-bytes": state.get(Counter.WRITTEN_BYTES),
     "main-bytes": state.get(Counter.MAIN_BYTES),
     "preempt-bytes": state.get(Counter.PREEMPT_BYTES),
+    ...multifdBytes === undefined ? {} : { "multifd-bytes": multifdBytes },
     ...decompression === undefined ? {} : { decompression },
   };
 }

@@ -1,5 +1,5 @@
 import type { TaskKind } from "../../migration/threads/thread_pool.ts";
-import type { ImageChannelInit, ImageChannelMessage } from "./image_channel.ts";
+import type { ImageChannelInit, ImageChannelMessage } from "./image_channel_messages.ts";
 
 /**
  * Receiving an image, on threads that do nothing else: a disk that is slow keeps other images waiting, and

@@ -1,6 +1,7 @@
 import { runPoolThread } from "../../migration/threads/pool_thread.ts";
 import { SequenceTask, type TaskMaker } from "../../migration/threads/task.ts";
-import { ImageChannel, type ImageChannelInit, type ImageChannelMessage } from "./image_channel.ts";
+import { ImageChannel } from "./image_channel.ts";
+import type { ImageChannelInit, ImageChannelMessage } from "./image_channel_messages.ts";
 import { RECEIVE_TASK } from "./receive_task.ts";
 
 const make: TaskMaker<ImageChannelInit, ImageChannelMessage> = (init, tell, poll) => {

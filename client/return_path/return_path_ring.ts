@@ -6,7 +6,7 @@ import { Ring } from "../../migration/threads/ring.ts";
 const CAPACITY = 64;
 
 /** What the messages are. */
-export const ReturnPathMessage = { PONG: 1, SHUT: 2 } as const;
+export const ReturnPathMessage = { PONG: 1, SHUT: 2, RESUME_ACK: 3 } as const;
 
 /** Makes a ring, or another thread's end of it. */
 export function returnPathRing(buffer?: SharedArrayBuffer): Ring {

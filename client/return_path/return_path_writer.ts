@@ -1,5 +1,6 @@
 /** What the fault server says on the return path. */
 
+import type { ConnectionInit } from "../../channel/connection.ts";
 import { doesNotRead, type SendingEnd } from "../../channel/sending_end.ts";
 import type { RamLayout } from "../../migration/memory/ram_layout.ts";
 import { encodeName } from "../../migration/protocol/names.ts";
@@ -29,9 +30,20 @@ export class ReturnPathWriter {
     this.#names = layout.blocks.map((block) => encodeName(block.name));
   }
 
+  /** Goes on with another connection: of what was not sent nothing is kept, and the next request names its block. */
+  replace(connection: ConnectionInit): void {
+    this.clear();
+    this.#end.replace(connection);
+  }
+
   /** What to poll for room. */
   get fd(): number {
     return this.#end.fd;
+  }
+
+  /** True when what is added now is far from being too much. */
+  get hasRoom(): boolean {
+    return this.#filled < OUTGOING_BYTES / 2;
   }
 
   /** True when something waits for room in the socket. */
@@ -48,24 +60,33 @@ export class ReturnPathWriter {
    * @throws {MigrationError} when the source has read nothing for thousands of messages
    */
   request(index: number, start: number, length: number): void {
-    this.#makeRoom();
+    this.#makeRoom(MAX_PAGE_REQUEST_BYTES);
     const name = index === this.#lastBlock ? undefined : this.#names[index]!;
     this.#lastBlock = index;
     this.#filled = writePageRequest(this.#outgoing, this.#filled, start, length, name);
   }
 
   /**
-   * Adds a PONG or a SHUT.
+   * Adds a PONG, a SHUT, or the answer to RESUME.
    *
    * @param kind one of {@linkcode ReturnPathMessage}
    * @throws {MigrationError} when the source has read nothing for thousands of messages
    */
   answer(kind: number, value: number): void {
-    this.#makeRoom();
     const encoder = new ReturnPathEncoder();
     if (kind === ReturnPathMessage.PONG) encoder.pong(value >>> 0);
-    else encoder.shut(value);
-    const message = encoder.take();
+    else if (kind === ReturnPathMessage.SHUT) encoder.shut(value);
+    else encoder.resumeAck(value);
+    this.add(encoder.take());
+  }
+
+  /**
+   * Adds a message, or a part of one, in its bytes.
+   *
+   * @throws {MigrationError} when the source has read nothing for thousands of messages
+   */
+  add(message: Uint8Array): void {
+    this.#makeRoom(message.length);
     this.#outgoing.set(message, this.#filled);
     this.#filled += message.length;
   }
@@ -82,17 +103,25 @@ export class ReturnPathWriter {
     this.#filled -= sent;
   }
 
+  /** Ends the connection, in both directions and for whoever uses it: the source notices. */
+  hangUp(): void {
+    this.clear();
+    this.#end.hangUp();
+  }
+
   /** Forgets what was not sent. */
   clear(): void {
     this.#filled = 0;
+    this.#lastBlock = -1;
   }
 
-  #makeRoom(): void {
-    const needed = this.#filled + MAX_PAGE_REQUEST_BYTES;
-    const { length } = this.#outgoing;
+  #makeRoom(bytes: number): void {
+    const needed = this.#filled + bytes;
+    let { length } = this.#outgoing;
     if (needed <= length) return;
     if (needed > OUTGOING_BYTES) throw doesNotRead(this.#end.role);
-    const grown = new Uint8Array(length * 2);
+    while (length < needed) length *= 2;
+    const grown = new Uint8Array(length);
     grown.set(this.#outgoing);
     this.#outgoing = grown;
   }

@@ -49,16 +49,16 @@ const SYMBOLS = {
 
 // From zlib.h and zconf.h.
 const Z_FINISH = 4;
-const Z_OK = 0;
+export const Z_OK = 0;
 const Z_STREAM_END = 1;
-const Z_BUF_ERROR = -5;
+export const Z_BUF_ERROR = -5;
 const Z_DEFLATED = 8;
 const Z_DEFAULT_STRATEGY = 0;
-const MAX_WINDOW_BITS = 15;
+export const MAX_WINDOW_BITS = 15;
 /** As deflateInit has it; smaller windows and tables, which would do for a page, are no faster. */
 const DEFAULT_MEMORY_LEVEL = 8;
 /** Only the first digit of the version is compared, and 1 is that of every zlib with this z_stream. */
-const VERSION = cString("1");
+export const VERSION = cString("1");
 
 type Symbols = Deno.DynamicLibrary<typeof SYMBOLS>["symbols"];
 
@@ -77,7 +77,7 @@ export function openLibz(): Symbols {
  * A z_stream of zlib.h (LP64): next_in at 0, avail_in (u32) 8, next_out 24, avail_out (u32) 32, msg 48.
  * It lies in memory of its own: the library's state points back to it.
  */
-class ZStream {
+export class ZStream {
   /** Bytes of the struct. */
   static readonly BYTES = 112;
   readonly #memory = MappedMemory.anonymous(4096);
@@ -93,6 +93,14 @@ class ZStream {
     this.#words[2] = length;
     this.#addresses[3] = this.#known.of(to);
     this.#words[8] = to.length;
+  }
+
+  /** The same by addresses, of memory that its owner keeps. */
+  aimAt(from: number, length: number, to: number, room: number): void {
+    this.#addresses[0] = BigInt(from);
+    this.#words[2] = length;
+    this.#addresses[3] = BigInt(to);
+    this.#words[8] = room;
   }
 
   /** Bytes not read yet. */
@@ -118,6 +126,29 @@ class ZStream {
   }
 }
 
+/**
+ * Makes a stream that deflates; the caller ends and closes it.
+ *
+ * @param level 0 to 9
+ * @throws {CompressionError} when the library refuses the level or has no memory
+ */
+export function newDeflate(level: number): ZStream {
+  const stream = new ZStream();
+  const code = openLibz().deflateInit2_(
+    stream.address,
+    level,
+    Z_DEFLATED,
+    MAX_WINDOW_BITS,
+    DEFAULT_MEMORY_LEVEL,
+    Z_DEFAULT_STRATEGY,
+    VERSION,
+    ZStream.BYTES,
+  );
+  if (code === Z_OK) return stream;
+  stream.close();
+  throw compressionFailure(LIBZ, `deflateInit2 of level ${level}: code ${code}`);
+}
+
 /** {@linkcode PageCompressor} of zlib. */
 export class LibzCompressor extends OwnedContext<ZStream> implements PageCompressor {
   readonly library: string = LIBZ;
@@ -129,22 +160,7 @@ export class LibzCompressor extends OwnedContext<ZStream> implements PageCompres
    */
   constructor(level: number) {
     const functions = openLibz();
-    const stream = new ZStream();
-    const code = functions.deflateInit2_(
-      stream.address,
-      level,
-      Z_DEFLATED,
-      MAX_WINDOW_BITS,
-      DEFAULT_MEMORY_LEVEL,
-      Z_DEFAULT_STRATEGY,
-      VERSION,
-      ZStream.BYTES,
-    );
-    if (code !== Z_OK) {
-      stream.close();
-      throw compressionFailure(LIBZ, `deflateInit2 of level ${level}: code ${code}`);
-    }
-    super(stream, (stream) => {
+    super(newDeflate(level), (stream) => {
       functions.deflateEnd(stream.address);
       stream.close();
     });

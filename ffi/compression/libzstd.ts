@@ -33,6 +33,15 @@ const SYMBOLS = {
     ],
     result: "u32",
   },
+  ZSTD_compressStream2: {
+    parameters: [
+      "pointer", /* context */
+      "u64", /* ZSTD_outBuffer */
+      "u64", /* ZSTD_inBuffer */
+      "i32", /* ZSTD_EndDirective */
+    ],
+    result: "u32",
+  },
   ZSTD_createDCtx: { parameters: [], result: "pointer" },
   ZSTD_freeDCtx: { parameters: ["pointer" /* context */], result: "u32" },
   ZSTD_decompressDCtx: {
@@ -45,6 +54,10 @@ const SYMBOLS = {
     ],
     result: "u32",
   },
+  ZSTD_decompressStream: {
+    parameters: ["pointer", /* context */ "u64", /* ZSTD_outBuffer */ "u64" /* ZSTD_inBuffer */],
+    result: "u32",
+  },
   ZSTD_findFrameCompressedSize: {
     parameters: ["buffer", /* from */ "u32" /* its length */],
     result: "u32",
@@ -53,7 +66,7 @@ const SYMBOLS = {
 } as const satisfies Deno.ForeignLibraryInterface;
 
 /** Results from here on are errors: ZSTD_error_maxCode of zstd_errors.h is 120. */
-const LEAST_ERROR = 2 ** 32 - 120;
+export const LEAST_ERROR = 2 ** 32 - 120;
 /** A result for ZSTD_error_dstSize_tooSmall, 70 in zstd_errors.h. */
 const TOO_SMALL = 2 ** 32 - 70;
 
@@ -70,9 +83,32 @@ export function openLibzstd(): Symbols {
   return symbols ??= Deno.dlopen(LIBZSTD, SYMBOLS).symbols;
 }
 
-function failure(functions: Symbols, result: number): CompressionError {
+/** The error for a result from {@linkcode LEAST_ERROR} on. */
+export function zstdFailure(result: number): CompressionError {
+  const functions = openLibzstd();
   const name = functions.ZSTD_getErrorName(BigInt(result - 2 ** 32))!;
   return compressionFailure(LIBZSTD, Deno.UnsafePointerView.getCString(name));
+}
+
+/**
+ * Makes a context that compresses; the caller frees it.
+ *
+ * @param parameters of ZSTD_cParameter, with their values
+ * @throws {CompressionError} when the library refuses one or has no memory
+ */
+export function newZstdContext(
+  parameters: readonly (readonly [number, number])[],
+): Deno.PointerObject {
+  const functions = openLibzstd();
+  const context = functions.ZSTD_createCCtx();
+  if (context === null) throw compressionFailure(LIBZSTD, "no memory for a compressor");
+  for (const [parameter, value] of parameters) {
+    const result = functions.ZSTD_CCtx_setParameter(context, parameter, value);
+    if (result < LEAST_ERROR) continue;
+    functions.ZSTD_freeCCtx(context);
+    throw zstdFailure(result);
+  }
+  return context;
 }
 
 /** {@linkcode PageCompressor} of libzstd. */
@@ -85,22 +121,8 @@ export class LibzstdCompressor extends OwnedContext<Deno.PointerObject> implemen
    * @throws {CompressionError} when the library refuses the level or has no memory
    */
   constructor(level: number) {
-    const functions = openLibzstd();
-    const context = functions.ZSTD_createCCtx();
-    if (context === null) throw compressionFailure(LIBZSTD, "no memory for a compressor");
-    super(context, functions.ZSTD_freeCCtx);
-    try {
-      this.#set(COMPRESSION_LEVEL, level);
-      this.#set(CHECKSUM_FLAG, 1);
-    } catch (error) {
-      this.close();
-      throw error;
-    }
-  }
-
-  #set(parameter: number, value: number): void {
-    const result = this.#functions.ZSTD_CCtx_setParameter(this.context, parameter, value);
-    if (result >= LEAST_ERROR) throw failure(this.#functions, result);
+    const context = newZstdContext([[COMPRESSION_LEVEL, level], [CHECKSUM_FLAG, 1]]);
+    super(context, openLibzstd().ZSTD_freeCCtx);
   }
 
   compress(page: Uint8Array<ArrayBuffer>, to: Uint8Array<ArrayBuffer>): number {
@@ -108,7 +130,7 @@ export class LibzstdCompressor extends OwnedContext<Deno.PointerObject> implemen
     const result = this.#functions.ZSTD_compress2(context, to, to.length, page, page.length);
     if (result < LEAST_ERROR) return result;
     if (result === TOO_SMALL) return 0;
-    throw failure(this.#functions, result);
+    throw zstdFailure(result);
   }
 }
 

@@ -84,6 +84,15 @@ export class CaptureHandler extends ContentsHandler {
     }
   }
 
+  /** A file in mapped-ram may be written by several threads; of a stream the other channels are not here. */
+  override multifdFlush(): void {
+    throw this.error(
+      "unsupported",
+      "Capture with the capability multifd on, whose pages went over other connections",
+      "capture the machine again with multifd off",
+    );
+  }
+
   override command(command: Command): void {
     super.command(command);
     if (command.kind === "discard") {

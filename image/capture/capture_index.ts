@@ -1,16 +1,26 @@
 /** The index of a captured stream: found beside it, or made. */
 
-import { MappedMemory } from "../../ffi/memory.ts";
+import { survivingFileLimit } from "../../ffi/file_limit.ts";
+import { MappedFile } from "../../ffi/mapped_file.ts";
+import type { MappedMemory } from "../../ffi/memory.ts";
 import { RamLayout } from "../../migration/memory/ram_layout.ts";
 import { DEFAULT_TARGET_PAGE_SIZE } from "../../migration/protocol/mod.ts";
 import { decodeContents, encodeContents, type IndexedContents } from "./index_contents.ts";
 import { CaptureHandler, type PageIndex } from "./capture_handler.ts";
 import { type ScanOptions, scanStream } from "../stream/stream_scan.ts";
-import { type FileStamp, requireUnchanged, sameStamp, stampFile } from "../file_stamp.ts";
+import { streamName, type StreamPlace } from "../stream/stream_place.ts";
+import {
+  type FileStamp,
+  readersOf,
+  requireUnchanged,
+  sameStamp,
+  stampFile,
+} from "../file_stamp.ts";
 import type { IndexReport } from "../image.ts";
 import {
   checkIndex,
   checksum,
+  copyTable,
   encodeIndexHeader,
   identifyImage,
   type ImageIdentity,
@@ -20,17 +30,23 @@ import {
   sumsOffset,
   writeSparse,
 } from "./index_file.ts";
-import { type IndexStorage, openIndexStorage } from "./index_storage.ts";
+import {
+  type IndexStorage,
+  IndexStorageError,
+  MemoryStorage,
+  openIndexStorage,
+} from "./index_storage.ts";
 import { PageTable } from "./page_table.ts";
 import { ReconstructedPages } from "./reconstructed_pages.ts";
+import { storedFile } from "../../pages/stored_file.ts";
 import { type ReconstructedRange, SUM_BYTES } from "../../pages/table_pages.ts";
 
 /** An index in memory, as mapped. */
 export interface CaptureIndex {
   /** All of it; whoever gets this closes it. */
   readonly memory: MappedMemory;
-  /** Offset of the table in it, in bytes. */
-  readonly tableOffset: number;
+  /** A copy of its table; whoever gets this closes it. */
+  readonly table: MappedMemory;
   /** The pages in it. */
   readonly reconstructed: ReconstructedRange;
   /** What it says of the image. */
@@ -41,29 +57,27 @@ export interface CaptureIndex {
   readonly report: IndexReport;
 }
 
-/** The name of an image's index. */
-function indexPath(path: string): string {
-  return `${path}.postcopy-index`;
-}
-
 /**
  * Opens the index of a captured stream; makes it when there is none that fits.
  *
  * @param path the image's name
  * @param image all of it
  * @param stamp of the image
+ * @param place of the stream in it
  * @throws {ImageError} when the image cannot be served
  */
 export async function openCaptureIndex(
   path: string,
   image: MappedMemory,
   stamp: FileStamp,
+  place: StreamPlace,
   options: ScanOptions,
 ): Promise<CaptureIndex> {
-  const identity = identifyImage(image.bytes(), stamp.modified);
-  const found = await findIndex(indexPath(path), identity);
+  const identity = identifyImage(image, stamp.modified, place.offset);
+  const target = `${streamName(path, place.offset, place.libvirt)}.postcopy-index`;
+  const found = await findIndex(target, identity);
   if (typeof found !== "string") return found;
-  return await buildIndex(path, image, stamp, identity, found, options);
+  return await buildIndex(path, image, stamp, identity, target, found, options);
 }
 
 /** Returns the index, or why there is none that can be used (empty when there is none at all). */
@@ -74,7 +88,7 @@ async function findIndex(path: string, image: ImageIdentity): Promise<CaptureInd
     // still means the same file.
     const stamp = await stampFile(path);
     if (stamp.size < INDEX_HEADER_BYTES) return "it is shorter than its header";
-    memory = MappedMemory.file(path, stamp.size);
+    memory = MappedFile.open(path, stamp.size);
     if (!sameStamp(stamp, await stampFile(path))) {
       memory.close();
       return "it was replaced while it was opened";
@@ -83,35 +97,42 @@ async function findIndex(path: string, image: ImageIdentity): Promise<CaptureInd
     if (error instanceof Deno.errors.NotFound) return "";
     return error instanceof Error ? error.message : `${error}`;
   }
-  const index = useIndex(path, memory, image);
+  let index: CaptureIndex | string;
+  try {
+    index = useIndex(path, memory, image);
+  } catch (error) {
+    index = error instanceof Error ? error.message : `${error}`; // its disk fails: it is made anew
+  }
   if (typeof index === "string") memory.close();
   return index;
 }
 
 function useIndex(path: string, memory: MappedMemory, image: ImageIdentity): CaptureIndex | string {
-  const header = checkIndex(memory.bytes(), image);
-  if (typeof header === "string") return header;
-  const contents = decodeContents(memory.bytes(header.contentsOffset, header.contentsLength));
+  const checked = checkIndex(memory, image);
+  if (typeof checked === "string") return checked;
+  const { header, table } = checked;
+  const contents = decodeContents(checked.contents);
   const layout = new RamLayout(contents.blocks, header.pageSize);
   const { earlySections, deviceState } = contents;
   const inside = [earlySections, deviceState].every(({ offset, length }) =>
     offset >= 0 && length >= 0 && offset + length <= image.size
   );
-  if (layout.pageLimit !== header.pageLimit || !inside) return "its contents do not fit its table";
+  if (layout.pageLimit !== header.pageLimit || !inside) {
+    table.close();
+    return "its contents do not fit its table";
+  }
   const report: IndexReport = { state: "reused", path };
   const reconstructed = rangeOf(path, memory, header);
-  return { memory, tableOffset: INDEX_HEADER_BYTES, reconstructed, contents, layout, report };
+  return { memory, table, reconstructed, contents, layout, report };
 }
 
 function rangeOf(path: string, memory: MappedMemory, header: IndexHeader): ReconstructedRange {
   const { pagesOffset, pagesCount, pageSize } = header;
   const { address } = memory;
-  return { path, address, pagesOffset, pagesCount, pageSize, sumsOffset: sumsOffset(header) };
-}
-
-/** Who may read an image may read its index, and nobody else: it holds pages of the guest's memory. */
-async function readersOf(path: string): Promise<number> {
-  return ((await Deno.stat(path)).mode ?? 0o600) & 0o666;
+  const remedy = "remove that file, it is made anew when the image is opened";
+  const file = storedFile(memory, remedy);
+  const place = { pagesOffset, pagesCount, pageSize, sumsOffset: sumsOffset(header) };
+  return { path, file: file && { ...file, path }, address, ...place };
 }
 
 async function buildIndex(
@@ -119,35 +140,53 @@ async function buildIndex(
   image: MappedMemory,
   stamp: FileStamp,
   identity: ImageIdentity,
+  target: string,
   notReused: string,
   options: ScanOptions,
 ): Promise<CaptureIndex> {
-  const target = indexPath(path);
-  using built = new IndexBuilder(image, await openIndexStorage(target, await readersOf(path)));
-  const openHandler = () => new CaptureHandler(path, (layout) => built.openPageIndex(layout));
-  const scanned = await scanStream(path, image, openHandler, options);
-  await requireUnchanged(path, stamp);
-  const contents = { ...scanned, counts: built.table.counts() };
-  const { memory, reason, header } = await built.finish(identity, contents);
-  const why = reason ?? (notReused === "" ? undefined : notReused);
-  return {
-    memory,
-    tableOffset: INDEX_HEADER_BYTES,
-    reconstructed: rangeOf(target, memory, header),
-    contents,
-    layout: built.layout,
-    report: {
-      state: reason === undefined ? "built" : "temporary",
-      path: target,
-      ...(why === undefined ? {} : { reason: why }),
-    },
+  using _limit = survivingFileLimit();
+  const build = async (storage: IndexStorage): Promise<CaptureIndex> => {
+    using built = new IndexBuilder(image, storage);
+    const openHandler = () => new CaptureHandler(path, (layout) => built.openPageIndex(layout));
+    const start = identity.streamOffset;
+    const scanned = await scanStream(path, image, start, openHandler, options);
+    await requireUnchanged(path, stamp);
+    const contents = { ...scanned, counts: built.table.counts() };
+    const { memory, reason, header } = await built.finish(identity, contents);
+    const why = reason ?? (notReused === "" ? undefined : notReused);
+    return {
+      memory,
+      table: copyTable(memory, header.pageLimit),
+      reconstructed: rangeOf(target, memory, header),
+      contents,
+      layout: built.layout,
+      report: {
+        state: reason === undefined ? "built" : "temporary",
+        path: target,
+        ...(why === undefined ? {} : { reason: why }),
+      },
+    };
   };
+  try {
+    return await build(await openIndexStorage(target, await readersOf(path)));
+  } catch (error) {
+    if (!(error instanceof IndexStorageError)) throw error;
+    // Pages that were reconstructed may be lost with the file: they are made anew.
+    return await build(new MemoryStorage(error.message));
+  }
+}
+
+/** An index that is mapped, with its header, and why it could not be kept as a file. */
+interface FinishedIndex {
+  readonly memory: MappedMemory;
+  readonly reason?: string;
+  readonly header: IndexHeader;
 }
 
 /** Puts the parts of an index into its storage. */
 class IndexBuilder implements Disposable {
   readonly #image: MappedMemory;
-  readonly #storage: IndexStorage;
+  #storage: IndexStorage;
   #layout: RamLayout | undefined;
   #table: PageTable | undefined;
   #reconstructed: ReconstructedPages | undefined;
@@ -167,12 +206,10 @@ class IndexBuilder implements Disposable {
 
   openPageIndex(layout: RamLayout): PageIndex {
     const start = pagesOffset(layout.pageLimit);
-    // Contents are a few KiB; a megabyte of addresses costs nothing.
-    const pageBytes = layout.targetPageSize + SUM_BYTES;
-    this.#storage.reserve(start + layout.pageCount * pageBytes + 2 ** 24);
+    this.#storage.reserve(this.#limit(layout));
     const table = new PageTable(layout);
     const reconstructed = new ReconstructedPages(
-      this.#image.bytes(),
+      this.#image,
       this.#storage,
       table,
       start,
@@ -184,10 +221,31 @@ class IndexBuilder implements Disposable {
     return { table, reconstructed };
   }
 
-  async finish(
-    identity: ImageIdentity,
-    indexed: IndexedContents,
-  ): Promise<{ memory: MappedMemory; reason?: string; header: IndexHeader }> {
+  /** Contents are a few KiB; 16 MiB of addresses cost nothing. */
+  #limit(layout: RamLayout): number {
+    const pageBytes = layout.targetPageSize + SUM_BYTES;
+    return pagesOffset(layout.pageLimit) + layout.pageCount * pageBytes + 2 ** 24;
+  }
+
+  /**
+   * Writes what is left, and maps the index.
+   *
+   * @throws {IndexStorageError} when reconstructed pages are lost with the storage
+   */
+  async finish(identity: ImageIdentity, indexed: IndexedContents): Promise<FinishedIndex> {
+    try {
+      return await this.#finish(identity, indexed);
+    } catch (error) {
+      if (!(error instanceof IndexStorageError) || this.#reconstructed!.count > 0) throw error;
+      // All of it is still at hand: no need to read the image again.
+      this.#storage[Symbol.dispose]();
+      this.#storage = new MemoryStorage(error.message);
+      this.#storage.reserve(this.#limit(this.layout));
+      return await this.#finish(identity, indexed);
+    }
+  }
+
+  async #finish(identity: ImageIdentity, indexed: IndexedContents): Promise<FinishedIndex> {
     const storage = this.#storage;
     const { words } = this.table;
     const contents = encodeContents(indexed);

@@ -1,6 +1,7 @@
 /** The index of a captured stream as bytes: header, table, reconstructed pages, their checksums, contents. */
 
 import { crc32 } from "node:zlib";
+import { MappedMemory } from "../../ffi/memory.ts";
 import { isZeroPage } from "../../pages/zero_page.ts";
 import { ENTRY_BYTES, IN_INDEX, TableEntry } from "../../pages/table_pages.ts";
 import { pageSum } from "../../pages/page_sum.ts";
@@ -14,6 +15,7 @@ const MAGIC = new TextEncoder().encode("POSTCIDX");
 const FORMAT_VERSION = 2;
 const BYTES_WITH_CHECKSUM = 256;
 const CHECKED_AT_ONCE = 2 ** 30;
+const COPIED_AT_ONCE = 2 ** 20;
 /** Bytes of reconstructed pages that are checked when an index is opened: 3 ms from the page cache. */
 const CHECKED_AT_OPENING = 16 * 1024 * 1024;
 const TWO_TO_32 = 0x1_0000_0000;
@@ -30,6 +32,8 @@ export interface ImageIdentity {
   readonly modified: number;
   /** CRC-32 of the image's first and last 64 KiB. */
   readonly sample: number;
+  /** Where in it the stream begins that the index is of, in bytes. */
+  readonly streamOffset: number;
 }
 
 /** Where the parts of an index lie, in bytes from its start, and their checksums. */
@@ -69,6 +73,8 @@ const FIELDS = [
   "contentsOffset",
   "contentsLength",
   "contentsSum",
+  // Zeros in an index from before there were others.
+  "streamOffset",
 ] as const satisfies readonly (keyof IndexHeader)[];
 const FIELDS_OFFSET = 16;
 const CHECKSUM_OFFSET = BYTES_WITH_CHECKSUM - 4;
@@ -82,11 +88,22 @@ export function checksum(bytes: Uint8Array, before = 0): number {
   return sum;
 }
 
-/** Tells an image from another with its size and time. */
-export function identifyImage(bytes: Uint8Array, modified: number): ImageIdentity {
-  const head = bytes.subarray(0, SAMPLE_BYTES);
-  const tail = bytes.subarray(Math.max(0, bytes.length - SAMPLE_BYTES));
-  return { size: bytes.length, modified, sample: checksum(tail, checksum(head)) };
+/**
+ * Tells an image from another with its size and time.
+ *
+ * @param modified milliseconds since 1970
+ * @param streamOffset where in it the stream begins, in bytes
+ */
+export function identifyImage(
+  image: MappedMemory,
+  modified: number,
+  streamOffset: number,
+): ImageIdentity {
+  const size = image.length;
+  const sampled = Math.min(size, SAMPLE_BYTES);
+  const head = image.bytes(0, sampled);
+  const tail = image.bytes(size - sampled, sampled);
+  return { size, modified, sample: checksum(tail, checksum(head)), streamOffset };
 }
 
 /** Where reconstructed pages begin in the index of a table of that many entries. */
@@ -123,33 +140,70 @@ export function encodeIndexHeader(header: IndexHeader): Uint8Array {
  *
  * @param index all of the file
  * @param image the image as it is now
- * @returns the header, or why the index cannot be used
+ * @returns the header, and the table, which the caller closes; or why the index cannot be used
  */
-export function checkIndex(
-  index: Uint8Array<ArrayBuffer>,
-  image: ImageIdentity,
-): IndexHeader | string {
-  const header = decodeIndexHeader(index);
+export function checkIndex(index: MappedMemory, image: ImageIdentity): CheckedIndex | string {
+  const header = decodeIndexHeader(index.bytes(0, Math.min(index.length, INDEX_HEADER_BYTES)));
   if (typeof header === "string") return header;
   if (
     header.size !== image.size || header.modified !== image.modified ||
-    header.sample !== image.sample
+    header.sample !== image.sample || header.streamOffset !== image.streamOffset
   ) return "it was made from another image, or the image has changed";
   if (!inOrder(header, index.length)) return "its parts do not make up its length";
-  const contents = index.subarray(header.contentsOffset);
+  const contents = index.bytes(header.contentsOffset, header.contentsLength);
   if (checksum(contents) !== header.contentsSum) return "its contents fail their checksum";
-  const tableBytes = header.pageLimit * ENTRY_BYTES;
-  const table = new Uint8Array(index.buffer, index.byteOffset + INDEX_HEADER_BYTES, tableBytes);
-  if (checksum(table) !== header.tableSum) return "its table fails its checksum";
-  const words = new Uint32Array(table.buffer, table.byteOffset, tableBytes / 4);
-  if (!entriesInside(words, header)) return "its table points outside of the files";
-  const pages = index.subarray(header.pagesOffset, sumsOffset(header));
-  const sums = index.subarray(sumsOffset(header), header.contentsOffset);
-  if (checksum(sums) !== header.sumsSum) return "its checksums fail their own";
-  if (pages.length <= CHECKED_AT_OPENING && !pagesWhole(pages, sums, header.pageSize)) {
-    return "a reconstructed page fails its checksum";
+  const table = copyTable(index, header.pageLimit);
+  const problem = problemOfPages(index, header, table);
+  if (problem === undefined) return { header, table, contents };
+  table.close();
+  return problem;
+}
+
+/** An index that can be used. */
+export interface CheckedIndex {
+  readonly header: IndexHeader;
+  /** The table, copied: to look at it in its file costs a system call each time. */
+  readonly table: MappedMemory;
+  /** The contents, copied. */
+  readonly contents: Uint8Array<ArrayBuffer>;
+}
+
+/**
+ * Copies the table of an index into memory: 2 MiB a GiB of the guest.
+ *
+ * @param index all of it
+ * @param pageLimit entries
+ */
+export function copyTable(index: MappedMemory, pageLimit: number): MappedMemory {
+  const table = MappedMemory.anonymous(pageLimit * ENTRY_BYTES);
+  try {
+    const bytes = table.bytes();
+    for (let at = 0; at < bytes.length; at += COPIED_AT_ONCE) {
+      index.read(INDEX_HEADER_BYTES + at, bytes.subarray(at, at + COPIED_AT_ONCE));
+    }
+    return table;
+  } catch (error) {
+    table.close();
+    throw error;
   }
-  return header;
+}
+
+/** What is wrong with table and pages; undefined when nothing is. */
+function problemOfPages(
+  index: MappedMemory,
+  header: IndexHeader,
+  memory: MappedMemory,
+): string | undefined {
+  const table = memory.bytes();
+  if (checksum(table) !== header.tableSum) return "its table fails its checksum";
+  const words = new Uint32Array(table.buffer, table.byteOffset, table.length / 4);
+  if (!entriesInside(words, header)) return "its table points outside of the files";
+  const sums = index.bytes(sumsOffset(header), header.pagesCount * SUM_BYTES);
+  if (checksum(sums) !== header.sumsSum) return "its checksums fail their own";
+  const pagesBytes = header.pagesCount * header.pageSize;
+  if (pagesBytes > CHECKED_AT_OPENING) return undefined;
+  const whole = pagesWhole(index.bytes(header.pagesOffset, pagesBytes), sums, header.pageSize);
+  return whole ? undefined : "a reconstructed page fails its checksum";
 }
 
 function decodeIndexHeader(index: Uint8Array<ArrayBuffer>): IndexHeader | string {

@@ -1,21 +1,39 @@
 /** Where an index is written: a file beside the image, or memory where that cannot be. */
 
+import { MappedFile } from "../../ffi/mapped_file.ts";
 import { MappedMemory } from "../../ffi/memory.ts";
-import { ImageError } from "../image_error.ts";
+
+/** An index that cannot be written where it is to be: the disk is full, or fails. */
+export class IndexStorageError extends Error {
+  override readonly name = "IndexStorageError";
+}
 
 /** Bytes that are written at any place and at last mapped. */
 export interface IndexStorage extends Disposable {
-  /** Called before the first write, with the bytes that it can come to at most. */
+  /**
+   * Called before the first write, with the bytes that it can come to at most.
+   *
+   * @throws {SyscallError} for memory that cannot be had
+   */
   reserve(limit: number): void;
-  /** Writes bytes; what lies between written ranges is zero. */
+  /**
+   * Writes bytes; what lies between written ranges is zero.
+   *
+   * @throws {IndexStorageError} after which nothing that was written can be relied on
+   */
   write(position: number, bytes: Uint8Array): void;
-  /** Reads back bytes that were written. */
+  /**
+   * Reads back bytes that were written.
+   *
+   * @throws {IndexStorageError}
+   */
   read(position: number, into: Uint8Array): void;
   /**
    * Ends the writing: gives a file its name and maps it.
    *
    * @param length bytes in all
    * @returns the index, which is now the caller's, and why it could not be kept as a file
+   * @throws {IndexStorageError} as `write`
    */
   finish(length: number): Promise<{ memory: MappedMemory; reason?: string }>;
 }
@@ -57,28 +75,35 @@ class FileStorage implements IndexStorage {
       let written = 0;
       while (written < bytes.length) written += this.#file.writeSync(bytes.subarray(written));
     } catch (cause) {
-      const remedy = "make room for 8 bytes a page and more for encoded pages";
-      const problem = `Cannot write the index: ${reasonOf(cause)}`;
-      throw new ImageError("index-failed", this.#path, problem, remedy, { cause });
+      throw this.#unusable(cause);
     }
   }
 
   read(position: number, into: Uint8Array): void {
-    this.#file.seekSync(position, Deno.SeekMode.Start);
-    let filled = 0;
-    while (filled < into.length) {
-      const count = this.#file.readSync(into.subarray(filled));
-      if (count === null) throw new Error(`Index ends at byte ${position + filled}`);
-      filled += count;
+    try {
+      this.#file.seekSync(position, Deno.SeekMode.Start);
+      let filled = 0;
+      while (filled < into.length) {
+        const count = this.#file.readSync(into.subarray(filled));
+        if (count === null) throw new Error(`it ends at byte ${position + filled}`);
+        filled += count;
+      }
+    } catch (cause) {
+      throw this.#unusable(cause);
     }
   }
 
   async finish(length: number): Promise<{ memory: MappedMemory; reason?: string }> {
-    await this.#file.truncate(length);
-    // After a power cut a name must not lead to bytes that never reached the disk.
-    await this.#file.syncData();
-    // Mapped before it is named: from then on another process may put its own in its place.
-    const memory = MappedMemory.file(this.#temporary, length);
+    let memory: MappedMemory;
+    try {
+      await this.#file.truncate(length);
+      // After a power cut a name must not lead to bytes that never reached the disk.
+      await this.#file.syncData();
+      // Mapped before it is named: from then on another process may put its own in its place.
+      memory = MappedFile.open(this.#temporary, length);
+    } catch (cause) {
+      throw this.#unusable(cause);
+    }
     try {
       await Deno.rename(this.#temporary, this.#path);
       this.#named = true;
@@ -90,6 +115,11 @@ class FileStorage implements IndexStorage {
     }
   }
 
+  #unusable(cause: unknown): IndexStorageError {
+    const reason = reasonOf(cause).replaceAll(this.#temporary, this.#path);
+    return new IndexStorageError(`${this.#path} cannot be written: ${reason}`, { cause });
+  }
+
   [Symbol.dispose](): void {
     if (!this.#open) return;
     this.#open = false;
@@ -98,11 +128,13 @@ class FileStorage implements IndexStorage {
   }
 }
 
-class MemoryStorage implements IndexStorage {
+/** An index in memory, gone with the image. */
+export class MemoryStorage implements IndexStorage {
   readonly reason: string;
   #memory: MappedMemory | undefined;
   #bytes: Uint8Array = new Uint8Array(0);
 
+  /** @param reason why it is not kept as a file */
   constructor(reason: string) {
     this.reason = reason;
   }
@@ -131,8 +163,8 @@ class MemoryStorage implements IndexStorage {
   }
 }
 
-/** Why an index cannot be kept, without the temporary name, which says nothing to anybody. */
-function whyNotKept(error: unknown, path: string, temporary: string): string {
+/** Why a file beside an image cannot be kept, without the temporary name, which says nothing to anybody. */
+export function whyNotKept(error: unknown, path: string, temporary: string): string {
   const directory = path.slice(0, path.lastIndexOf("/") + 1) || "./";
   const reason = reasonOf(error).replace(/: (?:open|rename) '.*$/, "");
   return `no file can be made in ${directory}: ${reason.replaceAll(temporary, path)}`;

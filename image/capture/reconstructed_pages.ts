@@ -1,5 +1,6 @@
 /** Pages that a capture holds only encoded, made whole once and kept in the index. */
 
+import type { MappedMemory } from "../../ffi/memory.ts";
 import { decodeXbzrle, inflatePage } from "../../migration/protocol/mod.ts";
 import type { IndexStorage } from "./index_storage.ts";
 import { pageSum } from "../../pages/page_sum.ts";
@@ -8,7 +9,7 @@ import { SUM_BYTES } from "../../pages/table_pages.ts";
 
 /** Appends reconstructed pages to an index, and enters them in its table. */
 export class ReconstructedPages {
-  readonly #image: Uint8Array;
+  readonly #image: MappedMemory;
   readonly #storage: IndexStorage;
   readonly #table: PageTable;
   readonly #start: number;
@@ -25,7 +26,7 @@ export class ReconstructedPages {
    * @param pageSize bytes of a page
    */
   constructor(
-    image: Uint8Array,
+    image: MappedMemory,
     storage: IndexStorage,
     table: PageTable,
     start: number,
@@ -69,11 +70,7 @@ export class ReconstructedPages {
     const position = this.#table.position(page);
     if (position === undefined) this.#page.fill(0);
     else if (position.inIndex) this.#storage.read(position.offset, this.#page);
-    else {
-      this.#page.set(
-        this.#image.subarray(position.offset, position.offset + this.#page.length),
-      );
-    }
+    else this.#image.read(position.offset, this.#page);
     decodeXbzrle(this.#page, bytes, at, length);
     this.#keep(page);
   }

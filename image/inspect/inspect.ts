@@ -4,6 +4,7 @@ import { formatTable } from "../../migration/report/table.ts";
 import { formatBytes, formatCount } from "../../migration/report/units.ts";
 import type { CommandCount, DeviceSection, Image, ImageKind, IndexReport } from "../image.ts";
 import type { PageCounts } from "../image.ts";
+import type { LibvirtSave } from "../libvirt/libvirt_save.ts";
 
 /** What is known of an image, ready for `JSON.stringify`. Sizes are in bytes. */
 export interface ImageReport {
@@ -11,6 +12,10 @@ export interface ImageReport {
   readonly image: string;
   /** The file's format. */
   readonly kind: ImageKind;
+  /** Where in the file QEMU's stream begins; absent where it begins with it. */
+  readonly streamOffset?: number;
+  /** The domain, when libvirt saved it. */
+  readonly libvirt?: DomainReport;
   /** Versioned machine type. */
   readonly machine: string;
   /** Bytes of a target page. */
@@ -35,6 +40,12 @@ export interface ImageReport {
   readonly commands: readonly CommandCount[];
   /** The index of a captured stream. */
   readonly index?: IndexReport;
+}
+
+/** What libvirt wrote of a domain, in an {@linkcode ImageReport}. */
+export interface DomainReport extends Pick<LibvirtSave, "domain" | "running" | "format"> {
+  /** The XML of the domain. */
+  readonly xmlBytes: number;
 }
 
 /** A RAM block in an {@linkcode ImageReport}. */
@@ -67,10 +78,12 @@ export async function inspectImage(image: Image): Promise<ImageReport> {
     ...counts[i]!,
   }));
   const { uuid, capabilities } = image.configuration;
-  const { index, earlySectionCount } = image;
+  const { index, earlySectionCount, streamOffset, libvirt } = image;
   return {
     image: image.path,
     kind: image.kind,
+    ...(streamOffset === 0 ? {} : { streamOffset }),
+    ...(libvirt === undefined ? {} : { libvirt: domainReport(libvirt) }),
     machine: image.machine,
     targetPageSize: image.targetPageSize,
     capabilities: capabilities ?? [],
@@ -84,6 +97,10 @@ export async function inspectImage(image: Image): Promise<ImageReport> {
     commands: image.commands,
     ...(index === undefined ? {} : { index }),
   };
+}
+
+function domainReport({ domain, running, format, xml }: LibvirtSave): DomainReport {
+  return { domain, running, format, xmlBytes: new TextEncoder().encode(xml).length };
 }
 
 /**
@@ -112,10 +129,12 @@ export function formatImageReport(report: ImageReport): string {
 }
 
 function headRows(report: ImageReport): string[][] {
-  const { index, uuid, capabilities } = report;
+  const { index, uuid, capabilities, streamOffset = 0, libvirt } = report;
+  const begins = streamOffset === 0 ? "" : `, from byte ${formatCount(streamOffset)} on`;
   const rows = [
     ["image", report.image],
-    ["kind", KINDS[report.kind]],
+    ["kind", KINDS[report.kind] + begins],
+    ...(libvirt === undefined ? [] : domainRows(libvirt)),
     ["machine", report.machine],
     ["target page", formatBytes(report.targetPageSize)],
   ];
@@ -123,6 +142,16 @@ function headRows(report: ImageReport): string[][] {
   if (uuid !== undefined) rows.push(["uuid", uuid]);
   if (index !== undefined) rows.push(["index", describeIndex(index)]);
   return rows;
+}
+
+function domainRows(
+  { domain = "without a name", running, format, xmlBytes }: DomainReport,
+): string[][] {
+  return [
+    ["libvirt domain", domain],
+    ["saved", `${format}, to be ${running ? "continued" : "left paused"} when restored`],
+    ["domain's XML", `${formatCount(xmlBytes)} bytes, which --xml prints`],
+  ];
 }
 
 function describeIndex({ state, path, reason }: IndexReport): string {

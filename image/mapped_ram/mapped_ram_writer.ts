@@ -38,26 +38,38 @@ export class MappedRamWriter {
   #failedCall = "pwrite";
   /** What of the seal has been written. */
   #sealed: "nothing" | "bitmaps" | "magic" = "nothing";
+  /** What follows the memory, once it is known. */
+  #tail: Uint8Array<ArrayBuffer> | undefined;
+  #marked = false;
 
   /**
-   * Writes what is known before the first page.
+   * Writes what is known before the first page, and waits until that is on the disk: without it a guest
+   * whose switch is cut short cannot be handed back.
    *
-   * @param file new and empty; stays the caller's
+   * @param file new and empty, or taken up with the tail that it has; stays the caller's
    * @param machine whose memory it is
    * @param onError called when something cannot be written; by default it is given up
+   * @param beside whether another writes all but pages: then this one's are pages alone
    * @throws {SyscallError} from pwrite, for example `ENOSPC`
    * @throws {RamLayoutError} when the blocks cannot be
    */
-  constructor(file: OutputFile, machine: StreamMachine, onError: OnWriteError = () => false) {
+  constructor(
+    file: OutputFile,
+    machine: StreamMachine,
+    onError: OnWriteError = () => false,
+    tail?: Uint8Array<ArrayBuffer>,
+    beside = false,
+  ) {
     this.layout = new MappedRamLayout(machine);
     this.#file = file;
     this.#onError = onError;
     this.#held = new HeldWrites(file);
     this.#pageSize = machine.targetPageSize;
-    for (const [index, { offset, bytes }] of this.layout.pieces.entries()) {
-      const hidden = index === 0 ? MAGIC_BYTES : 0;
-      this.#writeAll(bytes.subarray(hidden), offset + hidden);
-    }
+    this.#tail = tail;
+    this.#marked = tail !== undefined;
+    if (tail !== undefined || beside) return;
+    this.#writeFrame();
+    if (!this.#held.any) this.sync(); // no page is in the file yet: this waits for a few blocks
   }
 
   /** Bytes of pages written, or held back to be. */
@@ -131,7 +143,41 @@ export class MappedRamWriter {
    * @param tail device sections, EOF and description
    */
   writeTail(tail: Uint8Array<ArrayBuffer>): void {
+    this.#tail = tail;
     this.#writeAll(tail, this.layout.tailOffset);
+  }
+
+  /**
+   * Makes the file one that another receiver can take up: all but the pages is on the disk when this returns
+   * true, and what says so. The pages need not be: whoever takes it up has them sent again.
+   *
+   * @param mark from `partialMark`
+   * @returns false when something is held back: then it is to be called again
+   * @throws {SyscallError} what cannot be written, where it is given up
+   */
+  mark(mark: Uint8Array<ArrayBuffer>): boolean {
+    if (this.#marked) return true;
+    this.flush();
+    if (this.#held.any) return false;
+    using durable = this.#file.openDurable();
+    this.#writeFrame(durable);
+    this.#writeAll(this.#tail!, this.layout.tailOffset, durable);
+    this.#writeAll(mark, 0, durable);
+    this.#marked = !this.#held.any;
+    return this.#marked;
+  }
+
+  /**
+   * No page counts as written any more, for the disk has lost some: all of them are to come again, and the
+   * file is to be marked again.
+   *
+   * @param mark from `partialMark`
+   */
+  startOver(mark: Uint8Array<ArrayBuffer>): void {
+    this.flush();
+    this.#writeAll(mark, 0); // at once: the magic may be there
+    this.#marked = false;
+    this.#sealed = "nothing";
   }
 
   /**
@@ -181,10 +227,18 @@ export class MappedRamWriter {
     }
   }
 
-  #writeAll(bytes: Uint8Array<ArrayBuffer>, offset: number): void {
+  /** Writes all that is known before the first page, but not the magic. */
+  #writeFrame(file?: OutputFile): void {
+    for (const [index, { offset, bytes }] of this.layout.pieces.entries()) {
+      const hidden = index === 0 ? MAGIC_BYTES : 0;
+      this.#writeAll(bytes.subarray(hidden), offset + hidden, file);
+    }
+  }
+
+  #writeAll(bytes: Uint8Array<ArrayBuffer>, offset: number, file: OutputFile = this.#file): void {
     let done = 0;
     while (done < bytes.length && !this.#held.any) {
-      const written = this.#file.write(bytes.subarray(done), offset + done);
+      const written = file.write(bytes.subarray(done), offset + done);
       if (written >= 0) done += written;
       else if (this.#mustHold("pwrite", -written)) break;
     }

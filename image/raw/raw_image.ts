@@ -12,10 +12,13 @@ import {
 } from "../../migration/protocol/mod.ts";
 import type { RamSection } from "../../migration/protocol/stream_machine.ts";
 import { FlatLocator, type FlatPages } from "../../pages/flat_pages.ts";
+import { storedFile } from "../../pages/stored_file.ts";
 import type { CommandCount, DeviceSection, Image, PageCounts } from "../image.ts";
-import { DAMAGED_REMEDY, ImageError } from "../image_error.ts";
+import { DAMAGED_REMEDY, ImageError, unreadImage } from "../image_error.ts";
 import { descriptionPath, parseRawDescription, type RawDescription } from "./raw_description.ts";
 
+/** Stands for the names of machine and RAM block where there are none. */
+const UNDESCRIBED = "memory";
 /** Pages counted between two looks at the event loop: 64 MiB. */
 const COUNTED_AT_ONCE = 16384;
 
@@ -31,6 +34,19 @@ export async function openRaw(path: string, image: MappedMemory, text: string): 
   const description = parseRawDescription(path, text, image.length);
   const devices = await readDevices(path, description.devices);
   return new RawImage(path, image, description, devices);
+}
+
+/**
+ * Makes an image of a raw file that nothing describes: all of it is one RAM block, of no machine.
+ *
+ * @param path the file's name
+ * @param image all of it, whole pages of 4 KiB; the image that is returned closes it
+ */
+export function undescribedImage(path: string, image: MappedMemory): Image {
+  const { length } = image;
+  const blocks = [{ name: UNDESCRIBED, offset: 0, length }];
+  const description = { machine: UNDESCRIBED, targetPageSize: 4096, blocks };
+  return new RawImage(path, image, description, new Uint8Array(0));
 }
 
 async function readDevices(
@@ -53,6 +69,8 @@ async function readDevices(
 
 class RawImage implements Image {
   readonly kind = "raw";
+  readonly streamOffset = 0;
+  readonly libvirt = undefined;
   readonly path: string;
   readonly machine: string;
   readonly configuration: Configuration;
@@ -90,6 +108,7 @@ class RawImage implements Image {
     this.deviceSections = listDevices(path, devices);
     this.pages = {
       kind: "flat",
+      file: storedFile(image),
       imageAddress: image.address,
       imageLength: image.length,
       runs: description.blocks.map(({ offset }, i) => ({
@@ -111,7 +130,11 @@ class RawImage implements Image {
           throw new ImageError("closed", this.path, "Image is closed", "open it again");
         }
         const end = Math.min(done + COUNTED_AT_ONCE, pageCount);
-        for (; done < end; done++) if (locator.locate(firstPage + done) === 0) zero++;
+        try {
+          for (; done < end; done++) if (locator.locate(firstPage + done) === 0) zero++;
+        } catch (error) {
+          throw unreadImage(this.path, error);
+        }
         await new Promise<void>((resolve) => setTimeout(resolve, 0));
       }
       counts.push({ data: pageCount - zero, zero, missing: 0 });

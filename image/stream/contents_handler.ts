@@ -7,10 +7,10 @@ import {
   type Command,
   type Configuration,
   DEFAULT_TARGET_PAGE_SIZE,
-  ELEMENT,
   hasCapability,
   IgnoreStream,
 } from "../../migration/protocol/mod.ts";
+import { otherSection } from "../../migration/protocol/other_section.ts";
 import type { RamSection } from "../../migration/protocol/stream_machine.ts";
 import { DAMAGED_REMEDY, ImageError, type ImageErrorCode } from "../image_error.ts";
 import type { CommandCount } from "../image.ts";
@@ -69,11 +69,7 @@ export abstract class ContentsHandler extends IgnoreStream {
     const { targetPageBits } = configuration;
     if (targetPageBits !== undefined) this.#pageSize = 2 ** targetPageBits;
     if (this.#pageSize !== DEFAULT_TARGET_PAGE_SIZE) {
-      throw this.error(
-        "unsupported",
-        `Capture of a machine with pages of ${this.#pageSize} bytes`,
-        "only machines with pages of 4096 bytes can be served yet",
-      );
+      throw unsupportedPageSize(this.#path, this.#pageSize);
     }
   }
 
@@ -112,15 +108,14 @@ export abstract class ContentsHandler extends IgnoreStream {
   override deviceState(bytes: Uint8Array, at: number, _length: number): void {
     if (this.opaqueStart >= 0) return;
     this.opaqueStart = this.origin + at;
-    if (bytes[at] !== ELEMENT.SECTION_FULL) {
-      const name = new TextDecoder().decode(bytes.subarray(at + 6, at + 6 + bytes[at + 5]!));
-      throw this.error(
-        "unsupported",
-        `Capture with a section of unknown length, ${name},`,
-        "detach the device, or capture with the capability off, that adds it",
-        this.opaqueStart,
-      );
-    }
+    const other = otherSection(bytes, at);
+    if (other === undefined) return;
+    throw this.error(
+      "unsupported",
+      `Capture with a section of unknown length, ${other.name},`,
+      `capture again without it: ${other.remedy}`,
+      this.opaqueStart,
+    );
   }
 
   override endOfStream(): void {
@@ -157,4 +152,15 @@ export abstract class ContentsHandler extends IgnoreStream {
     };
     return new ImageError(code, this.#path, problem, remedy, options);
   }
+}
+
+/** The error for a machine whose pages are of another size than those that can be served. */
+export function unsupportedPageSize(path: string, size: number, cause?: unknown): ImageError {
+  return new ImageError(
+    "unsupported",
+    path,
+    `Capture of a machine with pages of ${size} bytes`,
+    "only machines with pages of 4096 bytes can be served yet",
+    { cause },
+  );
 }

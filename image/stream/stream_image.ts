@@ -13,8 +13,10 @@ import type {
   IndexReport,
   PageCounts,
 } from "../image.ts";
+import type { LibvirtSave } from "../libvirt/libvirt_save.ts";
 import type { FileRange, StreamContents } from "./stream_contents.ts";
 import { readVmDescription } from "./stream_description.ts";
+import type { StreamPlace } from "./stream_place.ts";
 
 /** An image made of a stream; what extends it knows where the pages are. */
 export abstract class StreamImage implements Image {
@@ -34,16 +36,25 @@ export abstract class StreamImage implements Image {
   readonly deviceSections: readonly DeviceSection[];
   readonly earlySectionCount: number;
   readonly commands: readonly CommandCount[];
+  readonly streamOffset: number;
+  readonly libvirt: LibvirtSave | undefined;
   readonly #memory: MappedMemory;
   readonly #deviceState: FileRange;
 
   /**
    * @param path the file's name
    * @param memory all of it, closed with the image
+   * @param place of the stream in it
    * @param contents what it says, its configuration and blocks as the destination is to receive them
    * @param layout the blocks with their pages numbered
    */
-  constructor(path: string, memory: MappedMemory, contents: StreamContents, layout: RamLayout) {
+  constructor(
+    path: string,
+    memory: MappedMemory,
+    place: StreamPlace,
+    contents: StreamContents,
+    layout: RamLayout,
+  ) {
     const copy = ({ offset, length }: FileRange) => memory.bytes(offset, length).slice();
     this.path = path;
     this.machine = contents.configuration.machine;
@@ -57,6 +68,8 @@ export abstract class StreamImage implements Image {
     this.deviceSections = contents.deviceSections;
     this.earlySectionCount = contents.earlySectionCount;
     this.commands = contents.commands;
+    this.streamOffset = place.offset;
+    this.libvirt = place.libvirt;
     this.#memory = memory;
     this.#deviceState = contents.deviceState;
   }

@@ -123,15 +123,32 @@ export function bytesArgument(flag: string, text: string): number {
   return Math.floor(Number(match[1]) * 1024 ** power);
 }
 
+/** Most seconds that an option takes: a day. */
+const MOST_SECONDS = 86_400;
+
 /**
  * Reads a positive number of seconds and returns milliseconds.
  *
  * @throws {UsageError} when it is none
  */
 export function secondsArgument(flag: string, text: string): number {
+  if (Number(text) === 0) {
+    throw new UsageError(`No time, use a number of seconds above 0, after --${flag}: ${text}`);
+  }
+  return waitArgument(flag, text);
+}
+
+/**
+ * Reads a number of seconds, which may be 0, and returns milliseconds.
+ *
+ * @throws {UsageError} when it is none
+ */
+export function waitArgument(flag: string, text: string): number {
   const seconds = Number(text);
-  if (!(seconds > 0) || seconds > 86_400) {
-    throw new UsageError(`No number of seconds between 0 and 86400 after --${flag}: ${text}`);
+  if (text.trim() === "" || !(seconds >= 0 && seconds <= MOST_SECONDS)) {
+    throw new UsageError(
+      `No number of seconds up to ${MOST_SECONDS} after --${flag}: ${text}`,
+    );
   }
   return Math.ceil(seconds * 1000);
 }

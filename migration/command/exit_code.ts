@@ -26,6 +26,7 @@ export function commonExitCodeOf(error: Error): number | undefined {
   if (error instanceof WorkerThreadError && error.code === "CANNOT_RUN") {
     return CommonExitCode.USAGE;
   }
+  if (error.name === "TlsError") return CommonExitCode.FAILED; // by its name: this room knows no library
   // A thread's: it crossed as plain data, with its name.
   return error.name === "ProtocolError" ? CommonExitCode.FAILED : undefined;
 }

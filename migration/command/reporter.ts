@@ -1,6 +1,6 @@
-// deno-lint-ignore-file no-console -- a command
 /** Telling the user what happens: the events of a command as JSON for programs, as text for people. */
 
+import { printLine, warnLine } from "./output.ts";
 import { ProgressLine } from "../report/progress_line.ts";
 
 /** Who tells the user what happens. */
@@ -23,8 +23,8 @@ export function newReporter<Event>(
   json: boolean,
   tell: (event: Event, line: ProgressLine) => void,
 ): Reporter<Event> {
-  const note = (text: string): void => console.error(`postcopy: ${text}`);
-  if (json) return { event: (event) => console.log(JSON.stringify(event)), note, end: () => {} };
+  const note = (text: string): void => warnLine(`postcopy: ${text}`);
+  if (json) return { event: (event) => printLine(JSON.stringify(event)), note, end: () => {} };
   const line = ProgressLine.on(Deno.stderr);
   return {
     event: (event) => tell(event, line),

@@ -1,6 +1,6 @@
-// deno-lint-ignore-file no-console -- a command
 /** Running a command line: the same behaviour at every entry point. */
 
+import { printLine, warnLine } from "./output.ts";
 import { UsageError } from "./arguments.ts";
 import type { Command, CommandEntry, CommandLine, LoadCommand } from "./command.ts";
 import { commandHelp, overallHelp } from "./help.ts";
@@ -20,26 +20,26 @@ const USAGE = 2;
 export async function runCommandLine(line: CommandLine, args: readonly string[]): Promise<number> {
   const problem = denoProblem(Deno.version.deno);
   if (problem !== undefined) {
-    console.error(`postcopy: ${problem}`);
+    warnLine(`postcopy: ${problem}`);
     return FAILED;
   }
   const [name, ...rest] = args;
   let command: Command | undefined;
   try {
     if (name === undefined) {
-      console.error(overallHelp(line));
+      warnLine(overallHelp(line));
       return USAGE;
     }
     if (["--version", "-V", "version"].includes(name)) {
-      console.log(`postcopy ${VERSION}`);
+      printLine(`postcopy ${VERSION}`);
       return 0;
     }
     if (["--help", "-h", "help"].includes(name)) {
-      console.log(rest[0] === undefined ? overallHelp(line) : await helpOf(line, rest[0], []));
+      printLine(rest[0] === undefined ? overallHelp(line) : await helpOf(line, rest[0], []));
       return 0;
     }
     if (rest.some((word) => word === "--help" || word === "-h")) {
-      console.log(await helpOf(line, name, rest));
+      printLine(await helpOf(line, name, rest));
       return 0;
     }
     command = await chosen(name, entryOf(line, name), rest);
@@ -52,10 +52,10 @@ export async function runCommandLine(line: CommandLine, args: readonly string[])
       ? command?.exitCodeOf(error)
       : undefined;
     if (code === undefined) throw error;
-    console.error(`postcopy: ${(error as Error).message}`);
+    warnLine(`postcopy: ${(error as Error).message}`);
     if (error instanceof UsageError) {
       const of = name !== undefined && Object.hasOwn(line.commands, name) ? ` ${name}` : "";
-      console.error(`postcopy: See: ${line.program} help${of}`);
+      warnLine(`postcopy: See: ${line.program} help${of}`);
     }
     return code;
   }

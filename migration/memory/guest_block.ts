@@ -14,6 +14,6 @@ export interface GuestBlock {
    * zero page. At a source what is written through a second mapping is not seen to be dirty.
    */
   readonly fd: number;
-  /** Bytes of a host page: 4096, or 2 MiB of hugetlbfs. */
+  /** Bytes of a host page: 4096, or 2 MiB or 1 GiB of hugetlbfs. */
   readonly pageSize: number;
 }

@@ -33,4 +33,15 @@ export type Command =
   /** 10.0 and later only; older destinations die of it. */
   | { readonly kind: "switchover-start" }
   /** What the stream does beyond QEMU's protocol: see extensions.ts. */
-  | { readonly kind: "extensions"; readonly names: readonly string[] };
+  | { readonly kind: "extensions"; readonly names: readonly string[] }
+  | AbsentPagesCommand;
+
+/** Pages of a block that the source does not hold: they are zero, and never sent. */
+export interface AbsentPagesCommand {
+  /** Which command it is. */
+  readonly kind: "absent-pages";
+  /** Name of the block. */
+  readonly block: string;
+  /** Of each run its first page, counted from the start of the block, and how many; in order. */
+  readonly runs: readonly number[];
+}

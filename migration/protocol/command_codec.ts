@@ -1,5 +1,6 @@
 /** Commands of the main channel as bytes. */
 
+import { decodeAbsentPages, encodeAbsentPages } from "./absent_pages.ts";
 import { readU32, readU64 } from "./byte_order.ts";
 import type { ByteWriter } from "./byte_writer.ts";
 import type { Command } from "./command.ts";
@@ -48,6 +49,8 @@ function lengthRule(code: number): readonly [least: number, most: number] | unde
       return [2, 256];
     case COMMAND.EXTENSIONS:
       return [0, 512];
+    case COMMAND.ABSENT_PAGES:
+      return [1 + 1 + 2, 0xffff];
   }
   return undefined;
 }
@@ -64,7 +67,7 @@ export function checkCommandHead(code: number, length: number, offset: number): 
     throw new ProtocolError(
       "bad-command",
       offset,
-      "a command from 1 to 11, or of extensions",
+      "a command from 1 to 11, or one of the extensions",
       `${code}`,
     );
   }
@@ -127,6 +130,8 @@ export function decodeCommand(
       const names = decodeExtensions(bytes, at, length, offset, "bad-command");
       return { kind: "extensions", names };
     }
+    case COMMAND.ABSENT_PAGES:
+      return { kind: "absent-pages", ...decodeAbsentPages(bytes, at, length, offset) };
   }
   const empty = EMPTY[code];
   if (empty === undefined) throw new RangeError(`Cannot decode command: ${code}`);
@@ -168,6 +173,12 @@ export function encodeCommand(writer: ByteWriter, command: Command): void {
     case "extensions": {
       const payload = encodeExtensions(command.names);
       head(writer, COMMAND.EXTENSIONS, payload.length);
+      writer.bytes(payload);
+      return;
+    }
+    case "absent-pages": {
+      const payload = encodeAbsentPages(command.block, command.runs);
+      head(writer, COMMAND.ABSENT_PAGES, payload.length);
       writer.bytes(payload);
       return;
     }

@@ -62,6 +62,8 @@ export const COMMAND = {
   SWITCHOVER_START: 11,
   /** Ours, and only for a peer that listed extensions: extensions.ts. */
   EXTENSIONS: 0x5043,
+  /** Ours, for a peer that listed `absent-pages`: absent_pages.ts. */
+  ABSENT_PAGES: 0x5044,
 } as const;
 
 /** Messages of the return path (section 2). */

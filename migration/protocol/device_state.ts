@@ -1,4 +1,4 @@
-/** Where the device state ends in a stream that was recorded: found from behind. */
+/** The device state of a stream: its sections, which carry no length. */
 
 import { readU32 } from "./byte_order.ts";
 import { ELEMENT } from "./constants.ts";
@@ -31,45 +31,11 @@ export interface DeviceSection {
   readonly size: number;
 }
 
-const DESCRIPTION_HEAD_BYTES = 5;
-const FOOTER_BYTES = 5;
+/** Type and section id behind every section. */
+export const FOOTER_BYTES = 5;
 
 /**
- * Finds the end of the device state in the tail of a captured precopy stream: everything a
- * {@linkcode StreamDecoder} handed to `deviceState`, up to the end of the file.
- *
- * Sections carry no length, so the search goes backwards (docs/protocol.md section 4.3): the
- * description is text that ends where the file ends and begins with a length that says so, and the EOF
- * byte lies before it.
- *
- * @returns Views of `tail`.
- * @throws {ProtocolError} When the tail does not end like a stream; offsets are from its start.
- */
-export function splitDeviceState(tail: Uint8Array): DeviceStateTail {
-  for (let at = tail.length - DESCRIPTION_HEAD_BYTES; at > 0; at--) {
-    // The description is text, which holds no byte 0x06; the test rarely gets further than this.
-    if (tail[at] !== ELEMENT.VM_DESCRIPTION || tail[at - 1] !== ELEMENT.EOF) continue;
-    const length = readU32(tail, at + 1);
-    if (at + DESCRIPTION_HEAD_BYTES + length !== tail.length) continue;
-    const devices = tail.subarray(0, at - 1);
-    if (!endsWithFooter(devices)) continue;
-    const text = tail.subarray(at + DESCRIPTION_HEAD_BYTES);
-    return { devices, description: new TextDecoder().decode(text) };
-  }
-  const devices = tail.subarray(0, Math.max(tail.length - 1, 0));
-  if (tail[tail.length - 1] === ELEMENT.EOF && endsWithFooter(devices)) return { devices };
-  throw new ProtocolError(
-    "truncated",
-    tail.length,
-    "a section footer, the EOF byte and a description at the end of the stream",
-    "none of them",
-    "device state",
-  );
-}
-
-/**
- * Puts the end of a stream together whose memory is all sent: what {@linkcode splitDeviceState} takes
- * apart.
+ * Puts the end of a stream together whose memory is all sent: what `splitDeviceState` takes apart.
  */
 export function joinDeviceState(
   { devices, description }: DeviceStateTail,
@@ -123,20 +89,43 @@ export function deviceSections(
   return sections;
 }
 
-function searchFooter(devices: Uint8Array, start: number, id: number): number {
+/** Where a section's footer is, -1 if nowhere; `inner` when one at the very end does not count. */
+function searchFooter(devices: Uint8Array, start: number, id: number, inner = false): number {
   let at = devices.indexOf(ELEMENT.SECTION_FOOTER, start);
   while (at >= 0 && !endsSection(devices, at, id)) {
     at = devices.indexOf(ELEMENT.SECTION_FOOTER, at + 1);
   }
-  return at;
+  return inner && at + FOOTER_BYTES === devices.length ? -1 : at;
 }
 
 /** Is the footer of section `id` at `at`, and behind it another section or nothing? */
 function endsSection(devices: Uint8Array, at: number, id: number): boolean {
   const next = at + FOOTER_BYTES;
-  if (next > devices.length || devices[at] !== ELEMENT.SECTION_FOOTER) return false;
-  if (readU32(devices, at + 1) !== id) return false;
+  if (next > devices.length || !isFooter(devices, at, id)) return false;
   return next === devices.length || sectionHead(devices, next) !== undefined;
+}
+
+/** Is the footer of section `id` at `at`? All its bytes are there. */
+export function isFooter(devices: Uint8Array, at: number, id: number): boolean {
+  return devices[at] === ELEMENT.SECTION_FOOTER && readU32(devices, at + 1) === id;
+}
+
+/**
+ * Goes from section to section, by footers with another section behind them, to the last one: behind its
+ * footer there may be anything.
+ *
+ * @returns its id, and where its payload begins; undefined when there is no section
+ */
+export function searchLastSection(bytes: Uint8Array): { id: number; start: number } | undefined {
+  let last: { id: number; start: number } | undefined;
+  for (let at = 0;;) {
+    const head = sectionHead(bytes, at);
+    if (head === undefined) return last;
+    last = head;
+    at = searchFooter(bytes, head.start, head.id, true);
+    if (at < 0) return last;
+    at += FOOTER_BYTES;
+  }
 }
 
 /** The head of a SECTION_FULL at `at`, without its payload's size; undefined when there is none. */
@@ -162,11 +151,6 @@ function sectionHead(devices: Uint8Array, at: number): Omit<DeviceSection, "size
     version: readU32(devices, start - 4),
     start,
   };
-}
-
-function endsWithFooter(devices: Uint8Array): boolean {
-  return devices.length >= FOOTER_BYTES &&
-    devices[devices.length - FOOTER_BYTES] === ELEMENT.SECTION_FOOTER;
 }
 
 function bad(

@@ -20,7 +20,22 @@ export const EXTENSION = {
   ZSTD: "zstd",
   /** COMPRESS_PAGE records may follow LISTEN on the main channel beside a preempt channel. */
   COMPRESS_POSTCOPY: "compress-postcopy",
+  /** The command ABSENT_PAGES names pages that are zero and never sent: absent_pages.ts. */
+  ABSENT_PAGES: "absent-pages",
+  /** That command may also follow pages, of which it names none. */
+  ABSENT_BEHIND_PAGES: "absent-behind-pages",
 } as const;
+
+/** What the name begins with by which a destination lists how many channels of multifd it expects. */
+export const MULTIFD_EXTENSION = "multifd-channels:";
+
+/** That name, for so many channels. */
+export function multifdExtension(channels: number): string {
+  return `${MULTIFD_EXTENSION}${channels}`;
+}
+
+/** The name by which a destination lists that it will approve the switchover: switchover_ack.ts. */
+export const APPROVAL_EXTENSION = "switchover-ack";
 
 /** What this version understands. */
 export const EXTENSIONS: readonly string[] = Object.values(EXTENSION);
@@ -48,6 +63,7 @@ export function encodeExtensions(names: readonly string[]): Uint8Array {
  *
  * @param offset Position of the payload in its stream, for the error.
  * @param code What a malformed list is.
+ * @param channel Where it came, for the error; by default the migration stream.
  * @throws {ProtocolError} When a name reaches beyond the end, is empty or not UTF-8.
  */
 export function decodeExtensions(
@@ -56,6 +72,7 @@ export function decodeExtensions(
   length: number,
   offset: number,
   code: ProtocolErrorCode,
+  channel?: string,
 ): string[] {
   const names: string[] = [];
   const end = at + length;
@@ -66,9 +83,9 @@ export function decodeExtensions(
       const room = `an extension's name of at most ${
         Math.min(end - next - 1, MAX_NAME_BYTES)
       } bytes`;
-      throw new ProtocolError(code, position, room, `one of ${bytes[next]} bytes`);
+      throw new ProtocolError(code, position, room, `one of ${bytes[next]} bytes`, channel);
     }
-    names.push(decodeName(bytes.slice(next + 1, nameEnd), position, "an extension"));
+    names.push(decodeName(bytes.slice(next + 1, nameEnd), position, "an extension", channel));
     next = nameEnd;
   }
   return names;

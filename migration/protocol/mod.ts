@@ -3,8 +3,9 @@
  *
  * @module
  */
+export { MAX_ABSENT_RUNS } from "./absent_pages.ts";
 export { bitmapBytes, bitmapFromWords, bitmapToWords } from "./bitmap_codec.ts";
-export { type Command, type DiscardRange } from "./command.ts";
+export { type AbsentPagesCommand, type Command, type DiscardRange } from "./command.ts";
 export { inflatePage } from "./compressed_page.ts";
 export { type Configuration, hasCapability, withoutCapability } from "./configuration.ts";
 export * from "./constants.ts";
@@ -13,10 +14,13 @@ export {
   deviceSections,
   type DeviceStateTail,
   joinDeviceState,
-  splitDeviceState,
 } from "./device_state.ts";
+export { splitDeviceState } from "./device_state_end.ts";
 export { discardCommands } from "./discard.ts";
 export { EXTENSION, EXTENSION_COOKIE, EXTENSIONS } from "./extensions.ts";
+export * from "./multifd.ts";
+export { MultifdDecoder, type MultifdDecoderOptions } from "./multifd_decoder.ts";
+export { MultifdEncoder, type MultifdPacketFields } from "./multifd_encoder.ts";
 export { encodeName } from "./names.ts";
 export { joinPackage, type Package, splitPackage } from "./package.ts";
 export { MAX_PAGE_REQUEST_BYTES, writePageRequest } from "./page_request.ts";

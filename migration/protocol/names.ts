@@ -17,6 +17,12 @@ const SLOTS = 64;
 export class NameTable {
   readonly #names: (string | undefined)[] = new Array(SLOTS).fill(undefined);
   readonly #bytes: Uint8Array[] = new Array(SLOTS).fill(new Uint8Array(0));
+  readonly #channel: string | undefined;
+
+  /** @param channel Where the names come, for errors; by default the migration stream. */
+  constructor(channel?: string) {
+    this.#channel = channel;
+  }
 
   /**
    * The name at `bytes[at .. at + length)`, which the caller knows to be there.
@@ -33,7 +39,7 @@ export class NameTable {
     const name = this.#names[slot];
     if (name !== undefined && sameBytes(known, bytes, at, length)) return name;
     const copy = bytes.slice(at, at + length);
-    const decoded = decodeName(copy, offset, what);
+    const decoded = decodeName(copy, offset, what, this.#channel);
     this.#bytes[slot] = copy;
     this.#names[slot] = decoded;
     return decoded;
@@ -43,16 +49,22 @@ export class NameTable {
 /**
  * The string of a counted name.
  *
+ * @param channel Where it came, for the error; by default the migration stream.
  * @throws {ProtocolError} When the name is empty or is not UTF-8.
  */
-export function decodeName(bytes: Uint8Array, offset: number, what: string): string {
+export function decodeName(
+  bytes: Uint8Array,
+  offset: number,
+  what: string,
+  channel?: string,
+): string {
   if (bytes.length === 0) {
-    throw new ProtocolError("bad-name", offset, `a name of ${what}`, "an empty string");
+    throw new ProtocolError("bad-name", offset, `a name of ${what}`, "an empty string", channel);
   }
   try {
     return decoder.decode(bytes);
   } catch {
-    throw new ProtocolError("bad-name", offset, `${what} named in UTF-8`, "other bytes");
+    throw new ProtocolError("bad-name", offset, `${what} named in UTF-8`, "other bytes", channel);
   }
 }
 

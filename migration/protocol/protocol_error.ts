@@ -9,6 +9,7 @@ export type ProtocolErrorCode =
   | "bad-record"
   | "bad-block-list"
   | "bad-page"
+  | "bad-packet"
   | "bad-command"
   | "bad-package"
   | "bad-message"

@@ -37,6 +37,8 @@ export interface BlockEntry {
  * not know how long the receiver's blocks are: **the handler checks the offset**.
  */
 export interface RamHandler {
+  /** True while it can take nothing more: the decoder stops behind what it gave last; default never. */
+  readonly held?: boolean;
   /** The records that follow are of this block, until the next call. The same name is the same string object. */
   block(name: string): void;
   /** A page as it is: the target page's bytes are `bytes[at .. at + targetPageSize)`. */

@@ -51,7 +51,8 @@ export class RamRecordDecoder {
   }
 
   /**
-   * Decodes whole records up to and including the end of the section, returns where it stopped.
+   * Decodes whole records up to and including the end of the section, returns where it stopped; a handler
+   * that is held stops it before.
    *
    * @param origin Stream offset of `bytes[0]`; negative when decoding starts further into a buffer.
    */
@@ -76,12 +77,13 @@ export class RamRecordDecoder {
         if (high > 0x1f_ffff) throw offsetTooLarge(high, origin + at);
         handler.page(high * TWO_TO_32 + (low - flags), bytes, at + 8);
         at += 8 + pageSize;
+        if (handler.held) return at;
         continue;
       }
       const next = this.#record(bytes, at, end, origin);
       if (next === at) return at;
       at = next;
-      if (this.#sectionEnded) return at;
+      if (this.#sectionEnded || handler.held) return at;
       if (this.#blocks.active) {
         at = this.#blocks.decode(bytes, at, end, origin);
         if (this.#blocks.active) return at;

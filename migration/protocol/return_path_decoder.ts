@@ -8,6 +8,8 @@ import { NameTable } from "./names.ts";
 import { hex, ProtocolError, type ProtocolErrorCode } from "./protocol_error.ts";
 import type { ReturnPathHandler } from "./return_path.ts";
 
+/** What errors call it. */
+const CHANNEL = "return path";
 const HEAD_BYTES = 4;
 const REQUEST_BYTES = 12;
 
@@ -35,7 +37,7 @@ type State = "message" | "bitmap size" | "bitmap" | "bitmap end" | "nothing afte
 export class ReturnPathDecoder {
   readonly #handler: ReturnPathHandler;
   readonly #feed: ElementFeed;
-  readonly #names = new NameTable();
+  readonly #names = new NameTable(CHANNEL);
   #state: State = "message";
   #offset = 0;
   #lastBlock: string | undefined;
@@ -178,7 +180,7 @@ export class ReturnPathDecoder {
         break;
       case MESSAGE.EXTENSIONS:
         this.#handler.extensions(
-          decodeExtensions(bytes, payload, length, payloadOffset, "bad-message"),
+          decodeExtensions(bytes, payload, length, payloadOffset, "bad-message", CHANNEL),
         );
         break;
     }
@@ -236,6 +238,6 @@ export class ReturnPathDecoder {
   }
 
   #error(code: ProtocolErrorCode, offset: number, expected: string, found: string): ProtocolError {
-    return new ProtocolError(code, offset, expected, found, "return path");
+    return new ProtocolError(code, offset, expected, found, CHANNEL);
   }
 }

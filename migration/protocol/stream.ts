@@ -33,6 +33,7 @@ export interface StreamHandler extends RamHandler {
    * Everything from the first SECTION_FULL (or the SECTION_START of an iterable that is not `ram`)
    * outside a package to the end of the input, in pieces, type byte included. Such payloads carry no
    * length, so nothing after them can be told apart going forwards; see {@linkcode splitDeviceState}.
+   * The first piece has a whole head, which tells of a section that nobody can take: {@linkcode otherSection}.
    */
   deviceState(bytes: Uint8Array, at: number, length: number): void;
   /** The EOF byte. */

@@ -120,7 +120,8 @@ export class StreamDecoder {
   }
 
   /**
-   * Decodes what is whole in `bytes[start..end)`; with {@linkcode MAX_ELEMENT_BYTES} it always gets on.
+   * Decodes what is whole in `bytes[start..end)`; with {@linkcode MAX_ELEMENT_BYTES} it always gets on. A
+   * handler that is held stops it behind the element or record that it was given.
    *
    * @returns Where the first undecoded byte lies: call again with it and more behind it.
    * @throws {ProtocolError} When the bytes are not a migration stream.
@@ -134,6 +135,7 @@ export class StreamDecoder {
       if (next === at && state === this.#state) break;
       at = next;
       this.#offset = origin + at;
+      if (this.#handler.held) break;
     }
     return at;
   }
@@ -208,12 +210,9 @@ export class StreamDecoder {
         if (at < end) this.#handler.deviceState(bytes, at, end - at);
         return end;
       case STATE.AFTER_EOF:
-        return this.#description(bytes, at, end, origin);
+        return this.#description(bytes, at, end);
       case STATE.END:
-        if (at < end) {
-          throw new ProtocolError("bad-element", origin + at, state, hex(bytes[at]!));
-        }
-        return at;
+        return end; // QEMU does not look at it either: a volume is larger than what it holds
     }
   }
 
@@ -344,11 +343,11 @@ export class StreamDecoder {
     return payload + length;
   }
 
-  #description(bytes: Uint8Array, at: number, end: number, origin: number): number {
+  #description(bytes: Uint8Array, at: number, end: number): number {
     if (at >= end) return at;
-    const type = bytes[at]!;
-    if (type !== ELEMENT.VM_DESCRIPTION) {
-      throw new ProtocolError("bad-element", origin + at, STATE.AFTER_EOF, hex(type));
+    if (bytes[at] !== ELEMENT.VM_DESCRIPTION) {
+      this.#state = STATE.END;
+      return at;
     }
     if (end - at < 5) return at;
     this.#bytesLeft = readU32(bytes, at + 1);

@@ -31,10 +31,11 @@ export class ProgressLine {
     const terminal = stream.isTerminal();
     const encoder = new TextEncoder();
     return new ProgressLine(
-      (text) => stream.writeSync(encoder.encode(text)),
+      // A terminal that was closed, or a pipe without a reader, ends nothing that goes on.
+      (text) => void orNothing(() => stream.writeSync(encoder.encode(text))),
       terminal,
       // A terminal without a size says 0.
-      () => terminal && Deno.consoleSize().columns || 80,
+      () => terminal && orNothing(() => Deno.consoleSize().columns) || 80,
     );
   }
 
@@ -58,5 +59,13 @@ export class ProgressLine {
   clear(): void {
     if (this.#terminal && this.#shown !== "") this.#write("\r\x1b[K");
     this.#shown = "";
+  }
+}
+
+function orNothing<T>(call: () => T): T | undefined {
+  try {
+    return call();
+  } catch {
+    return undefined;
   }
 }

@@ -36,16 +36,18 @@ export class Ring {
    * Producer: puts an entry in.
    *
    * @param first the entry's first word
-   * @param second its second, in a ring of two words
+   * @param second its second, in a ring of two words or more
+   * @param third its third, in a ring of three
    * @returns false when the ring is full
    */
-  push(first: number, second = 0): boolean {
+  push(first: number, second = 0, third = 0): boolean {
     const words = this.#words;
     const tail = words[TAIL]!;
     if (((tail - Atomics.load(words, HEAD)) | 0) > this.#mask) return false;
     const at = HEADER_WORDS + (tail & this.#mask) * this.#entryWords;
     words[at] = first;
     if (this.#entryWords > 1) words[at + 1] = second;
+    if (this.#entryWords > 2) words[at + 2] = third;
     Atomics.store(words, TAIL, (tail + 1) | 0); // publishes the words above
     return true;
   }

@@ -1,8 +1,6 @@
 /** Threads that belong to the process and serve the tasks of any number of sessions. */
 
-import { Eventfd } from "../../ffi/eventfd.ts";
-import { WorkerThreadError } from "./failure.ts";
-import type { Order, PoolReport, PoolThreadInit } from "./pool_thread.ts";
+import { PoolThread, type Served } from "./pool_thread_owner.ts";
 
 /** A kind of task: which threads can run it, and its name there. `I` is its first message, `M` those it sends. */
 export interface TaskKind<I, M> {
@@ -12,6 +10,8 @@ export interface TaskKind<I, M> {
   readonly name: string;
   /** Whether somebody waits for what these threads do: how many there are depends on it. */
   readonly urgent: boolean;
+  /** Whether these threads calculate, one a processor; then they are not urgent. Default false. */
+  readonly calculates?: boolean;
   /** Types only. */
   readonly _messages?: (init: I) => M;
 }
@@ -25,132 +25,19 @@ export interface ThreadPoolOptions {
   readonly urgentThreads?: number;
   /** Threads of each group that moves what nobody waits for. Default half the processors, 1 to 4. */
   readonly bulkThreads?: number;
+  /**
+   * Threads of each group that compresses, decompresses or sends channels of multifd, for all sessions together. Default the
+   * processors, 1 to 32.
+   */
+  readonly compressionThreads?: number;
   /** Milliseconds for which threads without a session stay; default 1000. */
   readonly linger?: number;
 }
 
 const DEFAULT_LINGER = 1000;
 const MOST_BY_DEFAULT = 4;
+const MOST_CALCULATING_BY_DEFAULT = 32;
 const MOST_THREADS = 255;
-
-/** One thread, seen from its owner. */
-class PoolThread {
-  readonly tasks: Map<number, PoolTask<unknown, unknown>> = new Map();
-  readonly #entry: URL;
-  readonly #worker: Worker;
-  readonly #port: MessagePort;
-  /** The thread's end, until it has that. */
-  readonly #threadsPort: MessagePort;
-  readonly #wake = new Eventfd();
-  readonly #loaded = Promise.withResolvers<void>();
-  readonly #ended = Promise.withResolvers<void>();
-  readonly #onDeath: (thread: PoolThread) => void;
-  #hasLoaded = false;
-  #dead = false;
-
-  constructor(entry: URL, onDeath: (thread: PoolThread) => void) {
-    this.#entry = entry;
-    this.#onDeath = onDeath;
-    this.#loaded.promise.catch(() => {});
-    const { port1, port2 } = new MessageChannel();
-    this.#port = port1;
-    this.#threadsPort = port2;
-    this.#worker = new Worker(entry, { type: "module" });
-    this.#worker.onmessage = ({ data }: MessageEvent<PoolReport>) => this.#hear(data);
-    this.#worker.onerror = (event) => {
-      event.preventDefault();
-      this.#die(event.message);
-    };
-  }
-
-  /** Resolves when it can run a task at once; rejects when it cannot run. */
-  get ready(): Promise<void> {
-    return this.#loaded.promise;
-  }
-
-  /** Has a task made and run. */
-  open(id: number, task: string, init: unknown): void {
-    this.#order({ kind: "open", id, task, init });
-  }
-
-  /** Ends it; its tasks have ended. Resolves when it is gone. */
-  stop(): Promise<void> {
-    this.#order({ kind: "stop" });
-    return this.#ended.promise;
-  }
-
-  /** True when it has died: it can run nothing any more. */
-  get isDead(): boolean {
-    return this.#dead;
-  }
-
-  /**
-   * Ends it in the midst of its tasks, for tests of what becomes of them. From inside: a worker that is
-   * terminated from outside goes on for seconds.
-   */
-  kill(): void {
-    this.#order({ kind: "die" });
-  }
-
-  #order(order: Order): void {
-    this.#port.postMessage(order);
-    this.#wake.signal();
-  }
-
-  #hear(report: PoolReport): void {
-    switch (report.kind) {
-      case "ready":
-        return this.#begin();
-      case "stopped":
-        return this.#close();
-      case "died":
-        return this.#die(report.failure.message, report.failure.stack);
-      case "message":
-        return this.tasks.get(report.id)?.hear(report.message);
-      case "ended":
-        return this.#take(report.id)?.end();
-      case "failed":
-        return this.#take(report.id)?.fail(new WorkerThreadError(report.failure));
-    }
-  }
-
-  /** The thread listens: it is given what orders come by. What was ordered until now waits there. */
-  #begin(): void {
-    this.#hasLoaded = true;
-    const init: PoolThreadInit = { port: this.#threadsPort, wakeFd: this.#wake.fd };
-    this.#worker.postMessage(init, [this.#threadsPort]);
-    this.#loaded.resolve();
-  }
-
-  #take(id: number): PoolTask<unknown, unknown> | undefined {
-    const task = this.tasks.get(id);
-    this.tasks.delete(id);
-    return task;
-  }
-
-  #die(why: string, stack?: string): void {
-    this.#dead = true;
-    const { pathname } = this.#entry;
-    const [code, message] = this.#hasLoaded
-      ? ["THREAD_DIED", `Worker thread ${pathname} failed, and all that it served with it: ${why}`]
-      : ["CANNOT_RUN", `Cannot run worker thread ${pathname}: ${why}`];
-    const failure = { name: "WorkerThreadError", code, message, stack };
-    const error = new WorkerThreadError(failure);
-    this.#loaded.reject(error);
-    this.#close();
-    this.#onDeath(this);
-    for (const task of [...this.tasks.values()]) task.fail(error);
-    this.tasks.clear();
-  }
-
-  #close(): void {
-    this.#worker.terminate();
-    this.#port.close();
-    if (!this.#hasLoaded) this.#threadsPort.close();
-    this.#wake.close();
-    this.#ended.resolve();
-  }
-}
 
 /**
  * A session's task on some thread of a pool, seen from its owner: prepared, run, heard and ended. It is
@@ -185,13 +72,18 @@ export class PoolTask<I, M> {
     return this.#settled.promise;
   }
 
+  /** True when it has ended, or failed. */
+  get over(): boolean {
+    return this.#over;
+  }
+
   /** Runs the task, once, with a structured clone of `init`. */
   run(init: I): void {
     const thread = this.#place();
     if (this.#over) return;
     this.#running = true;
     const id = this.#pool.nextId();
-    thread.tasks.set(id, this as PoolTask<unknown, unknown>);
+    thread.tasks.set(id, this as Served);
     thread.open(id, this.#kind.name, init);
   }
 
@@ -225,7 +117,7 @@ export class PoolTask<I, M> {
   #place(): PoolThread {
     const before = this.#thread;
     if (before !== undefined && !before.isDead) return before;
-    const thread = this.#pool.take(this.#kind.thread, this.#kind.urgent);
+    const thread = this.#pool.take(this.#kind);
     // The thread that it was prepared on has died of another's task.
     if (before !== undefined) this.#pool.give(before);
     this.#thread = thread;
@@ -238,6 +130,9 @@ export class PoolTask<I, M> {
     if (this.#thread !== undefined) this.#released = this.#pool.give(this.#thread);
   }
 }
+
+/** What a kind of task says of its threads. */
+type ThreadsWanted = Pick<TaskKind<unknown, unknown>, "thread" | "urgent" | "calculates">;
 
 interface Group {
   readonly limit: number;
@@ -263,6 +158,7 @@ export class ThreadPool implements AsyncDisposable {
   linger: number;
   readonly #urgentThreads: number;
   readonly #bulkThreads: number;
+  readonly #compressionThreads: number;
   readonly #groups = new Map<string, Group>();
   readonly #users = new Map<PoolThread, number>();
   #lastId = 0;
@@ -275,12 +171,15 @@ export class ThreadPool implements AsyncDisposable {
    * @throws {RangeError} for a number of threads that cannot be
    */
   constructor(options: ThreadPoolOptions = {}) {
-    const half = Math.min(
-      MOST_BY_DEFAULT,
-      Math.max(1, Math.floor(navigator.hardwareConcurrency / 2)),
-    );
+    const processors = navigator.hardwareConcurrency;
+    const half = Math.min(MOST_BY_DEFAULT, Math.max(1, Math.floor(processors / 2)));
+    const all = Math.min(MOST_CALCULATING_BY_DEFAULT, Math.max(1, processors));
     this.#urgentThreads = checkThreads("urgentThreads", options.urgentThreads ?? half);
     this.#bulkThreads = checkThreads("bulkThreads", options.bulkThreads ?? half);
+    this.#compressionThreads = checkThreads(
+      "compressionThreads",
+      options.compressionThreads ?? all,
+    );
     this.linger = options.linger ?? DEFAULT_LINGER;
   }
 
@@ -338,8 +237,8 @@ export class ThreadPool implements AsyncDisposable {
    *
    * @internal
    */
-  take(entry: URL, urgent: boolean): PoolThread {
-    const group = this.#group(entry, urgent);
+  take(kind: ThreadsWanted): PoolThread {
+    const group = this.#group(kind);
     let least: PoolThread | undefined;
     for (const thread of group.threads) {
       if (least === undefined || this.#users.get(thread)! < this.#users.get(least)!) least = thread;
@@ -347,7 +246,7 @@ export class ThreadPool implements AsyncDisposable {
     if (
       least === undefined || (this.#users.get(least)! > 0 && group.threads.length < group.limit)
     ) {
-      least = new PoolThread(entry, (dead) => this.#forget(group, dead));
+      least = new PoolThread(kind.thread, (dead) => this.#forget(group, dead));
       group.threads.push(least);
       this.#users.set(least, 0);
     }
@@ -383,11 +282,16 @@ export class ThreadPool implements AsyncDisposable {
     await Promise.all(ending);
   }
 
-  #group(entry: URL, urgent: boolean): Group {
-    let group = this.#groups.get(entry.href);
+  #group({ thread, urgent, calculates = false }: ThreadsWanted): Group {
+    let group = this.#groups.get(thread.href);
     if (group === undefined) {
-      group = { limit: urgent ? this.#urgentThreads : this.#bulkThreads, threads: [] };
-      this.#groups.set(entry.href, group);
+      const limit = calculates
+        ? this.#compressionThreads
+        : urgent
+        ? this.#urgentThreads
+        : this.#bulkThreads;
+      group = { limit, threads: [] };
+      this.#groups.set(thread.href, group);
     }
     return group;
   }

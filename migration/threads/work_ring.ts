@@ -16,7 +16,7 @@
  * | `STATE` = `ENTERED` | worker | that it will look at its ring |
  * | `STATE` = `BURIED` | the thread as its last act, or whoever saw it end | the last `COMPLETED` there will be: what lies behind it goes back to the submitter |
  * | `ASLEEP` = `ON_FLAG` | the one that goes to sleep | nothing; it is stored before the last look |
- * | `ASLEEP` = `ON_DESCRIPTOR` | a submitter that will poll its eventfd | the same |
+ * | `ASLEEP` = `ON_DESCRIPTOR` | one that will poll its eventfd | the same |
  *
  * Every one of them is an `Atomics.store` (or a read-modify-write), every look an `Atomics.load`. These are
  * sequentially consistent, so plain stores before a publishing store are seen after the load that
@@ -79,10 +79,12 @@ export const Own = {
   ABANDONED: 2 * LINE + 3,
   /** A float64, of nanoseconds. */
   CPU_TIME: 3 * LINE,
+  /** The eventfd of a worker that waits in another way than by sleeping here, or -1. */
+  WAKE_FD: 3 * LINE + 2,
   WORDS: 4 * LINE,
 } as const;
 
-/** How one is to be woken: a worker always sleeps on its flag. */
+/** How one is to be woken. */
 export const Asleep = { NO: 0, ON_FLAG: 1, ON_DESCRIPTOR: 2 } as const;
 
 /** What has become of a worker. */
@@ -125,7 +127,11 @@ export class WorkMemory {
     }
     this.words = new Int32Array(this.buffer);
     this.times = new Float64Array(this.buffer);
-    if (buffer === undefined) this.words[Shared.WAKE_FD] = -1;
+    if (buffer !== undefined) return;
+    this.words[Shared.WAKE_FD] = -1;
+    for (let worker = 0; worker < workers; worker++) {
+      this.words[this.base(worker) + Own.WAKE_FD] = -1;
+    }
   }
 
   /**
@@ -141,14 +147,31 @@ export class WorkMemory {
   }
 }
 
-/** Wakes whoever sleeps on a flag; costs one load when nobody does. */
-export function wake(words: Int32Array, asleep: number): void {
+function wake(words: Int32Array, asleep: number, wakeFd: number): void {
   const how = Atomics.load(words, asleep);
   if (how === Asleep.NO) return;
   // Of several that find the flag, one notifies.
   if (Atomics.compareExchange(words, asleep, how, Asleep.NO) !== how) return;
   if (how === Asleep.ON_FLAG) Atomics.notify(words, asleep);
-  else signalEvent(words[Shared.WAKE_FD]!);
+  else signalEvent(words[wakeFd]!);
+}
+
+/** Wakes the submitter if it sleeps; costs one load when it does not. */
+export function wakeSubmitter(words: Int32Array): void {
+  wake(words, Shared.ASLEEP, Shared.WAKE_FD);
+}
+
+/** Wakes the worker whose first word that is, in the same way. */
+export function wakeWorker(words: Int32Array, base: number): void {
+  wake(words, base + Own.ASLEEP, base + Own.WAKE_FD);
+}
+
+/** Says that the worker whose first word that is will finish nothing more, and who waits for it. */
+export function buryWorker(words: Int32Array, base: number): void {
+  if (Atomics.exchange(words, base + Own.STATE, State.BURIED) === State.BURIED) return;
+  Atomics.add(words, Shared.BURIALS, 1);
+  Atomics.add(words, Shared.CHANGES, 1);
+  wakeSubmitter(words);
 }
 
 /**
@@ -208,7 +231,7 @@ export class WorkRing {
     const state = this.#base + Own.STATE;
     if (Atomics.compareExchange(words, state, State.ABSENT, State.ENTERED) !== State.ABSENT) return;
     Atomics.add(words, Shared.CHANGES, 1);
-    wake(words, Shared.ASLEEP);
+    wakeSubmitter(words);
   }
 
   /**
@@ -219,30 +242,59 @@ export class WorkRing {
    */
   next(): number {
     const words = this.words;
-    const submitted = this.#base + Own.SUBMITTED;
     const asleep = this.#base + Own.ASLEEP;
     for (;;) {
-      if (Atomics.load(words, Shared.STOPPED) !== 0) return -1;
-      if (Atomics.load(words, submitted) !== this.#completed) {
-        return this.firstSlot + (this.#completed & this.#mask);
-      }
+      if (this.stopped) return -1;
+      const slot = this.look();
+      if (slot >= 0) return slot;
       Atomics.store(words, asleep, Asleep.ON_FLAG);
       // The second look, which no wake-up can be lost behind.
-      if (
-        Atomics.load(words, submitted) === this.#completed &&
-        Atomics.load(words, Shared.STOPPED) === 0
-      ) {
-        Atomics.wait(words, asleep, Asleep.ON_FLAG);
-      }
+      if (this.look() < 0 && !this.stopped) Atomics.wait(words, asleep, Asleep.ON_FLAG);
       Atomics.store(words, asleep, Asleep.NO);
     }
+  }
+
+  /** In place of {@linkcode WorkRing.next}, for a worker that does not wait: -1 when there is no request. */
+  look(): number {
+    const submitted = Atomics.load(this.words, this.#base + Own.SUBMITTED);
+    if (submitted === this.#completed) return -1;
+    return this.firstSlot + (this.#completed & this.#mask);
+  }
+
+  /**
+   * Has {@linkcode WorkRing.wakeFd} signalled, once, when there is a request or the rings are stopped.
+   *
+   * @returns false when that is so already: then there is no signal to wait for
+   */
+  requestWake(): boolean {
+    const asleep = this.#base + Own.ASLEEP;
+    Atomics.store(this.words, asleep, Asleep.ON_DESCRIPTOR);
+    // The second look, which no wake-up can be lost behind.
+    if (this.look() < 0 && !this.stopped) return true;
+    Atomics.store(this.words, asleep, Asleep.NO);
+    return false;
+  }
+
+  /** The eventfd that {@linkcode WorkRing.requestWake} has signalled, its owner's; -1 for none. */
+  get wakeFd(): number {
+    return this.words[this.#base + Own.WAKE_FD]!;
+  }
+
+  /** Whether the rings were stopped, whatever is still to be done. */
+  get stopped(): boolean {
+    return Atomics.load(this.words, Shared.STOPPED) !== 0;
+  }
+
+  /** Says, in the last act of this worker's thread, that it will finish nothing more. */
+  bury(): void {
+    buryWorker(this.words, this.#base);
   }
 
   /** Gives the slot that {@linkcode WorkRing.next} gave back to the submitter, with its result. */
   finish(): void {
     this.#completed = (this.#completed + 1) | 0;
     Atomics.store(this.words, this.#base + Own.COMPLETED, this.#completed);
-    wake(this.words, Shared.ASLEEP);
+    wakeSubmitter(this.words);
   }
 
   /**

@@ -1,6 +1,16 @@
 /** The submitter's end of the lockless rings; work_ring.ts has their memory and its ordering. */
 
-import { Asleep, Own, Shared, State, wake, WorkMemory, type WorkRingsShape } from "./work_ring.ts";
+import {
+  Asleep,
+  buryWorker,
+  Own,
+  Shared,
+  State,
+  wakeSubmitter,
+  wakeWorker,
+  WorkMemory,
+  type WorkRingsShape,
+} from "./work_ring.ts";
 
 export type { WorkRingsShape };
 
@@ -74,22 +84,27 @@ export class WorkRings {
     do {
       if (Atomics.load(words, base + Own.STATE) === State.ENTERED) {
         entered++;
-        const submitted = words[base + Own.SUBMITTED]!;
-        if (
-          ((submitted - Atomics.load(words, base + Own.COMPLETED)) | 0) >= this.#capacity
-        ) {
-          busy++;
-        } else if (((submitted - words[base + Own.RELEASED]!) | 0) <= this.#mask) {
-          this.#to = base;
-          this.#reserved = true;
-          return this.#slot(base, submitted);
-        }
+        if (this.#isBusy(base)) busy++;
+        else if (this.#hasRoom(base)) return this.#reserve(base);
       }
       base += Own.WORDS;
       if (base === this.#end) base = Shared.WORKERS;
     } while (base !== this.#to);
     this.#reserved = false;
     this.#allBusy = entered > 0 && busy === entered;
+    return -1;
+  }
+
+  /**
+   * The same with one worker, for what this one is to get and no other.
+   *
+   * @returns a slot; -1 when it has no room, or is not there
+   */
+  reserveOf(worker: number): number {
+    const base = this.#memory.base(worker);
+    const entered = Atomics.load(this.words, base + Own.STATE) === State.ENTERED;
+    if (entered && !this.#isBusy(base) && this.#hasRoom(base)) return this.#reserve(base);
+    this.#reserved = false;
     return -1;
   }
 
@@ -114,7 +129,7 @@ export class WorkRings {
     const base = this.#to;
     words[Shared.OUTSTANDING] = words[Shared.OUTSTANDING]! + 1;
     Atomics.store(words, base + Own.SUBMITTED, (words[base + Own.SUBMITTED]! + 1) | 0);
-    wake(words, base + Own.ASLEEP);
+    wakeWorker(words, base);
   }
 
   /** Requests submitted and neither taken nor given back by {@linkcode WorkRings.abandoned}. */
@@ -204,18 +219,25 @@ export class WorkRings {
   }
 
   /**
+   * To be called by the owner of the rings for a worker that waits in another way than by sleeping on
+   * them, before it is there.
+   *
+   * @param worker which
+   * @param fd its eventfd, open as long as anybody may submit to it or stop it
+   * @throws {RangeError} when there is no such worker
+   */
+  wakeWorkerBy(worker: number, fd: number): void {
+    this.words[this.#memory.base(worker) + Own.WAKE_FD] = fd;
+  }
+
+  /**
    * Any thread, the worker's own in its last act too: says that a worker's thread has ended and will
    * finish nothing more (`terminate()` does not end it at once). What it has finished can still be taken; the rest comes back through {@linkcode WorkRings.abandoned}.
    *
    * @throws {RangeError} when there is no such worker
    */
   bury(worker: number): void {
-    const words = this.words;
-    const state = this.#memory.base(worker) + Own.STATE;
-    if (Atomics.exchange(words, state, State.BURIED) === State.BURIED) return;
-    Atomics.add(words, Shared.BURIALS, 1);
-    Atomics.add(words, Shared.CHANGES, 1);
-    wake(words, Shared.ASLEEP);
+    buryWorker(this.words, this.#memory.base(worker));
   }
 
   /**
@@ -241,9 +263,9 @@ export class WorkRings {
   stop(): void {
     const words = this.words;
     Atomics.store(words, Shared.STOPPED, 1);
-    wake(words, Shared.ASLEEP);
+    wakeSubmitter(words);
     for (let base: number = Shared.WORKERS; base < this.#end; base += Own.WORDS) {
-      wake(words, base + Own.ASLEEP);
+      wakeWorker(words, base);
     }
   }
 
@@ -255,6 +277,24 @@ export class WorkRings {
   /** Any thread: processor time that a worker has used so far, in nanoseconds, as it said itself. */
   cpuTime(worker: number): number {
     return this.#memory.times[(this.#memory.base(worker) + Own.CPU_TIME) / 2]!;
+  }
+
+  /** Whether a worker's ring is full of requests. */
+  #isBusy(base: number): boolean {
+    const submitted = this.words[base + Own.SUBMITTED]!;
+    return ((submitted - Atomics.load(this.words, base + Own.COMPLETED)) | 0) >= this.#capacity;
+  }
+
+  /** Whether a worker's ring has a slot that is released. */
+  #hasRoom(base: number): boolean {
+    return ((this.words[base + Own.SUBMITTED]! - this.words[base + Own.RELEASED]!) | 0) <=
+      this.#mask;
+  }
+
+  #reserve(base: number): number {
+    this.#to = base;
+    this.#reserved = true;
+    return this.#slot(base, this.words[base + Own.SUBMITTED]!);
   }
 
   #slot(base: number, position: number): number {

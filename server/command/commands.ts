@@ -16,4 +16,8 @@ export const sourceCommands = {
     summary: "prints what is in an image",
     load: async () => (await import("./inspect_command.ts")).INSPECT,
   },
+  order: {
+    summary: "shows and merges orders in which machines touch their memory",
+    load: async () => (await import("./order_command.ts")).ORDER,
+  },
 } as const satisfies Commands;

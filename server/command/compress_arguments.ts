@@ -27,7 +27,10 @@ export const COMPRESS_OPTIONS = {
       "0 (stores) to 9 for zlib, -7 to 19 for zstd (with a minus, write --compress-level=-7); " +
       "default 1",
   },
-  "compress-threads": { value: "N", help: "threads that compress, 1 to 255; default 8" },
+  "compress-threads": {
+    value: "N",
+    help: "threads that compress at most, 1 to 255; default 8; a process has one a processor",
+  },
   "compress-wait-thread": {
     value: "on|off",
     help: "whether a page waits while all are busy (default), or is sent as it is",

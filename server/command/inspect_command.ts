@@ -1,15 +1,24 @@
-// deno-lint-ignore-file no-console -- a command
 /** `inspect IMAGE`. */
 
+import { printLine } from "../../migration/command/output.ts";
 import {
   countArgument,
   type Options,
   parseCommand,
   UsageError,
 } from "../../migration/command/arguments.ts";
+import { nearest } from "../../migration/command/nearest.ts";
 import type { Command } from "../../migration/command/command.ts";
-import { ExitCode, exitCodeOf, IMAGE_KINDS, imageArgument } from "./command_line.ts";
+import {
+  ExitCode,
+  exitCodeOf,
+  IMAGE_KINDS,
+  IMAGE_OPTIONS,
+  imageArgument,
+  offsetArgument,
+} from "./command_line.ts";
 import type { Image } from "../../image/image.ts";
+import { readDomain } from "../../image/libvirt/libvirt_domain.ts";
 import { openImage } from "../../image/open_image.ts";
 import { formatImageReport, inspectImage } from "../../image/inspect/inspect.ts";
 import { type DeviceChoice, inspectFields } from "../../image/inspect/inspect_fields.ts";
@@ -17,6 +26,7 @@ import { fieldsReportJson } from "../../image/inspect/inspect_fields_json.ts";
 import { formatFieldsReport } from "../../image/inspect/inspect_fields_text.ts";
 
 const OPTIONS = {
+  ...IMAGE_OPTIONS,
   fields: {
     help:
       "print all fields of all devices instead, with their values, by the description in IMAGE; " +
@@ -27,9 +37,13 @@ const OPTIONS = {
     value: "N",
     help: "of those with one name, print this one; default all of them",
   },
+  xml: { help: "print the XML of the domain that libvirt saved into IMAGE instead" },
   all: { help: "shorten no array and no bytes" },
   json: { help: "print JSON; of fields, the tree with offsets and sizes" },
 } as const satisfies Options;
+
+/** Options that mean nothing beside --xml. */
+const OTHER_THAN_XML = ["offset", "fields", "device", "all", "json"] as const;
 
 /** The command `inspect`. */
 export const INSPECT: Command = {
@@ -64,16 +78,28 @@ export async function inspectCommand(args: readonly string[]): Promise<number> {
     throw new UsageError(`No --device NAME with --instance: ${instance}`);
   }
   if (all && !ofFields) throw new UsageError("No --fields or --device NAME with --all");
+  const other = OTHER_THAN_XML.find((name) => values[name] !== undefined);
+  if (values.xml === true) {
+    if (other !== undefined) throw new UsageError(`Both --xml and --${other} given: leave out one`);
+    await printXml(path);
+    return ExitCode.DONE;
+  }
   const number = instance === undefined ? undefined : countArgument("instance", instance);
   const choice = device === undefined ? undefined : { name: device, instance: number };
-  using image = await openImage(path);
+  using image = await openImage(path, { offset: offsetArgument(values) });
   if (ofFields) {
     printFields(image, choice, { json, all });
   } else {
     const report = await inspectImage(image);
-    console.log(json ? JSON.stringify(report, undefined, 2) : formatImageReport(report));
+    printLine(json ? JSON.stringify(report, undefined, 2) : formatImageReport(report));
   }
   return ExitCode.DONE;
+}
+
+/** Of a packed file, too, whose stream could not be opened. */
+async function printXml(path: string): Promise<void> {
+  const { xml } = await readDomain(path);
+  printLine(xml.replace(/\n$/, ""));
 }
 
 function printFields(
@@ -83,11 +109,16 @@ function printFields(
 ): void {
   const report = inspectFields(image, choice);
   if (choice !== undefined && report.devices.length === 0) {
+    const names = image.deviceSections.map(({ name }) => name);
+    const meant = names.includes(choice.name) ? undefined : nearest(choice.name, names);
     const known = image.deviceSections.map(({ name, instance }) => `${name} (${instance})`);
+    const remedy = meant === undefined
+      ? `use ${known.join(", ")}`
+      : `did you mean ${meant}? There are ${known.join(", ")}`;
     const wanted = choice.instance === undefined
       ? choice.name
       : `${choice.name}, instance ${choice.instance}`;
-    throw new UsageError(`No such device in ${image.path}: ${wanted}: use ${known.join(", ")}`);
+    throw new UsageError(`No such device in ${image.path}: ${wanted}: ${remedy}`);
   }
-  console.log(json ? fieldsReportJson(report) : formatFieldsReport(report, { all }));
+  printLine(json ? fieldsReportJson(report) : formatFieldsReport(report, { all }));
 }

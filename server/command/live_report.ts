@@ -7,6 +7,7 @@ import {
   formatRate,
 } from "../../migration/report/units.ts";
 import type { LiveStatistics } from "../live/live_statistics.ts";
+import { writtenFirstText } from "./order_text.ts";
 import { sentPagesText } from "./sent_pages_text.ts";
 
 /** Tells the figures so far on one line. */
@@ -41,12 +42,13 @@ function downtimeText(downtime: number, parts: LiveStatistics["downtime-parts"])
 
 /** Tells the outcome on one line. */
 export function liveSummaryText(statistics: LiveStatistics): string {
-  const { downtime, ram, ...times } = statistics;
+  const { downtime, ram, order, ...times } = statistics;
   return [
     `Completed in ${formatDuration(times["total-time"] * 1e6)}`,
     ...downtime === undefined ? [] : [downtimeText(downtime, times["downtime-parts"])],
     ram["dirty-sync-count"] === 1 ? "1 round" : `${formatCount(ram["dirty-sync-count"])} rounds`,
     sentPagesText(statistics),
+    ...order === undefined ? [] : [writtenFirstText(order)],
     `${formatCount(ram["postcopy-requests"])} requested`,
     formatRate(ram.mbps * 1e6 / 8),
   ].join(", ");

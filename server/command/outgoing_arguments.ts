@@ -7,10 +7,17 @@ import {
   countArgument,
   type Options,
   type OptionValues,
-  secondsArgument,
   UsageError,
+  waitArgument,
 } from "../../migration/command/arguments.ts";
+import { STALL_OPTION, stallTimeoutArgument } from "../../migration/command/stall_timeout.ts";
+import {
+  SWITCHOVER_ACK_OPTIONS,
+  switchoverAckArguments,
+} from "../../migration/command/switchover_ack_options.ts";
+import { TLS_CLIENT_OPTIONS, tlsClientArguments } from "../../migration/command/tls_options.ts";
 import { COMPRESS_OPTIONS, compressArgument } from "./compress_arguments.ts";
+import { MULTIFD_OPTIONS, multifdArgument } from "./multifd_arguments.ts";
 import { MODES } from "../sending/mode.ts";
 import type { OutgoingOptions } from "../outgoing/outgoing_options.ts";
 
@@ -31,9 +38,11 @@ export const OUTGOING_OPTIONS = {
     help: "bytes a second of the background stream (suffix K, M or G) once the guest runs at the " +
       "destination; pages that are asked for are never limited; default 0: no limit",
   },
-  "stall-timeout": {
+  ...STALL_OPTION,
+  "recover-timeout": {
     value: "SECONDS",
-    help: "give up on a destination that takes nothing for so long; default 30",
+    help: "try for so long to connect again when the connection broke after the guest ran at the " +
+      "destination; default: as long as it takes",
   },
   spin: {
     value: "MICROSECONDS",
@@ -41,6 +50,9 @@ export const OUTGOING_OPTIONS = {
       "look for the next request so long before sleeping: lower latency for a busy core; default 0",
   },
   ...COMPRESS_OPTIONS,
+  ...MULTIFD_OPTIONS,
+  ...SWITCHOVER_ACK_OPTIONS,
+  ...TLS_CLIENT_OPTIONS,
 } as const satisfies Options;
 
 /**
@@ -53,13 +65,27 @@ export function outgoingArguments(values: OptionValues<typeof OUTGOING_OPTIONS>)
     throw new UsageError("No destination given: say where it listens with --to tcp:HOST:PORT");
   }
   const compress = compressArgument(values);
+  const multifd = multifdArgument(values);
+  if (compress !== undefined && multifd !== undefined) {
+    throw new UsageError(
+      `Both --compress ${compress.method} and --multifd-channels ${multifd.channels} given: compress by ` +
+        `--multifd-compression ${compress.method}, or leave the channels out`,
+    );
+  }
+  const tls = tlsClientArguments(values);
   const bandwidth = values["max-postcopy-bandwidth"] ?? "0";
   return {
     to: parseSocketAddress(values.to),
     mode: choiceArgument("mode", values.mode ?? "preempt-full", MODES),
     maxPostcopyBandwidth: bytesArgument("max-postcopy-bandwidth", bandwidth),
-    stallTimeout: secondsArgument("stall-timeout", values["stall-timeout"] ?? "30"),
+    stallTimeout: stallTimeoutArgument(values["stall-timeout"]),
+    ...values["recover-timeout"] === undefined
+      ? {}
+      : { recoverTimeout: waitArgument("recover-timeout", values["recover-timeout"]) },
     spin: countArgument("spin", values.spin ?? "0"),
     ...compress === undefined ? {} : { compress },
+    ...multifd === undefined ? {} : { multifd },
+    ...switchoverAckArguments(values),
+    ...tls === undefined ? {} : { tls },
   };
 }

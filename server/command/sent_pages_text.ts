@@ -1,17 +1,26 @@
 /** What was sent, as people read it. */
 
-import { formatCount, formatShare } from "../../migration/report/units.ts";
+import { formatBytes, formatCount, formatShare } from "../../migration/report/units.ts";
 import type { CompressionStatistics } from "../compression/compression_statistics.ts";
+import type { MultifdStatistics } from "../multifd/multifd_statistics.ts";
 import type { SourceStatistics } from "../outgoing/statistics.ts";
 
-/** Tells how many pages of each kind were sent, and what compression brought. */
-export function sentPagesText({ ram, compression }: SourceStatistics): string {
+/** Tells how many pages of each kind were sent, what compression brought, and what went on other channels. */
+export function sentPagesText({ ram, compression, multifd }: SourceStatistics): string {
   const zero = `${formatCount(ram.duplicate)} zero pages sent`;
   const normal = `${formatCount(ram.normal)} pages`;
-  if (compression === undefined) return `${normal} and ${zero}`;
+  if (compression === undefined) return `${normal} and ${zero}${multifdText(multifd)}`;
   const { method, pages } = compression;
   const brought = compressionText(compression);
   return `${normal}, ${formatCount(pages)} ${method} pages and ${zero}${brought}`;
+}
+
+/** What went on channels of multifd, and how. */
+function multifdText(multifd: MultifdStatistics | undefined): string {
+  if (multifd === undefined) return "";
+  const { channels, compression, bytes } = multifd;
+  const how = compression === "none" ? "" : ` by ${compression}`;
+  return ` (${formatBytes(bytes)} on ${formatCount(channels)} multifd channels${how})`;
 }
 
 /** To what share pages were compressed, and why others were not. */

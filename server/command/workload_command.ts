@@ -1,6 +1,6 @@
-// deno-lint-ignore-file no-console -- a command
 /** `workload --to ADDRESS`: a guest that runs here and is migrated live. */
 
+import { printLine, warnLine } from "../../migration/command/output.ts";
 import {
   bytesArgument,
   choiceArgument,
@@ -9,9 +9,11 @@ import {
   type Options,
   parseOptions,
   UsageError,
+  waitArgument,
 } from "../../migration/command/arguments.ts";
 import type { Command } from "../../migration/command/command.ts";
-import { onInterrupt } from "../../migration/command/interrupt.ts";
+import { onHeldInterrupt } from "../../migration/command/interrupt.ts";
+import { onPostcopySignal } from "../../migration/command/postcopy_signal.ts";
 import { newReporter, type Reporter } from "../../migration/command/reporter.ts";
 import type { ProgressLine } from "../../migration/report/progress_line.ts";
 import { liveBlockSizes } from "../../workload/blocks.ts";
@@ -21,8 +23,10 @@ import { compressionNote } from "./compress_arguments.ts";
 import { ExitCode, exitCodeOf } from "./command_line.ts";
 import { LIVE_OPTIONS, liveArguments } from "./live_arguments.ts";
 import { liveProgressText } from "./live_report.ts";
+import { heldText, statusLines } from "./serve_report.ts";
 import { LiveRegion } from "../live/live_region.ts";
 import { LiveSource, type LiveSourceOptions } from "../live/live_source.ts";
+import type { SourceStatus } from "../outgoing/statistics.ts";
 import {
   isUnharmed,
   type LiveWorkloadEvent,
@@ -32,7 +36,7 @@ import {
 } from "./workload_report.ts";
 
 /** Host pages by their name on the command line. */
-const PAGE_SIZES = { "4K": 4096, "2M": 2 * 1024 * 1024 } as const;
+const PAGE_SIZES = { "4K": 4096, "2M": 2 ** 21, "1G": 2 ** 30 } as const;
 /** Milliseconds for which a guest that was not moved goes on before it is checked. */
 const GOES_ON = 100;
 
@@ -43,7 +47,7 @@ const OPTIONS = {
     help: "let the guest run so long before it is moved; default 1",
   },
   size: { value: "BYTES", help: "of its memory (suffix K, M or G); default 512M" },
-  "page-size": { value: "SIZE", help: "of the host: 4K (default), or 2M of hugetlbfs" },
+  "page-size": { value: "SIZE", help: "of the host: 4K (default), or 2M or 1G of hugetlbfs" },
   threads: { value: "N", help: "the guest's threads; default 8" },
   pattern: {
     value: "ORDER",
@@ -67,7 +71,8 @@ export const WORKLOAD: Command = {
   about: [
     "Runs a guest here, threads that write to all of its memory and know what it must hold, and moves " +
     "it while it runs to workload --listen of the destination side.",
-    "Ctrl-C cancels: the guest goes on here, and every byte of it is checked.",
+    "Ctrl-C cancels: the guest goes on here, and every byte of it is checked. Once it is handed over, " +
+    "SIGTERM and SIGHUP are answered with what it lacks, and so is the first Ctrl-C; the second abandons it.",
   ],
   options: OPTIONS,
   exits: {
@@ -117,18 +122,31 @@ async function run(
   if (note !== undefined) reporter.note(note);
   using region = withUsage(() => newRegion(settings));
   await using guest = withUsage(() => new LiveWorkload(region.blocks, settings.workload));
-  await using source = withUsage(() => new LiveSource(region, guest, settings.migration));
+  let before: SourceStatus = "setup";
+  const migration = {
+    ...settings.migration,
+    onNote: (text: string) => reporter.note(text),
+    onStatus: (status: SourceStatus, reason?: Error) => {
+      const { to } = settings.migration;
+      const lines = statusLines(status, before, reason, source.statistics(), to, false);
+      if (lines.length > 0) reporter.note(lines.join("\n"));
+      before = status;
+    },
+  };
+  await using source: LiveSource = withUsage(() => new LiveSource(region, guest, migration));
   const cancelled = Promise.withResolvers<void>();
-  let interrupts = 0;
-  using _interrupt = onInterrupt(() => {
-    interrupts++;
-    if (source.cancel()) return cancelled.resolve();
-    if (interrupts > 1) return void source.close();
-    reporter.note(
-      "Too late to cancel: the guest runs at the destination: again to abandon it there",
-    );
+  let cancels = false;
+  let abandoned = false;
+  using _interrupt = onHeldInterrupt({
+    isHeld: () => !(cancels ||= source.cancel()),
+    hold: (signal) => reporter.note(heldText(signal, source.statistics(), "abandons it there")),
+    end: (held) => {
+      if (!held) return cancelled.resolve();
+      abandoned = true;
+      source.close();
+    },
   });
-  using _postcopy = onPostcopy(() => {
+  using _postcopy = onPostcopySignal(() => {
     try {
       source.startPostcopy();
     } catch (error) {
@@ -152,7 +170,7 @@ async function run(
   const result = await outcome(source, guest, failure);
   reporter.event({ event: "result", ...result });
   if (!isUnharmed(result)) return ExitCode.FAILED;
-  if (failure !== undefined && interrupts === 0) throw failure;
+  if (failure !== undefined && !cancels && !abandoned) throw failure;
   if (failure === undefined) return ExitCode.DONE;
   reporter.note((failure as Error).message);
   return ExitCode.INTERRUPTED;
@@ -190,23 +208,14 @@ async function outcome(
 function tell(event: LiveWorkloadEvent, line: ProgressLine): void {
   switch (event.event) {
     case "started":
-      return console.error(startedText(event));
+      return warnLine(startedText(event));
     case "progress":
       return line.update(liveProgressText(event));
     case "result":
       line.clear();
-      for (const text of resultLines(event)) console.log(text);
+      for (const text of resultLines(event)) printLine(text);
       return;
   }
-}
-
-/**
- * Calls back when the user asks for postcopy, until it is disposed of. The signal is not SIGUSR1, on
- * which Deno opens its debugger's port, whoever else listens for it (Deno 2.9.6).
- */
-function onPostcopy(listener: () => void): Disposable {
-  Deno.addSignalListener("SIGUSR2", listener);
-  return { [Symbol.dispose]: () => Deno.removeSignalListener("SIGUSR2", listener) };
 }
 
 /** Waits for a time, or less when `until` settles. */
@@ -241,7 +250,7 @@ function readArguments(args: readonly string[]): WorkloadArguments {
   return {
     size: bytesArgument("size", values.size ?? "512M"),
     pageSize: PAGE_SIZES[choiceArgument("page-size", values["page-size"] ?? "4K", names)],
-    warmUp: warmUpArgument(values["warm-up"] ?? "1"),
+    warmUp: waitArgument("warm-up", values["warm-up"] ?? "1"),
     json: values.json ?? false,
     workload: {
       threads: countArgument("threads", values.threads ?? "8"),
@@ -255,13 +264,4 @@ function readArguments(args: readonly string[]): WorkloadArguments {
     },
     migration: liveArguments(values),
   };
-}
-
-/** Reads seconds, which may be none, and returns milliseconds. */
-function warmUpArgument(text: string): number {
-  const seconds = Number(text);
-  if (text.trim() === "" || !(seconds >= 0 && seconds <= 86_400)) {
-    throw new UsageError(`No number of seconds from 0 to 86400 after --warm-up: ${text}`);
-  }
-  return seconds * 1000;
 }

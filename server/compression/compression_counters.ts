@@ -36,7 +36,7 @@ export class CompressionCounters {
     this.#slots[Slot.INCOMPRESSIBLE]!++;
   }
 
-  /** Counts a page sent as it is because the library failed on it. */
+  /** Counts a page sent as it is because the library failed on it, or its thread died. */
   addFailed(): void {
     this.#slots[Slot.FAILED]!++;
   }
@@ -61,7 +61,7 @@ export class CompressionCounters {
     return this.#slots[Slot.INCOMPRESSIBLE]!;
   }
 
-  /** Pages sent as they are because the library failed on them. */
+  /** Pages sent as they are because the library failed on them, or their thread died. */
   get failed(): number {
     return this.#slots[Slot.FAILED]!;
   }

@@ -12,7 +12,11 @@ export interface CompressionOptions {
   readonly method: CompressionMethod;
   /** 0 to 9 for zlib, -7 to 19 for zstd; default 1. */
   readonly level?: number;
-  /** Threads that compress, 1 to 255; default 8, as QEMU's. */
+  /**
+   * Threads that compress for this migration at most, 1 to 255; default 8, as QEMU's. They are shared by
+   * all migrations of a pool, which has one a processor: with fewer than were asked for, four pages for
+   * each that was asked for are on their way all the same.
+   */
   readonly threads?: number;
   /** Whether a page waits when all threads are busy; else it is sent as it is. Default true, as QEMU's. */
   readonly wait?: boolean;

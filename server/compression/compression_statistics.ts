@@ -15,7 +15,10 @@ export interface CompressionStatistics {
   readonly "busy-rate": number;
   /** Pages sent as they are because they do not shrink by an eighth. */
   readonly incompressible: number;
-  /** Pages sent as they are, after the switch to postcopy, because the library failed on them. */
+  /**
+   * Pages sent as they are, after the switch to postcopy, because the library failed on them or their
+   * thread died.
+   */
   readonly failed: number;
   /** Bytes of the compressed pages on the wire, without the records' heads. */
   readonly "compressed-size": number;

@@ -28,7 +28,7 @@ export interface TrackedBlock {
   readonly address: number;
   /** Bytes; the mapping has whole host pages. */
   readonly length: number;
-  /** Bytes of a host page: 4096, or 2 MiB of hugetlbfs. */
+  /** Bytes of a host page: 4096, or 2 MiB or 1 GiB of hugetlbfs. */
   readonly pageSize: number;
   /** The number of its first target page in the bitmap. */
   readonly firstPage: number;

@@ -17,7 +17,7 @@ export interface LiveRegionOptions {
   readonly blocks: readonly (GuestBlock | { readonly name: string; readonly length: number })[];
   /** What the destination sees as machine type; default `"postcopy-live"`. */
   readonly machine?: string;
-  /** Bytes of a host page: 4096, the default, or 2097152 for pages of hugetlbfs. */
+  /** Bytes of a host page: 4096, the default, or 2 MiB or 1 GiB for pages of hugetlbfs. */
   readonly pageSize?: number;
 }
 

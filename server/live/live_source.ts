@@ -2,43 +2,41 @@
 
 import { monotonicNanoseconds } from "../../ffi/clock.ts";
 import { Eventfd } from "../../ffi/eventfd.ts";
+import type { SocketAddress } from "../../ffi/socket_address.ts";
 import type { LiveGuest } from "../../migration/guest.ts";
 import { PageBitmap } from "../../migration/memory/page_bitmap.ts";
 import { MigrationError } from "../../migration/migration_error.ts";
 import { type PoolTask, ThreadPool } from "../../migration/threads/thread_pool.ts";
 import { joinDeviceState } from "../../migration/protocol/device_state.ts";
-import { cannotGoOn, goesOn, ranThere, undecided } from "../outgoing/fate.ts";
 import { untilAborted } from "../outgoing/answers.ts";
+import { switchoverApproved } from "../outgoing/switchover_approval.ts";
 import {
   encodeGreeting,
   encodeOpening,
   encodeSwitchover,
   PING,
 } from "../sending/control_stream.ts";
-import { compressionSettings } from "../compression/compression_settings.ts";
 import type { PostcopyPolicy } from "./convergence.ts";
+import { settleGuest } from "./guest_fate.ts";
+import { possiblePolicy } from "./possible_policy.ts";
 import { type LiveRegion, streamMachine } from "./live_region.ts";
+import {
+  checkLiveOptions,
+  DEFAULT_DOWNTIME_LIMIT,
+  type LiveSourceOptions,
+} from "./live_options.ts";
 import { LiveState } from "./live_state.ts";
 import { type LiveStatistics, liveStatistics } from "./live_statistics.ts";
+import { withOrder } from "../order/order_statistics.ts";
+import type { SendPlan } from "../order/send_plan.ts";
 import { Outgoing } from "../outgoing/outgoing.ts";
 import { saveGuest } from "./saved_guest.ts";
-import type { OutgoingOptions } from "../outgoing/outgoing_options.ts";
 import type { PrecopyInit, PrecopyMessage } from "./precopy_sender.ts";
 import type { SourceStatus } from "../outgoing/statistics.ts";
+import { planOfWrites } from "./write_order.ts";
 
-/** How to migrate a running guest. */
-export interface LiveSourceOptions extends OutgoingOptions {
-  /** What may end precopy by a switch to postcopy; default `"auto"`: when it does not converge. */
-  readonly postcopy?: PostcopyPolicy;
-  /** Milliseconds that the guest may stand still when precopy ends; default 300, as QEMU's. */
-  readonly downtimeLimit?: number;
-  /** Bytes a second of precopy; default 0, no limit. */
-  readonly maxBandwidth?: number;
-  /** Cancels the migration as {@linkcode LiveSource.cancel} does. */
-  readonly signal?: AbortSignal;
-}
+export type { LiveSourceOptions };
 
-const DEFAULT_DOWNTIME_LIMIT = 300;
 /** Milliseconds between two reports of progress. */
 const PROGRESS_INTERVAL = 100;
 
@@ -65,9 +63,11 @@ export class LiveSource implements AsyncDisposable, AsyncIterable<LiveStatistics
   readonly #region: LiveRegion;
   readonly #guest: LiveGuest;
   readonly #options: LiveSourceOptions;
-  readonly #postcopy: PostcopyPolicy;
+  #postcopy: PostcopyPolicy;
   readonly #live = new LiveState();
   readonly #sent: PageBitmap;
+  /** What goes first behind the switchover. */
+  readonly #plan: SendPlan | undefined;
   readonly #outgoing: Outgoing;
   readonly #wake: Eventfd;
   readonly #switchover = Promise.withResolvers<boolean>();
@@ -78,7 +78,6 @@ export class LiveSource implements AsyncDisposable, AsyncIterable<LiveStatistics
   #migration: Promise<void> | undefined;
   #stopped = false;
   #bringsRest = false;
-  #status: SourceStatus = "setup";
   #ended: Promise<void> | undefined;
 
   /**
@@ -90,6 +89,7 @@ export class LiveSource implements AsyncDisposable, AsyncIterable<LiveStatistics
    * @param precopyThread module of the threads that copy the memory, in a task named `precopy`; another one
    * than the default is for measurements
    * @throws {RangeError} for a number of rounds or a downtime that is none, or a compression that cannot be
+   * @throws {TlsError} for credentials that cannot be used
    */
   constructor(
     region: LiveRegion,
@@ -97,13 +97,14 @@ export class LiveSource implements AsyncDisposable, AsyncIterable<LiveStatistics
     options: LiveSourceOptions,
     precopyThread: URL = new URL("./precopy_worker.ts", import.meta.url),
   ) {
-    checkOptions(options);
+    checkLiveOptions(options);
     this.#region = region;
     this.#guest = guest;
     this.#options = options;
     this.#postcopy = options.postcopy ?? "auto";
     const { layout, machine, blocks } = region;
     this.#sent = new PageBitmap(layout.pageLimit);
+    this.#plan = planOfWrites(this.#postcopy, layout);
     // A cancellation comes too late once the guest runs there, so the signal is not the channels'.
     const { signal: _, ...channels } = options;
     this.#outgoing = new Outgoing({
@@ -111,6 +112,7 @@ export class LiveSource implements AsyncDisposable, AsyncIterable<LiveStatistics
       machine,
       sectionId: streamMachine(region).ramSection.id,
       live: true,
+      ...this.#plan && { order: { plan: this.#plan.buffer, sends: true, holdBack: 0 } },
       pages: {
         kind: "live",
         blocks: blocks.map((block, i) => ({ ...block, firstPage: layout.blocks[i]!.firstPage })),
@@ -131,7 +133,12 @@ export class LiveSource implements AsyncDisposable, AsyncIterable<LiveStatistics
 
   /** Where the migration stands. */
   get status(): SourceStatus {
-    return this.#status;
+    return this.#outgoing.status;
+  }
+
+  /** Why the migration is paused, if it is. */
+  get pauseReason(): Error | undefined {
+    return this.#outgoing.pauseReason;
   }
 
   /** When the guest was told to stop, in monotonic nanoseconds of this host; undefined before. */
@@ -143,7 +150,11 @@ export class LiveSource implements AsyncDisposable, AsyncIterable<LiveStatistics
   statistics(): LiveStatistics {
     const outgoing = this.#outgoing;
     const remaining = outgoing.dirty.count();
-    return liveStatistics(this.#status, outgoing, this.#live, remaining, monotonicNanoseconds());
+    const now = monotonicNanoseconds();
+    return withOrder(
+      liveStatistics(outgoing.status, outgoing, this.#live, remaining, now),
+      this.#plan,
+    );
   }
 
   /** The figures every 100 ms, and once more at the end, whatever it is: `run` says which. */
@@ -186,7 +197,7 @@ export class LiveSource implements AsyncDisposable, AsyncIterable<LiveStatistics
       this.#migration = this.#migrate(this.#outgoing);
       await this.#migration;
       times.ended = monotonicNanoseconds();
-      this.#status = "completed";
+      this.#outgoing.setStatus("completed");
     } catch (error) {
       const reason = await this.#fail(error);
       if (reason !== undefined) throw reason;
@@ -217,14 +228,34 @@ export class LiveSource implements AsyncDisposable, AsyncIterable<LiveStatistics
   }
 
   /**
+   * Breaks the connection of a migration that has switched to postcopy, as QEMU's `migrate-pause` does. It
+   * goes on when {@linkcode LiveSource.recover} is called.
+   *
+   * @throws {MigrationError} `UNSUPPORTED` when it is not in postcopy
+   */
+  pause(): void {
+    this.#outgoing.pause();
+  }
+
+  /**
+   * Has a paused migration try to connect now, however long the next try would be away.
+   *
+   * @param to where the destination listens, if no longer where it did
+   * @throws {MigrationError} `UNSUPPORTED` when it is not paused
+   */
+  recover(to?: SocketAddress): void {
+    this.#outgoing.recover(to);
+  }
+
+  /**
    * Cancels the migration: `run` rejects with `CANCELLED`, the guest goes on here.
    *
    * @returns false when it is too late: from the moment at which the guest's state is sent only the
    * destination's answer decides where the guest runs
    */
   cancel(): boolean {
-    const { state, signal } = this.#outgoing;
-    if (state.switched || signal.aborted) return false;
+    const { state, signal, link } = this.#outgoing;
+    if (state.switched || signal.aborted || link.signal.aborted) return false;
     this.#outgoing.fail(new MigrationError("CANCELLED", "Migration was cancelled"));
     return true;
   }
@@ -246,26 +277,34 @@ export class LiveSource implements AsyncDisposable, AsyncIterable<LiveStatistics
   }
 
   async #migrate(outgoing: Outgoing): Promise<void> {
-    const { signal, times } = outgoing;
+    const { link, times } = outgoing;
+    const { signal } = link;
     await untilAborted(this.#precopy.prepare(), signal);
     await outgoing.connect();
     const mayPostcopy = this.#postcopy !== "never";
-    if (mayPostcopy) await outgoing.openPreempt(true);
-    this.#status = "active";
+    if (mayPostcopy) await outgoing.openPreempt("connected");
+    outgoing.setStatus("active");
     const machine = streamMachine(this.#region);
-    await outgoing.send(encodeGreeting(machine.configuration));
+    await link.send(encodeGreeting(machine.configuration));
     const extensions = await outgoing.agree(mayPostcopy);
-    await outgoing.send(encodeOpening(machine, extensions, mayPostcopy));
+    const note = this.#options.onNote;
+    this.#postcopy = possiblePolicy(this.#postcopy, outgoing, this.#region.machine, note);
+    const opening = {
+      postcopy: this.#postcopy !== "never",
+      multifdRecords: outgoing.marksRecords,
+    };
+    await link.send(encodeOpening(machine, extensions, opening));
+    await outgoing.openPreempt("opened");
     times.prepared = monotonicNanoseconds();
+    this.#awaitApproval();
     this.#precopy.run(this.#precopyInit());
-    this.#precopy.ended.catch((error) => outgoing.lose(error));
+    this.#precopy.ended.catch((error) => link.lose(error));
     const postcopy = await untilAborted(this.#switchover.promise, signal);
-    if (postcopy) {
-      await outgoing.obeyed(PING.PREPARED);
-      await outgoing.openPreempt(false);
-    }
+    // Nobody is handed a guest who was never heard: a connection that takes all may lead nowhere.
+    await link.obeyed(postcopy ? PING.PREPARED : PING.RETURN_PATH);
+    if (postcopy) await outgoing.openPreempt("switching");
 
-    this.#status = "device";
+    outgoing.setStatus("device");
     times.stopped = monotonicNanoseconds();
     this.#stopped = true;
     await this.#guest.stop();
@@ -277,25 +316,35 @@ export class LiveSource implements AsyncDisposable, AsyncIterable<LiveStatistics
     times.saved = monotonicNanoseconds();
     await untilAborted(this.#memorySent.promise, signal);
     // From here on the guest may run there: nothing but the destination's answer decides.
-    outgoing.state.setSwitched();
     if (postcopy) {
       this.#bringsRest = true;
-      await outgoing.send(encodeSwitchover(sections));
-      times.switched = monotonicNanoseconds();
-      this.#status = "postcopy-active";
-      return await outgoing.stream();
+      return await outgoing.postcopy(async () => {
+        await link.send(encodeSwitchover(sections));
+        times.switched = monotonicNanoseconds();
+      });
     }
     const description = describe(machine.targetPageSize);
     await outgoing.sendEnd(joinDeviceState({ devices: sections, description }));
-    await outgoing.heard;
     times.loaded = monotonicNanoseconds();
+  }
+
+  /** Has the precopy go on until the destination approves its end, if that is to be waited for. */
+  #awaitApproval(): void {
+    if (this.#options.switchoverAck !== true) return;
+    this.#live.setUnapproved(true);
+    switchoverApproved(this.#outgoing.link, this.#region.machine, this.#options).then(() => {
+      this.#live.setUnapproved(false);
+      if (this.#ended === undefined) this.#wake.signal();
+    }, () => {}); // the link has failed of it
   }
 
   #precopyInit(): PrecopyInit {
     const { layout, blocks } = this.#region;
     const { maxBandwidth = 0, downtimeLimit = DEFAULT_DOWNTIME_LIMIT } = this.#options;
+    const { link } = this.#outgoing;
     return {
-      ...this.#outgoing.senderInit(),
+      ...link.senderInit(),
+      ...link.multifd,
       wakeFd: this.#wake.fd,
       sectionId: streamMachine(this.#region).ramSection.id,
       maxBandwidth,
@@ -314,28 +363,17 @@ export class LiveSource implements AsyncDisposable, AsyncIterable<LiveStatistics
 
   /** Ends the migration and lets the guest go on here, if it may; returns the error to throw, if any. */
   async #fail(error: unknown): Promise<unknown> {
-    const { signal, state, dirty, times } = this.#outgoing;
+    const { signal } = this.#outgoing;
     const cancelled = signal.aborted && signal.reason instanceof MigrationError &&
       signal.reason.code === "CANCELLED";
     await this.#end();
-    // Only now has the destination been heard to its end: what it had confirmed holds.
-    if (state.guestLoaded && !this.#bringsRest) { // it has everything
-      times.loaded ||= times.ended;
-      this.#status = "completed";
-      return undefined;
-    }
-    if (state.guestLoaded) {
-      this.#status = "failed";
-      return ranThere(error, dirty.count());
-    }
-    this.#status = cancelled ? "cancelled" : "failed";
-    if (state.switched && !state.peerClosed) return undecided(error);
-    try {
-      if (this.#stopped) await this.#guest.resume();
-    } catch (cause) {
-      return cannotGoOn(error, cause);
-    }
-    return goesOn(error);
+    return await settleGuest(error, {
+      outgoing: this.#outgoing,
+      guest: this.#guest,
+      stopped: this.#stopped,
+      bringsRest: this.#bringsRest,
+      cancelled,
+    });
   }
 
   #end(): Promise<void> {
@@ -349,20 +387,6 @@ export class LiveSource implements AsyncDisposable, AsyncIterable<LiveStatistics
     } finally {
       this.#wake.close();
       this.#outgoing.times.ended ||= monotonicNanoseconds();
-    }
-  }
-}
-
-function checkOptions(options: LiveSourceOptions): void {
-  const { postcopy, downtimeLimit, maxBandwidth, maxPostcopyBandwidth, stallTimeout } = options;
-  if (typeof postcopy === "number" && !(Number.isInteger(postcopy) && postcopy > 0)) {
-    throw new RangeError(`Rounds before postcopy must be a whole number from 1 on: ${postcopy}`);
-  }
-  const limits = { downtimeLimit, maxBandwidth, maxPostcopyBandwidth, stallTimeout };
-  if (options.compress !== undefined) compressionSettings(options.compress);
-  for (const [name, value] of Object.entries(limits)) {
-    if (value !== undefined && !(value >= 0)) {
-      throw new RangeError(`${name} must be a number from 0 on: ${value}`);
     }
   }
 }

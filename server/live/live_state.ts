@@ -3,7 +3,7 @@
 import { SharedLayout } from "../../migration/threads/shared_layout.ts";
 
 const layout = new SharedLayout();
-const Flag = layout.words("POSTCOPY_WANTED", "GUEST_STOPPED");
+const Flag = layout.words("POSTCOPY_WANTED", "GUEST_STOPPED", "UNAPPROVED");
 // The precopy sender alone writes them.
 const Counter = layout.numbers(
   "ROUNDS",
@@ -46,6 +46,16 @@ export class LiveState {
   /** Records that the guest has stopped; the precopy sender's eventfd must be signalled too. */
   setGuestStopped(): void {
     Atomics.store(this.#flags, Flag.GUEST_STOPPED, 1);
+  }
+
+  /** Set while the destination has not approved the switchover, where it does so: the guest goes on here. */
+  get unapproved(): boolean {
+    return Atomics.load(this.#flags, Flag.UNAPPROVED) === 1;
+  }
+
+  /** Records whether an approval is waited for; the precopy sender's eventfd must be signalled too. */
+  setUnapproved(waits: boolean): void {
+    Atomics.store(this.#flags, Flag.UNAPPROVED, waits ? 1 : 0);
   }
 
   /** Rounds begun: QEMU's `dirty-sync-count`. */

@@ -5,7 +5,6 @@ import { Gather } from "../../ffi/gather.ts";
 import { addressOf } from "../../ffi/memory.ts";
 import { PageBitmap } from "../../migration/memory/page_bitmap.ts";
 import type { RamLayout } from "../../migration/memory/ram_layout.ts";
-import { ELEMENT } from "../../migration/protocol/constants.ts";
 import { type DiscardCommand, discardCommands } from "../../migration/protocol/discard.ts";
 import type { Steps, TaskPoll, Tell } from "../../migration/threads/task.ts";
 import { BandwidthMeter } from "./bandwidth_meter.ts";
@@ -17,12 +16,14 @@ import { discardStale, roundToHostPages } from "./dirty_runs.ts";
 import { DirtyTracker, type TrackedBlock } from "./dirty_tracker.ts";
 import { LiveState } from "./live_state.ts";
 import { PageRecords } from "../sending/page_records.ts";
-import type { NextAct, PageSaver } from "../sending/page_saver.ts";
+import type { PageSaver } from "../sending/page_saver.ts";
 import { RateLimit } from "../sending/rate_limit.ts";
+import { batchPages, RoundSender } from "../sending/round_sender.ts";
 import type { SenderInit } from "../sending/sender_init.ts";
 import { SenderViews } from "../sending/sender_views.ts";
 import type { SourceState } from "../sending/source_state.ts";
 import { Turns } from "../sending/turns.ts";
+import { WriteOrder } from "./write_order.ts";
 
 /** What a precopy sender is made from. */
 export interface PrecopyInit extends SenderInit {
@@ -49,8 +50,9 @@ export type PrecopyMessage =
   /** All is sent that comes before the device state. */
   | { readonly kind: "memory-sent" };
 
-/** Pages in a batch: 1 MiB for one call. */
-const BATCH_PAGES = 256;
+/** Nanoseconds between two rounds of a guest that could stop, while the destination has not approved it. */
+const APPROVAL_NAP = 100e6;
+
 /** Bytes on the wire of a page's record, beside the page. */
 const RECORD_BYTES = 8;
 
@@ -71,6 +73,7 @@ export class PrecopySender implements Disposable {
   readonly #dirty: PageBitmap;
   readonly #sent: PageBitmap;
   readonly #tracker: DirtyTracker;
+  readonly #order: WriteOrder;
   readonly #main: SteppedSender;
   readonly #records: PageRecords;
   readonly #saver: PageSaver;
@@ -78,13 +81,9 @@ export class PrecopySender implements Disposable {
   readonly #meter = new BandwidthMeter();
   readonly #convergence = new Convergence();
   readonly #turns: Turns;
-  /** Where the round stands. */
-  #cursor = 0;
+  readonly #round: RoundSender;
   #collectedAt = 0;
   #discarded = false;
-  /** Pages with content that this round sent, and the bytes that all of its pages took. */
-  #roundPages = 0;
-  #roundBytes = 0;
 
   /**
    * @param init what the control plane prepared; every page is dirty
@@ -107,16 +106,37 @@ export class PrecopySender implements Disposable {
     this.#dirty = dirty;
     this.#sent = new PageBitmap(layout.pageLimit, init.sent);
     const { targetPageSize, wakeFd, stallTimeout } = init;
+    this.#order = new WriteOrder(layout, init.order);
     this.#tracker = new DirtyTracker({ blocks: init.tracked, targetPageSize });
-    this.#records = new PageRecords(layout, locator, BATCH_PAGES);
+    this.#records = new PageRecords(layout, locator, batchPages(init));
     this.#saver = saver(init, this.#records, this.#state);
-    this.#limit = new RateLimit(init.maxBandwidth);
+    this.#limit = new RateLimit(() => init.maxBandwidth);
     this.#turns = new Turns(poll, {
       events: [wakeFd, this.#saver.wakeFd],
       stopped: () => this.#state.stopped,
       stallTimeout,
     });
     this.#main = this.#turns.sender(init.main, TO_DESTINATION.MAIN);
+    this.#round = new RoundSender({
+      sectionId: init.sectionId,
+      state,
+      dirty,
+      pages: {
+        atHand: () => true,
+        take: (page) => {
+          dirty.take(page);
+          this.#sent.add(page);
+        },
+      },
+      records: this.#records,
+      saver: this.#saver,
+      main: this.#main,
+      turns: this.#turns,
+      count: (bytes) => {
+        if (this.#live.guestStopped) this.#live.addDowntimeBytes(bytes);
+        else this.#live.addPrecopyBytes(bytes);
+      },
+    });
   }
 
   /**
@@ -143,9 +163,10 @@ export class PrecopySender implements Disposable {
     if (policy !== "now") yield* this.#turns.between(this.#tracker.starting());
     this.#collectedAt = monotonicNanoseconds();
     this.#live.rounds = 1;
+    if (policy === "now") yield* this.#awaitApproval();
     const postcopy = policy === "now" || (yield* this.#copy());
     // Pages on their way are older than what is discarded now, and would come after it.
-    if (!(yield* this.#settle()) || this.#state.stopped) return;
+    if (!(yield* this.#round.settle()) || this.#state.stopped) return;
     if (postcopy && !(yield* this.#prepare())) return;
     // What is compressed from now on may be the background thread's.
     if (postcopy) this.#turns.leave(this.#saver.wakeFd);
@@ -154,6 +175,8 @@ export class PrecopySender implements Disposable {
     if (policy !== "now") this.#collect();
     if (!(yield* postcopy ? this.#handOver() : this.#finish())) return;
     this.#tell({ kind: "memory-sent" });
+    // The guest stands still no longer than it must: the stream takes up what is planned once that is there.
+    if (postcopy) yield* this.#turns.between(this.#order.planning(this.#dirty));
   }
 
   /** Frees its buffers and ends the tracking, where `run` has not come to its end. */
@@ -173,12 +196,16 @@ export class PrecopySender implements Disposable {
       this.#collectedAt = monotonicNanoseconds();
       const written = yield* this.#turns.between(this.#tracker.collecting(this.#dirty));
       this.#live.dirtyRate = written / (this.#collectedAt - since) * 1e9;
+      yield* this.#turns.between(this.#order.noting(this.#dirty, this.#sent));
       const remaining = this.#dirty.count();
       this.#convergence.roundEnded(remaining);
       this.#estimate(remaining);
-      if (remaining === 0 || this.#live.expectedDowntime <= this.#init.downtimeLimit) return false;
-      const { postcopy } = this.#init;
-      if (switchesToPostcopy(postcopy, this.#live.rounds, this.#convergence)) return true;
+      const { postcopy, downtimeLimit } = this.#init;
+      const fits = remaining === 0 || this.#live.expectedDowntime <= downtimeLimit;
+      if (fits || switchesToPostcopy(postcopy, this.#live.rounds, this.#convergence)) {
+        if (!this.#live.unapproved) return !fits;
+        yield* this.#turns.nap(APPROVAL_NAP); // there may be nothing to send
+      }
       this.#live.rounds++;
     }
     return true;
@@ -186,10 +213,9 @@ export class PrecopySender implements Disposable {
 
   /** Sends every dirty page once; false when the round was broken off, by a stop or for postcopy. */
   *#sendRound(): Steps<boolean> {
-    this.#cursor = 0;
-    this.#roundPages = 0;
-    this.#roundBytes = 0;
-    while (!this.#state.stopped && !this.#live.postcopyWanted) {
+    const round = this.#round;
+    round.begin();
+    while (!this.#state.stopped && (this.#live.unapproved || !this.#live.postcopyWanted)) {
       const now = monotonicNanoseconds();
       this.#measure(now);
       const delay = this.#limit.delay(now);
@@ -197,91 +223,13 @@ export class PrecopySender implements Disposable {
         yield* this.#turns.nap(delay);
         continue;
       }
-      if (!(yield* this.#sendBatch(this.#limit.batchBytes))) return !this.#state.stopped;
-      this.#limit.spend(monotonicNanoseconds(), this.#records.byteLength);
+      const before = round.bytes;
+      const end = yield* round.send(this.#limit.batchBytes);
+      if (end !== "more") return end !== "stop";
+      this.#limit.spend(monotonicNanoseconds(), round.bytes - before);
       yield* this.#turns.give();
     }
     return false;
-  }
-
-  /**
-   * Sends the next dirty pages of the round, and at the end those on their way.
-   *
-   * @param most bytes of the batch; one page goes in any case
-   * @returns false at the end or on a stop
-   */
-  *#sendBatch(most: number): Steps<boolean> {
-    this.#beginBatch();
-    while (!this.#fill(most)) yield* this.#turns.pause();
-    if (this.#cursor === this.#dirty.length) yield* this.#settleBatch();
-    return yield* this.#endBatch();
-  }
-
-  /**
-   * Puts dirty pages into the batch: no generator, for what is done for each page. Called again after a
-   * wait it goes on.
-   *
-   * @returns false when it must wait
-   */
-  #fill(most: number): boolean {
-    const records = this.#records;
-    const dirty = this.#dirty;
-    const saver = this.#saver;
-    let next = this.#cursor;
-    let act: NextAct = "save";
-    while (next < dirty.length && (records.byteLength < most || records.length === 0)) {
-      const page = dirty.next(next);
-      next = page < 0 ? dirty.length : page;
-      if (page < 0) break;
-      act = saver.prepare();
-      if (act !== "save") break;
-      // Taken before it is read: what is written from now on makes it dirty again.
-      dirty.take(page);
-      saver.save(page);
-      this.#sent.add(page);
-      next = page + 1;
-    }
-    this.#cursor = next;
-    return act !== "wait";
-  }
-
-  /** Sends the pages on their way; false when it was told to stop first. */
-  *#settle(): Steps<boolean> {
-    while (this.#saver.outstanding > 0) {
-      this.#beginBatch();
-      yield* this.#settleBatch();
-      if (!(yield* this.#endBatch())) return false;
-      yield* this.#turns.give();
-    }
-    return true;
-  }
-
-  *#settleBatch(): Steps {
-    while (!this.#saver.settle()) yield* this.#turns.pause();
-  }
-
-  #beginBatch(): void {
-    this.#records.begin();
-    this.#records.openSection(ELEMENT.SECTION_PART, this.#init.sectionId);
-  }
-
-  /** Sends the batch; false when there is nothing in it, or on a stop. */
-  *#endBatch(): Steps<boolean> {
-    const records = this.#records;
-    if (records.length === 0) return false;
-    records.closeSection(this.#init.sectionId);
-    records.end();
-    if (!(yield* this.#main.send(records.gather))) return false;
-    this.#saver.sent();
-    const { background } = this.#state;
-    const bytes = records.byteLength;
-    background.addPages(records.pages, records.zeroPages);
-    background.addBytes(bytes);
-    this.#roundPages += records.length - records.zeroPages;
-    this.#roundBytes += bytes;
-    if (this.#live.guestStopped) this.#live.addDowntimeBytes(bytes);
-    else this.#live.addPrecopyBytes(bytes);
-    return true;
   }
 
   /** Takes note of what was written since the last time, at once: the guest stands still, or is about to. */
@@ -291,7 +239,7 @@ export class PrecopySender implements Disposable {
 
   #measure(now: number, last = false): void {
     if (!last && !this.#meter.due(now)) return;
-    const taken = this.#state.background.bytes - this.#main.end.unacknowledged;
+    const taken = this.#state.background.bytes - this.#round.unacknowledged;
     this.#meter.sample(now, taken, last);
     this.#live.bandwidth = this.#meter.bytesPerSecond;
   }
@@ -300,11 +248,11 @@ export class PrecopySender implements Disposable {
   #estimate(remaining: number): void {
     this.#measure(monotonicNanoseconds(), true);
     // What is to be compressed will take what the pages of this round took.
-    const compressed = this.#init.compression !== undefined && this.#roundPages > 0;
-    const pageBytes = compressed
-      ? this.#roundBytes / this.#roundPages
-      : this.#init.targetPageSize + RECORD_BYTES;
-    const bytes = remaining * pageBytes + this.#main.end.unacknowledged;
+    const { compression, multifd } = this.#init;
+    const { pages, bytes: sent } = this.#round;
+    const measured = (compression ?? multifd) !== undefined && pages > 0;
+    const pageBytes = measured ? sent / pages : this.#init.targetPageSize + RECORD_BYTES;
+    const bytes = remaining * pageBytes + this.#round.unacknowledged;
     const { bandwidth } = this.#live;
     // With nothing taken yet it is for ever: infinite, not unknown.
     this.#live.expectedDowntime = bytes === 0 ? 0 : bytes / bandwidth * 1000;
@@ -317,6 +265,7 @@ export class PrecopySender implements Disposable {
   *#prepare(): Steps<boolean> {
     if (this.#init.postcopy === "now") return yield* this.#sendDiscards([], PING.PREPARED);
     this.#collect();
+    yield* this.#turns.between(this.#order.noting(this.#dirty, this.#sent));
     roundToHostPages(this.#layout, this.#dirty);
     return yield* this.#sendDiscards(this.#discards(), PING.PREPARED);
   }
@@ -359,15 +308,14 @@ export class PrecopySender implements Disposable {
 
   /** The guest has stopped: sends the rest, and the end of the memory. */
   *#finish(): Steps<boolean> {
-    this.#cursor = 0;
-    while (yield* this.#sendBatch(Infinity)) yield* this.#turns.give();
-    if (this.#state.stopped) return false;
-    const records = this.#records;
-    records.begin();
-    records.openSection(ELEMENT.SECTION_END, this.#init.sectionId);
-    records.closeSection(this.#init.sectionId);
-    records.end();
-    return yield* this.#main.send(records.gather);
+    this.#round.begin();
+    while ((yield* this.#round.send(Infinity)) === "more") yield* this.#turns.give();
+    return !this.#state.stopped && (yield* this.#round.finish());
+  }
+
+  /** Nothing is sent before the guest stops, which it may not do yet. */
+  *#awaitApproval(): Steps {
+    while (this.#live.unapproved && !this.#state.stopped) yield* this.#turns.pause();
   }
 
   *#awaitGuestStopped(): Steps<boolean> {

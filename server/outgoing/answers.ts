@@ -1,13 +1,17 @@
 /** Waiting for what a destination answers. */
 
+import { MigrationError } from "../../migration/migration_error.ts";
 import { PING } from "../sending/control_stream.ts";
 import type { ReturnPathMessage } from "../sending/request_server.ts";
 
-/** What was heard so far, and who waits for a PONG. */
+/** What can be waited for: the PONG of a PING, the approval of the switchover, or a word of a recovery. */
+export type Answer = number | "approved" | "bitmaps" | "resumed";
+
+/** What was heard so far, and who waits for an answer. */
 export class Answers {
-  readonly #heard = new Set<number>();
+  readonly #heard = new Set<Answer>();
   #extensions: readonly string[] = [];
-  #waiting: { readonly value: number; readonly resolve: () => void } | undefined;
+  readonly #waiting = new Map<Answer, Set<() => void>>();
   /** Called when the destination has loaded the device state. */
   onLoaded: () => void = () => {};
 
@@ -16,35 +20,67 @@ export class Answers {
     return this.#extensions;
   }
 
+  /** Reports whether an answer was heard. */
+  has(answer: Answer): boolean {
+    return this.#heard.has(answer);
+  }
+
   /** Takes a message. */
   add(message: ReturnPathMessage): void {
-    if (message.kind === "extensions") {
-      this.#extensions = message.names;
-      return;
+    switch (message.kind) {
+      case "extensions":
+        this.#extensions = message.names;
+        return;
+      case "pong":
+        if (message.value === PING.LOADED) this.onLoaded();
+        return this.#add(message.value);
+      default:
+        return this.#add(message.kind);
     }
-    const { value } = message;
-    this.#heard.add(value);
-    if (value === PING.LOADED) this.onLoaded();
-    if (this.#waiting?.value === value) this.#waiting.resolve();
   }
 
   /**
-   * Waits for a PONG, but no longer than the given milliseconds.
+   * Waits for an answer, but no longer than the given milliseconds.
    *
    * @returns false when it did not come
    */
-  async pong(value: number, milliseconds: number, signal: AbortSignal): Promise<boolean> {
-    if (this.#heard.has(value)) return true;
+  async heard(answer: Answer, milliseconds: number, signal: AbortSignal): Promise<boolean> {
+    if (this.#heard.has(answer)) return true;
     const { promise, resolve } = Promise.withResolvers<boolean>();
-    const timer = setTimeout(() => resolve(false), milliseconds);
-    this.#waiting = { value, resolve: () => resolve(true) };
+    const timer = milliseconds === Infinity
+      ? undefined
+      : setTimeout(() => resolve(false), milliseconds);
+    const hear = () => resolve(true);
+    const waiting = this.#waiting.get(answer) ?? new Set();
+    this.#waiting.set(answer, waiting.add(hear));
     try {
       return await untilAborted(promise, signal);
     } finally {
       clearTimeout(timer);
-      this.#waiting = undefined;
+      waiting.delete(hear);
     }
   }
+
+  #add(answer: Answer): void {
+    this.#heard.add(answer);
+    for (const hear of this.#waiting.get(answer) ?? []) hear();
+  }
+}
+
+/** The error for an answer that did not come in so many milliseconds. */
+export function notAnswered(answer: Answer, milliseconds: number): MigrationError {
+  return new MigrationError(
+    "STALLED",
+    `Destination has not answered ${questionOf(answer)} for ${
+      milliseconds / 1000
+    } s: see whether it still runs`,
+  );
+}
+
+/** What an answer is given to. */
+function questionOf(answer: Answer): string {
+  if (answer === PING.RETURN_PATH) return "the greeting";
+  return typeof answer === "number" ? `PING ${answer}` : "a recovery";
 }
 
 /** Settles as the promise does, or rejects with the signal's reason when that comes first. */

@@ -27,7 +27,7 @@ export async function agreeOnCompression(
 ): Promise<readonly string[]> {
   const needed = neededExtensions(method, besidePreempt);
   if (needed.length === 0) return [];
-  if (!await answers.pong(PING.RETURN_PATH, PATIENCE, signal)) throw notAnswered(PATIENCE);
+  if (!await answers.heard(PING.RETURN_PATH, PATIENCE, signal)) throw notAnswered(PATIENCE);
   const missing = needed.filter((name) => !answers.extensions.includes(name));
   if (missing.length > 0) throw notUnderstood(missing);
   return needed;

@@ -1,8 +1,12 @@
 /** What to do about a migration that failed, before and after the machine ran. */
 
 import { MigrationError } from "../../migration/migration_error.ts";
+import type { BlockEntry } from "../../migration/protocol/ram.ts";
 import { WorkerThreadError } from "../../migration/threads/failure.ts";
 import type { CompressionOptions } from "../compression/compression_settings.ts";
+import type { MultifdOptions } from "../multifd/multifd_settings.ts";
+import type { OutgoingOptions } from "./outgoing_options.ts";
+import { machineVersion } from "./machine_type.ts";
 import type { Mode } from "../sending/mode.ts";
 
 /**
@@ -11,26 +15,67 @@ import type { Mode } from "../sending/mode.ts";
  *
  * @param error why the migration failed, before the destination had loaded the device state
  * @param machine the image's machine type
- * @param mode how requested pages were to be sent
- * @param compress how pages were compressed; undefined when they were not
+ * @param options how it was migrated, with the mode that was used
+ * @param refused the blocks of a destination that was there and went away when it was told of them; undefined
+ * for any other
  * @returns an error with the same code; the error itself when it says all there is to say
  */
 export function withAdvice(
   error: unknown,
   machine: string,
-  mode: Mode,
-  compress: CompressionOptions | undefined,
+  { mode, compress, multifd, tls }: AdvisedOptions,
+  refused?: readonly BlockEntry[],
 ): unknown {
   if (!(error instanceof MigrationError) || !ADVISED.has(error.code)) return error;
   const preempt = mode === "vanilla" ? "postcopy-preempt off" : "postcopy-preempt on";
+  const capabilities = multifd === undefined
+    ? `the capabilities postcopy-ram on, ${preempt}${
+      takenByQemu(mode, compress) ? ", compress on (QEMU 7.2 to 9.0 has it)" : ""
+    }`
+    : channelsThere(multifd, machine);
   return extended(
     error,
-    "the machine did not start: look into the destination's log, and see that it " +
-      `has machine type ${machine}, the same memory and devices, and the capabilities postcopy-ram ` +
-      `on, ${preempt}${
-        takenByQemu(mode, compress) ? ", compress on (QEMU 7.2 to 9.0 has it)" : ""
-      }`,
+    "the machine did not start (if its guest was paused there from a serve before, --recover goes on with " +
+      "it): look into the destination's log, and see that it " +
+      `has machine type ${machine}, the same memory and devices, and ${capabilities}${
+        refused === undefined ? "" : pageSizes(refused)
+      }${tls === undefined && refused === undefined ? IN_CLEAR : ""}`,
   );
+}
+
+/** What is looked at of the options. */
+type AdvisedOptions =
+  & Pick<OutgoingOptions, "compress" | "multifd" | "tls">
+  & { readonly mode: Mode };
+
+/** What a destination must have for multifd: it goes away without a word when one of it differs. */
+function channelsThere(
+  { channels, compression = "none", uuid, flushAfterEachSection }: MultifdOptions,
+  machine: string,
+): string {
+  const unsaid = flushAfterEachSection === undefined && machineVersion(machine) === undefined;
+  return `the capability multifd on, with multifd-channels ${channels}, multifd-compression ${compression} ` +
+    `and ${
+      uuid === undefined ? "its -uuid as the image says, or none (--multifd-uuid)" : `-uuid ${uuid}`
+    } (a destination of ours: --multifd ${channels})${
+      unsaid ? "; if it is a QEMU up to 8.0, give --multifd-flush-after-each-section on here" : ""
+    }`;
+}
+
+/** What nobody may have thought of. */
+const IN_CLEAR = "; if its connections are encrypted (tls-creds), give --tls-creds here";
+
+/** What a QEMU compares with the page sizes of its own blocks, and refuses when it differs. */
+function pageSizes(blocks: readonly BlockEntry[]): string {
+  const huge = blocks.filter(({ pageSize }) => pageSize !== undefined).map(({ name }) => name);
+  if (huge.length > 0) {
+    return `, and huge pages for these blocks alone, as --huge-pages names them: ${
+      huge.join(", ")
+    }`;
+  }
+  const largest = blocks.reduce((most, block) => block.usedLength > most.usedLength ? block : most);
+  const gigantic = largest.usedLength % 2 ** 30 === 0 ? ` (1 GiB: ${largest.name}=1G)` : "";
+  return `; if its memory is in huge pages, say so: --huge-pages ${largest.name}${gigantic}`;
 }
 
 /** Whether a QEMU may be at the other end: it takes nothing else compressed. */
@@ -40,24 +85,42 @@ function takenByQemu(mode: Mode, compress: CompressionOptions | undefined): bool
 
 const ADVISED = new Set<string>(["CONNECTION_LOST", "PEER_FAILED", "STALLED"]);
 
+/** How the owner of a source has the same image served again, as advice in the middle of a sentence. */
+export interface ServedAgain {
+  /** To a destination that is paused and listens. */
+  readonly recover: string;
+  /** From the start. */
+  readonly startAnew: string;
+}
+
+/** In the words of `serve`. */
+export const BY_SERVE: ServedAgain = {
+  recover: "serve the same image with --recover",
+  startAnew: "serve it with --start-anew",
+};
+
 /**
- * Says what became of a guest that ran before its migration ended: it cannot go on without the source.
+ * Says what became of a guest that ran before its migration ended, and how it goes on.
  *
  * @param missing pages that were not sent; more may have been lost on the way
+ * @param again how its image is served again
  */
-export function lossOf(missing: number): string {
+export function lossOf(missing: number, again: ServedAgain = BY_SERVE): string {
+  const { recover, startAnew } = again;
   if (missing === 0) {
     return "the guest ran at the destination already, and every page was sent: ask the destination " +
-      "(info migrate) before you do anything: it may be complete";
+      "(info migrate) before you do anything: it may be complete; if it is postcopy-paused, have it " +
+      `listen (migrate_recover tcp:0.0.0.0:PORT) and ${recover}`;
   }
-  return `the guest ran at the destination already and lacks at least ${missing} pages there: save what ` +
-    "you can from inside it before you end it, and do not serve the image again over disks that it has " +
-    "written: put them back to the snapshot that belongs to the image first";
+  return `the guest ran at the destination already and lacks at least ${missing} pages there, which the ` +
+    "image has: do not end it there: have it listen (migrate_recover tcp:0.0.0.0:PORT) and " +
+    `${recover}; only when it is gone, put the disks back to the snapshot that belongs ` +
+    `to the image, and ${startAnew}`;
 }
 
 /** Adds {@linkcode lossOf} to an error; errors of another kind stay as they are. */
-export function withLoss(error: unknown, missing: number): unknown {
-  return extended(error, lossOf(missing));
+export function withLoss(error: unknown, missing: number, again?: ServedAgain): unknown {
+  return extended(error, lossOf(missing, again));
 }
 
 /** Adds to an error of a live migration that nothing is lost; errors of another kind stay as they are. */

@@ -1,139 +1,89 @@
-/** The channels and tasks of one outgoing migration, whatever it is that moves. */
+/** One outgoing migration, whatever it is that moves: its links, one after the other, and what outlives them. */
 
-import { monotonicNanoseconds } from "../../ffi/clock.ts";
-import { Eventfd } from "../../ffi/eventfd.ts";
-import { Socket, type WaitOptions } from "../../ffi/socket.ts";
+import type { Eventfd } from "../../ffi/eventfd.ts";
 import type { SocketAddress } from "../../ffi/socket_address.ts";
-import { stalled, TO_DESTINATION } from "../../channel/role.ts";
-import { SendingEnd } from "../../channel/sending_end.ts";
-import { PageBitmap } from "../../migration/memory/page_bitmap.ts";
+import type { PageBitmap } from "../../migration/memory/page_bitmap.ts";
 import type { RamLayout } from "../../migration/memory/ram_layout.ts";
-import { MigrationError, reviveMigrationError } from "../../migration/migration_error.ts";
-import { Ring } from "../../migration/threads/ring.ts";
-import { type PoolTask, type TaskKind, ThreadPool } from "../../migration/threads/thread_pool.ts";
-import { Answers, untilAborted } from "./answers.ts";
-import type { BackgroundSenderInit } from "../sending/background_sender.ts";
-import { PING } from "../sending/control_stream.ts";
-import { agreeOnCompression } from "./compression_agreement.ts";
-import { compressionSettings } from "../compression/compression_settings.ts";
-import {
-  type CompressionStatistics,
-  compressionStatistics,
-} from "../compression/compression_statistics.ts";
-import { CompressionThreads } from "../compression/compression_threads.ts";
-import { type PreemptRules, preemptRules } from "./machine_type.ts";
-import { isTimeout, preemptClosed, PreemptConnection } from "./preempt_connection.ts";
+import { isTlsFailure, MigrationError } from "../../migration/migration_error.ts";
+import { untilAborted } from "./answers.ts";
+import { allowsPostcopy } from "../multifd/multifd_rules.ts";
+import { Carriers } from "./carriers.ts";
+import { DestinationPlace } from "./destination_place.ts";
+import type { CompressionStatistics } from "../compression/compression_statistics.ts";
+import type { MultifdStatistics } from "../multifd/multifd_statistics.ts";
+import { Link } from "./link.ts";
+import { type LinkInit, newLinkInit } from "./link_init.ts";
 import type { OutgoingMemory, OutgoingOptions } from "./outgoing_options.ts";
+import { preemptClosed } from "./preempt_connection.ts";
+import { nobodyListens, notConnected, RecoveryWaits } from "./recovery_waits.ts";
+import type { ChannelMoment } from "./second_channel.ts";
 import type { Mode } from "../sending/mode.ts";
-import type { RequestServerInit, ReturnPathMessage } from "../sending/request_server.ts";
-import { REQUEST_RING_CAPACITY, type SenderInit } from "../sending/sender_init.ts";
-import { SENDING_THREADS, SourceState } from "../sending/source_state.ts";
-import type { SourceTimes, ThreadStatistics } from "./statistics.ts";
-
-const DEFAULT_STALL_TIMEOUT = 30_000;
-/** Bytes that the main channel may hold unsent beside a preempt channel: 1 ms at 1 Gbit/s. */
-const UNSENT_LIMIT = 128 * 1024;
-/** A QEMU 7.2 whose machine type does not say so reads nothing before it has both channels. */
-const FIRST_PONG_TIMEOUT = 1_000;
-/** Milliseconds in which a destination that closed one channel may close the other. */
-const RETURN_PATH_GRACE = 100;
-/** Milliseconds in which the end of a broken connection shows on the return path too. */
-const RETURN_PATH_PATIENCE = 5_000;
-
-/** The background stream of a migration. */
-const BACKGROUND: TaskKind<BackgroundSenderInit, never> = {
-  thread: new URL("../sending/background_worker.ts", import.meta.url),
-  name: "background",
-  urgent: false,
-};
-
-/** The return path of a migration, and the answers to what is asked for there. */
-const RETURN_PATH: TaskKind<RequestServerInit, ReturnPathMessage> = {
-  thread: new URL("../sending/return_path_worker.ts", import.meta.url),
-  name: "return-path",
-  urgent: true,
-};
+import { SourceState } from "../sending/source_state.ts";
+import {
+  newSourceTimes,
+  type SourceStatus,
+  type SourceTimes,
+  type ThreadStatistics,
+  threadStatistics,
+} from "./statistics.ts";
 
 /**
- * Connects to a destination and runs the two tasks that serve it, on a pool's threads: the request server
- * from the connection on, the background sender once it is told to stream. Whatever fails first aborts
- * {@linkcode Outgoing.signal} with its reason, and with it every wait.
+ * One outgoing migration. Until the guest may run at the destination, whatever fails first ends it. From
+ * then on it holds: a link that broke leaves it paused, with all of its memory, until another one is made.
  */
 export class Outgoing implements AsyncDisposable {
   /** Who sends requested pages. */
   readonly mode: Mode;
-  /** Milliseconds without progress after which the destination counts as stalled. */
-  readonly stallTimeout: number;
   /** Shared with the tasks. */
   readonly state = new SourceState();
   /** Pages that no sender has claimed. */
   readonly dirty: PageBitmap;
   /** When what happened. */
-  readonly times: SourceTimes = {
-    started: 0,
-    connected: 0,
-    prepared: 0,
-    stopped: 0,
-    paused: 0,
-    saved: 0,
-    switched: 0,
-    loaded: 0,
-    ended: 0,
-  };
+  readonly times: SourceTimes = newSourceTimes();
   /** Ends the migration; aborted with the reason. */
   readonly signal: AbortSignal;
   readonly #memory: OutgoingMemory;
-  readonly #to: SocketAddress;
-  readonly #maxPostcopyBandwidth: number;
-  readonly #spin: number;
-  readonly #pool: ThreadPool;
-  readonly #compression: CompressionThreads | undefined;
-  readonly #rules: PreemptRules;
-  readonly #requests = new Ring(REQUEST_RING_CAPACITY, 1);
-  readonly #stack = new DisposableStack();
-  readonly #backgroundWake = this.#stack.use(new Eventfd());
-  readonly #returnPathWake = this.#stack.use(new Eventfd());
-  readonly #requestEvent = this.#stack.use(new Eventfd());
-  readonly #answers = new Answers();
-  readonly #returnPath: PoolTask<RequestServerInit, ReturnPathMessage>;
-  readonly #background: PoolTask<BackgroundSenderInit, never>;
+  readonly #options: OutgoingOptions;
+  readonly #linkInit: LinkInit;
+  readonly #carriers: Carriers;
   readonly #abort = new AbortController();
-  #main: SendingEnd | undefined;
   readonly #others: { readonly thread: { join(): Promise<void> }; readonly wake: Eventfd }[] = [];
-  #preempt: PreemptConnection | undefined;
+  readonly #waits: RecoveryWaits;
+  readonly #place: DestinationPlace;
+  #link: Link;
+  #status: SourceStatus = "setup";
+  #pauseReason: Error | undefined;
+  /** Whether the first connection was closed from the other side. */
+  #left = false;
   #closed: Promise<void> | undefined;
 
   /**
-   * Starts the compression threads, if there are to be some, and no other.
+   * Makes all that is needed, but starts no thread.
    *
    * @param memory what moves
    * @param options where to, and how
-   * @throws {RangeError} for a compression that cannot be
+   * @throws {RangeError} for a compression or a time that cannot be
+   * @throws {TlsError} for credentials that cannot be used
    */
   constructor(memory: OutgoingMemory, options: OutgoingOptions) {
     this.#memory = memory;
-    this.#to = options.to;
-    this.mode = options.mode ?? "preempt-full";
-    this.stallTimeout = options.stallTimeout ?? DEFAULT_STALL_TIMEOUT;
-    this.#maxPostcopyBandwidth = options.maxPostcopyBandwidth ?? 0;
-    this.#spin = options.spin ?? 0;
-    this.#pool = options.pool ?? ThreadPool.shared;
-    this.#background = this.#pool.task(BACKGROUND);
-    this.#returnPath = this.#pool.task(RETURN_PATH, (message) => this.#answers.add(message));
-    this.#rules = preemptRules(memory.machine);
-    const { compress } = options;
-    this.#compression = compress === undefined ? undefined : new CompressionThreads(
-      compressionSettings(compress),
-      memory.layout.targetPageSize,
-      (reason) => this.#onCompressionFailed(reason),
-    );
+    this.#options = options;
+    this.#place = new DestinationPlace(options);
+    this.#waits = new RecoveryWaits(options.recoverTimeout);
+    this.#carriers = new Carriers(memory, options, this.state, (e) => this.#failUnlessSwitched(e));
     this.signal = options.signal === undefined
       ? this.#abort.signal
       : AbortSignal.any([this.#abort.signal, options.signal]);
-    this.dirty = new PageBitmap(memory.layout.pageLimit);
-    for (const { firstPage, pageCount } of memory.layout.blocks) {
-      this.dirty.fill(firstPage, pageCount);
-    }
+    this.#linkInit = newLinkInit(memory, options, this);
+    this.mode = this.#linkInit.mode;
+    this.dirty = this.#linkInit.dirty;
+    this.state.endsPreempt = this.#linkInit.rules.endOfSection;
+    this.#link = new Link(this.#linkInit, this.#carriers);
+  }
+
+  /** The connection that there is, or was last. */
+  get link(): Link {
+    return this.#link;
   }
 
   /** The blocks. */
@@ -141,22 +91,35 @@ export class Outgoing implements AsyncDisposable {
     return this.#memory.layout;
   }
 
-  /** Figures of compression; undefined when pages are sent as they are. */
+  /** Where the migration stands. */
+  get status(): SourceStatus {
+    return this.#status;
+  }
+
+  /** Why it is paused, or could not go on; undefined when it is not paused. */
+  get pauseReason(): Error | undefined {
+    return this.#pauseReason;
+  }
+
+  /** Figures of compression; undefined when no threads compress. */
   get compression(): CompressionStatistics | undefined {
-    if (this.#compression === undefined) return undefined;
-    const { method } = this.#compression;
-    return compressionStatistics(method, this.state.compression, this.layout.targetPageSize);
+    return this.#carriers.compressionStatistics;
+  }
+
+  /** Figures of multifd; undefined without. */
+  get multifd(): MultifdStatistics | undefined {
+    return this.#carriers.multifdStatistics;
   }
 
   /** Processor time that threads took for this migration. */
   get threads(): ThreadStatistics[] {
-    const sending = SENDING_THREADS.filter((name) => name !== "precopy" || this.#memory.live)
-      .map((name) => ({ name, "cpu-time": this.state.cpuTime(name) / 1e6 }));
-    const compressing = this.#compression?.cpuTimes ?? [];
-    return [
-      ...sending,
-      ...compressing.map((time, i) => ({ name: `compress-${i}`, "cpu-time": time / 1e6 })),
-    ];
+    return threadStatistics(this.state, this.#memory.live, this.#carriers.times);
+  }
+
+  /** Whether the destination is known not to run the guest, now and ever. */
+  get runsNowhere(): boolean {
+    const { guestLoaded, peerClosed, peerFailed } = this.state;
+    return (peerClosed && peerFailed) || (!guestLoaded && this.#place.gone);
   }
 
   /** True once `close` was called. */
@@ -164,54 +127,27 @@ export class Outgoing implements AsyncDisposable {
     return this.#closed !== undefined;
   }
 
-  /**
-   * Resolves when the destination has confirmed the end with SHUT, rejects when it fails first.
-   */
-  get heard(): Promise<void> {
-    const ended = this.#returnPath.ended.catch((error) => this.fail(error));
-    return untilAborted(ended, this.signal).then(() => this.signal.throwIfAborted());
+  /** Says where the migration stands, to whoever wants to hear it. */
+  setStatus(status: SourceStatus, reason?: Error): void {
+    this.#status = status;
+    this.#pauseReason = reason;
+    this.#options.onStatus?.(status, reason);
   }
 
-  /** Connects the main channel, and lets the return path be read. */
+  /** Connects the first link. */
   async connect(): Promise<void> {
-    const wait = this.#wait();
-    // The destination is not kept waiting: both threads have loaded when it hears of us.
-    const ready = [
-      this.#returnPath.prepare(),
-      this.#background.prepare(),
-      this.#compression?.enter(),
-    ];
+    const ready = [this.#link.prepare(), this.#carriers.prepare()];
     await untilAborted(Promise.all(ready), this.signal);
-    this.#compression?.ended.catch((error) => this.fail(error));
-    const main = this.#stack.use(await Socket.connect(this.#to, wait));
-    this.#main = new SendingEnd({ fd: main.fd }, TO_DESTINATION.MAIN);
-    this.times.connected = monotonicNanoseconds();
-    this.#answers.onLoaded = () => this.times.loaded = monotonicNanoseconds();
-    if (this.mode !== "vanilla") main.setUnsentLimit(UNSENT_LIMIT);
-    this.#returnPath.ended.catch((error) => this.fail(error));
-    this.#returnPath.run({
-      ...this.senderInit(),
-      wakeFd: this.#returnPathWake.fd,
-      backgroundWakeFd: this.#backgroundWake.fd,
-      spin: this.#spin,
-      decides: this.#memory.live,
-    });
+    this.#carriers.compression?.ended.catch((error) => this.#failUnlessSwitched(error));
+    await this.#link.connect(this.#place.address);
+    await this.#link.connectMultifd(this.#place.address);
   }
 
-  /**
-   * Opens the preempt channel at the moment that the machine type asks for; called at both.
-   *
-   * @param atOnce true right after the connection, false once the opening was sent
-   */
-  async openPreempt(atOnce: boolean): Promise<void> {
-    if (this.mode === "vanilla" || this.#preempt || this.#rules.connectAtOnce !== atOnce) return;
-    // One that stays silent until it has both channels gets the second all the same.
-    if (!atOnce) await this.#answers.pong(PING.RETURN_PATH, FIRST_PONG_TIMEOUT, this.signal);
-    this.#preempt = await PreemptConnection.connect(this.#to, this.#wait());
-    this.#stack.use(this.#preempt);
-    this.state.preemptFd = this.#preempt.fd;
-    const mayClose = () => this.state.backgroundEnded; // all is sent
-    this.#preempt.watch(this.signal, mayClose, () => this.#onPreemptLost());
+  /** {@linkcode Link.openPreempt}, of the first link. */
+  async openPreempt(moment: ChannelMoment): Promise<void> {
+    // With multifd whatever connects before all of its channels are there is taken for one of them.
+    if (this.#carriers.multifd !== undefined && moment === "connected") return;
+    await this.#link.openPreempt(this.#place.address, moment);
   }
 
   /**
@@ -222,88 +158,137 @@ export class Outgoing implements AsyncDisposable {
    * @returns the extensions that the stream uses
    */
   async agree(postcopy: boolean): Promise<readonly string[]> {
-    if (this.#compression === undefined) return [];
-    const { method } = this.#compression;
-    const besidePreempt = postcopy && this.mode !== "vanilla";
-    return await agreeOnCompression(method, besidePreempt, this.#answers, this.signal);
-  }
-
-  /** Waits until the destination has obeyed all that was sent before a PING. */
-  async obeyed(ping: number): Promise<void> {
-    let before = Infinity;
-    while (!await this.#answers.pong(ping, this.stallTimeout, this.signal)) {
-      // The PING may lie behind much else in the socket: as long as that moves, nobody is stalled.
-      const left = this.#main!.unacknowledged;
-      if (left === 0 || left >= before) {
-        throw new MigrationError(
-          "STALLED",
-          `Destination has not answered PING ${ping} for ${
-            this.stallTimeout / 1000
-          } s: see whether ` +
-            "it still runs",
-        );
-      }
-      before = left;
-    }
-  }
-
-  /** Sends on the main channel, while no task does. */
-  async send(bytes: Uint8Array): Promise<void> {
-    try {
-      await this.#main!.sendAll(bytes, this.#wait());
-    } catch (cause) {
-      this.signal.throwIfAborted();
-      if (isTimeout(cause)) throw stalled(TO_DESTINATION.MAIN, this.stallTimeout);
-      // What a destination said before it went away comes first.
-      await this.hearOut();
-      this.signal.throwIfAborted();
-      throw cause;
-    }
-  }
-
-  /** Streams all pages that are left, and ends when the destination has confirmed that it has them. */
-  async stream(): Promise<void> {
-    this.#background.run({
-      ...this.senderInit(),
-      wakeFd: this.#backgroundWake.fd,
-      returnPathWakeFd: this.#returnPathWake.fd,
-      sectionId: this.#memory.sectionId,
-      maxBandwidth: this.#maxPostcopyBandwidth,
-    });
-    const sent = this.#background.ended.catch((error) => this.lose(error));
-    await untilAborted(Promise.all([sent, this.heard]), this.signal);
-    // It confirms the end also when a page that it asked for never came.
-    if (this.#preempt?.lost && this.state.urgent.bytes > 0) throw preemptClosed();
-  }
-
-  /** Sends the last bytes of the main channel, which the destination may confirm then. */
-  async sendEnd(bytes: Uint8Array): Promise<void> {
-    const last = bytes.length - 1;
-    await this.send(bytes.subarray(0, last));
-    // Said before it is sent: the destination's SHUT may overtake the return from the call. Not
-    // sooner: from here on one that stays silent counts as stalled.
-    this.state.setBackgroundEnded();
-    this.#returnPathWake.signal();
-    await this.send(bytes.subarray(last));
-  }
-
-  /** Ends every wait with a task's reason. */
-  fail(error: unknown): void {
-    this.#abort.abort(reviveMigrationError(error));
-  }
-
-  /** A sending task failed. What the destination said before it went away comes first. */
-  async lose(error: unknown): Promise<void> {
-    if ((error as { code?: string }).code === "CONNECTION_LOST") await this.hearOut();
-    this.fail(error);
+    return await this.#carriers.agree(postcopy && this.mode !== "vanilla", this.#link);
   }
 
   /**
-   * Lets the return path of a broken connection be read to its end: what a destination said before it
-   * went away tells more, and ends the migration first.
+   * Whether pages may go on demand behind those on multifd channels, once {@linkcode Outgoing.agree} has
+   * returned; true without such channels.
    */
-  async hearOut(): Promise<void> {
-    await this.#ended(RETURN_PATH_PATIENCE);
+  get mayPostcopy(): boolean {
+    if (this.#carriers.multifd === undefined) return true;
+    return this.#link.answers.extensions.length > 0 || allowsPostcopy(this.#memory.machine);
+  }
+
+  /** Whether a section that is sent where the channels have a mark must have one too. */
+  get marksRecords(): boolean {
+    return this.#carriers.multifd?.rules.marks === "records";
+  }
+
+  /**
+   * Hands the guest over and sends what is left, over as many links as it takes. Ends when the destination
+   * has confirmed that it has everything.
+   *
+   * @param handOver sends the last that comes before the pages; from its first byte on the guest may run there
+   * @throws what ended the migration: before the guest ran there, or because its owner wants it
+   */
+  async postcopy(handOver: () => Promise<void>): Promise<void> {
+    this.state.setSwitched();
+    try {
+      await handOver();
+      this.setStatus("postcopy-active");
+      await this.#link.stream();
+    } catch (error) {
+      await this.#hold(error);
+      return await this.resume(error);
+    }
+    // It confirms the end also when a page that it asked for never came.
+    if (this.#link.lostUrgentPages) throw preemptClosed();
+  }
+
+  /**
+   * Sends the end of a migration without postcopy, and waits until the destination has confirmed it: from
+   * its last byte on the guest may run there.
+   *
+   * @throws what ended the migration: the destination does not run the guest, or its owner wants it
+   */
+  async sendEnd(bytes: Uint8Array): Promise<void> {
+    this.state.setSwitched();
+    try {
+      await this.#link.sendEnd(bytes);
+      await this.#link.heard;
+    } catch (error) {
+      await this.#hold(error);
+      // It may have said so before the connection broke; else it is asked.
+      if (!this.state.guestLoaded) await this.resume(error);
+    }
+  }
+
+  /**
+   * Goes on with a destination that is paused, again and again until it has confirmed the end.
+   *
+   * @param reason why the migration is paused; undefined for one that another source began
+   * @throws what ended the migration
+   */
+  async resume(reason?: unknown): Promise<void> {
+    if (this.#linkInit.caller !== undefined) return await this.#resumeCalled(reason);
+    if (this.#waits.none) {
+      this.#place.gone = this.#left; // nobody is asked: what the connection looked like decides
+      throw reason ?? notConnected();
+    }
+    this.#waits.begin();
+    // A destination that left before it had loaded the guest mostly refused it, and is gone: that is seen at
+    // the first try, and no news of a pause then.
+    let quiet = this.#left && !this.state.guestLoaded && !this.#waits.held;
+    for (let why = reason;; quiet = false) {
+      if (!quiet) this.#setPaused(why as Error);
+      try {
+        await this.#waits.next(this.signal);
+      } catch (error) {
+        throw this.signal.aborted ? error : why ?? notConnected();
+      }
+      try {
+        this.#memory.check?.();
+      } catch (error) {
+        why = error;
+        continue;
+      }
+      try {
+        if (await this.#recover()) await this.#link.stream();
+        return;
+      } catch (error) {
+        why = await this.#keptReason(error, why);
+      }
+    }
+  }
+
+  /** The destination calls again by itself, and another source answers: here is only what it called for. */
+  async #resumeCalled(reason: unknown): Promise<void> {
+    if (reason !== undefined) throw reason;
+    if (await this.#recover()) await this.#link.stream();
+  }
+
+  /** Breaks the link of a migration that has switched to postcopy; it waits to be told to go on. */
+  pause(): void {
+    if (this.#status !== "postcopy-active" && this.#status !== "postcopy-recover") {
+      throw new MigrationError(
+        "UNSUPPORTED",
+        `Only a migration in postcopy can be paused, and this one is: ${this.#status}`,
+      );
+    }
+    this.#waits.hold();
+    this.#link.fail(new MigrationError("PAUSED", "Migration was paused at this end"));
+  }
+
+  /**
+   * Has a paused migration go on now.
+   *
+   * @param to where the destination listens, if no longer where it did
+   */
+  recover(to?: SocketAddress): void {
+    if (this.#status !== "postcopy-paused" && this.#status !== "postcopy-recover") {
+      throw new MigrationError(
+        "UNSUPPORTED",
+        `Only a paused migration can be recovered, and this one is: ${this.#status}`,
+      );
+    }
+    this.#place.address = to ?? this.#place.address;
+    this.#waits.goOn();
+  }
+
+  /** Ends the migration. */
+  fail(error: unknown): void {
+    this.#abort.abort(error);
   }
 
   /** Ends another task of this migration with it: it stops when the state says so. */
@@ -311,27 +296,8 @@ export class Outgoing implements AsyncDisposable {
     this.#others.push({ thread, wake });
   }
 
-  /** What every sending task is made from. */
-  senderInit(): Omit<SenderInit, "wakeFd"> {
-    const { layout, pages } = this.#memory;
-    return {
-      blocks: layout.blocks,
-      targetPageSize: layout.targetPageSize,
-      pages,
-      dirty: this.dirty.buffer,
-      state: this.state.buffer,
-      requests: this.#requests.buffer,
-      mode: this.mode,
-      main: { fd: this.#main!.fd },
-      requestFd: this.#requestEvent.fd,
-      preemptEndOfSection: this.#rules.endOfSection,
-      ...this.#compression === undefined ? {} : { compression: this.#compression.init },
-      stallTimeout: this.stallTimeout,
-    };
-  }
-
   /**
-   * Ends all tasks, compression threads and connections.
+   * Ends all tasks and connections.
    *
    * @param finished settles when nobody uses them any more; aborted waits make it so
    */
@@ -344,43 +310,91 @@ export class Outgoing implements AsyncDisposable {
     return this.close(undefined);
   }
 
-  /** A library that fails ends the migration, unless that would cost the guest: it needs its pages. */
-  #onCompressionFailed(reason: string): void {
-    if (!this.state.switched) this.fail(new MigrationError("COMPRESSION_FAILED", reason));
+  /**
+   * Returns when the guest may run at the destination, or does, and the migration can go on.
+   *
+   * @throws the reason why the link failed, when the migration ends with it
+   */
+  async #hold(error: unknown): Promise<void> {
+    await this.#endBroken(error);
+    this.#left = this.state.peerClosed;
+    if (this.#isLost) throw error;
   }
 
-  /** A page that was sent there may be lost. */
-  async #onPreemptLost(): Promise<void> {
-    // One that went away closes the return path too, and that is the better reason.
-    await this.#ended(RETURN_PATH_GRACE);
-    this.#abort.abort(preemptClosed());
+  /**
+   * Ends a link that failed: the destination is heard to its end, for what it had said decides.
+   *
+   * @throws the error, when the whole migration is ended
+   */
+  async #endBroken(error: unknown): Promise<void> {
+    if (this.signal.aborted) throw error;
+    await this.#endLink();
+    if (this.signal.aborted) throw error;
   }
 
-  #wait(): WaitOptions {
-    return { signal: this.signal, timeout: this.stallTimeout };
+  /** Whether the destination says that it failed, or does not run the guest: nothing can go on there. */
+  get #isLost(): boolean {
+    return this.state.peerFailed || this.runsNowhere;
   }
 
-  /** Waits for the end of the return path, but no longer than the given milliseconds. */
-  async #ended(milliseconds: number): Promise<void> {
-    const { promise: patience, resolve } = Promise.withResolvers<void>();
-    const timer = setTimeout(resolve, milliseconds);
-    await Promise.race([this.#returnPath.ended.catch(() => {}), patience]);
-    clearTimeout(timer);
+  /** Says that it is paused, where that is news. */
+  #setPaused(reason: Error | undefined): void {
+    if (this.#status === "postcopy-paused" && reason?.message === this.#pauseReason?.message) {
+      return;
+    }
+    this.setStatus("postcopy-paused", reason);
+  }
+
+  /** Makes another link. Returns false when the destination says that it has everything. */
+  async #recover(): Promise<boolean> {
+    await this.#endLink(); // one that was never connected, where another source began
+    this.signal.throwIfAborted(); // closed meanwhile: nobody would close another one
+    if (await this.#place.listensAgain(this.signal)) return false;
+    // Whether it can decompress is known of the destination that was asked; pages as they are can all take.
+    this.#link = new Link(this.#linkInit);
+    const connected = () => this.setStatus("postcopy-recover");
+    if (!await this.#link.recover(this.#place.address, connected)) return false;
+    this.#waits.begin();
+    this.setStatus("postcopy-active");
+    return true;
+  }
+
+  /**
+   * A link of a paused migration failed: says why it is paused from here on.
+   *
+   * @throws what ends it: that the destination does not run the guest answers why it was asked
+   */
+  async #keptReason(error: unknown, before: unknown): Promise<unknown> {
+    const hadConnected = this.#status !== "postcopy-paused";
+    await this.#endBroken(error);
+    // What closed the connection may have been a firewall or a tunnel between. A destination listens for as
+    // long as it is there: when nobody does, it was the destination.
+    this.#place.gone ||= this.#left && nobodyListens(error);
+    if (this.#isLost) throw before ?? error;
+    // That nobody listens there yet is no news; that one end does not accept the other is.
+    return hadConnected || isTlsFailure(error) ? error : before;
+  }
+
+  async #endLink(finished?: Promise<unknown>): Promise<void> {
+    this.state.stop();
+    this.#carriers.stop();
+    for (const { wake } of this.#others) wake.signal();
+    await this.#link.close(finished, this.#others.map(({ thread }) => thread.join()));
+  }
+
+  /**
+   * A library that fails, or a thread that compresses, ends the migration, unless that would cost the guest:
+   * it needs its pages, which are sent as they are.
+   */
+  #failUnlessSwitched(error: unknown): void {
+    if (!this.state.switched) this.fail(error);
   }
 
   async #close(finished: Promise<unknown> | undefined): Promise<void> {
     this.#abort.abort(new MigrationError("CANCELLED", "Source was closed"));
-    this.state.stop();
-    this.#compression?.stop();
-    this.#backgroundWake.signal();
-    this.#returnPathWake.signal();
-    for (const { wake } of this.#others) wake.signal();
-    await finished?.catch(() => {});
-    await this.#preempt?.watched;
-    // The descriptors are closed only when no task can use them: a number may be given out again.
-    const others = this.#others.map(({ thread }) => thread.join());
-    await Promise.all([this.#returnPath.join(), this.#background.join(), ...others]);
-    await this.#compression?.join();
-    this.#stack.dispose();
+    await this.#endLink(finished);
+    await this.#link.close(); // another may have been made meanwhile
+    await this.#carriers.close();
+    this.#linkInit.encryption?.close();
   }
 }

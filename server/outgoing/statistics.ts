@@ -2,8 +2,10 @@
 
 import type { RamLayout } from "../../migration/memory/ram_layout.ts";
 import type { CompressionStatistics } from "../compression/compression_statistics.ts";
+import type { MultifdStatistics } from "../multifd/multifd_statistics.ts";
+import type { OrderStatistics } from "../order/order_statistics.ts";
 import type { Mode } from "../sending/mode.ts";
-import type { SourceState } from "../sending/source_state.ts";
+import { SENDING_THREADS, type SourceState } from "../sending/source_state.ts";
 
 /** Where an outgoing migration stands. The names are QEMU's `MigrationStatus`. */
 export type SourceStatus =
@@ -11,6 +13,10 @@ export type SourceStatus =
   | "active"
   | "device"
   | "postcopy-active"
+  /** The connection broke after the guest ran there: all is kept, and it is tried to connect again. */
+  | "postcopy-paused"
+  /** Connected again: what the destination lacks is being found out. */
+  | "postcopy-recover"
   | "completed"
   | "failed"
   | "cancelled";
@@ -41,7 +47,7 @@ export interface RamStatistics {
 
 /** Processor time that a thread took for this migration. */
 export interface ThreadStatistics {
-  /** `precopy`, `background`, `return-path`, or `compress-N`. */
+  /** `precopy`, `background`, `return-path`, `compress-N` or `multifd-N`. */
   readonly name: string;
   /**
    * Milliseconds of this migration's own steps, told after each, on a thread that serves other migrations
@@ -50,6 +56,31 @@ export interface ThreadStatistics {
    * the thread, as it read its clock last, every 64 pages.
    */
   readonly "cpu-time": number;
+}
+
+/** Processor time of what carries pages, in nanoseconds. */
+export interface CarrierTime {
+  readonly name: string;
+  readonly time: number;
+}
+
+/**
+ * Tells the processor time of the threads of a migration.
+ *
+ * @param live whether there is a precopy
+ * @param carriers of each that compresses, or is a channel's
+ */
+export function threadStatistics(
+  state: SourceState,
+  live: boolean,
+  carriers: readonly CarrierTime[],
+): ThreadStatistics[] {
+  const sending = SENDING_THREADS.filter((name) => name !== "precopy" || live)
+    .map((name) => ({ name, "cpu-time": state.cpuTime(name) / 1e6 }));
+  return [
+    ...sending,
+    ...carriers.map(({ name, time }) => ({ name, "cpu-time": time / 1e6 })),
+  ];
 }
 
 /** What {@linkcode Source.statistics} returns. */
@@ -68,6 +99,10 @@ export interface SourceStatistics {
   readonly ram: RamStatistics;
   /** Compression; absent when pages are sent as they are. */
   readonly compression?: CompressionStatistics;
+  /** The channels of multifd; absent without. */
+  readonly multifd?: MultifdStatistics;
+  /** Pages that were to go first; absent without an order. */
+  readonly order?: OrderStatistics;
   /** Processor time of sending and compressing. */
   readonly threads: readonly ThreadStatistics[];
   /** Requests answered by the thread that heard them (mode preempt-full). */
@@ -86,6 +121,8 @@ export interface SourceTimes {
   connected: number;
   /** The destination was prepared: pages could begin to flow. */
   prepared: number;
+  /** The first page was sent ahead of the switchover; stays 0 without a precopy of an image. */
+  pages: number;
   /** The guest was told to stop; stays 0 for an image. */
   stopped: number;
   /** It had stopped. */
@@ -100,6 +137,22 @@ export interface SourceTimes {
   ended: number;
 }
 
+/** Makes the moments of a migration in which nothing has happened yet. */
+export function newSourceTimes(): SourceTimes {
+  return {
+    started: 0,
+    connected: 0,
+    prepared: 0,
+    pages: 0,
+    stopped: 0,
+    paused: 0,
+    saved: 0,
+    switched: 0,
+    loaded: 0,
+    ended: 0,
+  };
+}
+
 /** What the figures of a source are made from. */
 export interface SourceFigures {
   /** How requested pages are sent. */
@@ -112,6 +165,8 @@ export interface SourceFigures {
   readonly times: Readonly<SourceTimes>;
   /** Compression; undefined when pages are sent as they are. */
   readonly compression: CompressionStatistics | undefined;
+  /** The channels of multifd; undefined without. */
+  readonly multifd: MultifdStatistics | undefined;
   /** Processor time of the threads. */
   readonly threads: readonly ThreadStatistics[];
 }
@@ -128,12 +183,13 @@ export function sourceStatistics(
   remaining: number,
   now: number,
 ): SourceStatistics {
-  const { mode, layout, state, times, compression, threads } = figures;
+  const { mode, layout, state, times, compression, multifd, threads } = figures;
   const { background, urgent, returnPath, service } = state;
   const pageSize = layout.targetPageSize;
   const transferred = background.bytes + urgent.bytes;
   const end = times.ended || now;
-  const streaming = times.switched === 0 ? 0 : (end - times.switched) / 1e9;
+  const since = times.pages || times.switched;
+  const streaming = since === 0 ? 0 : (end - since) / 1e9;
   const milliseconds = (from: number, to: number) => from === 0 ? 0 : Math.max(0, to - from) / 1e6;
   return {
     status,
@@ -154,6 +210,7 @@ export function sourceStatistics(
       "postcopy-bytes": urgent.bytes,
     },
     ...compression === undefined ? {} : { compression },
+    ...multifd === undefined ? {} : { multifd },
     threads,
     "requests-served": service.count,
     "request-service-time": service.mean,

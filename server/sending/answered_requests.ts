@@ -2,15 +2,16 @@
 
 import { monotonicNanoseconds } from "../../ffi/clock.ts";
 import { PollEvents } from "../../ffi/poll.ts";
-import { MigrationError } from "../../migration/migration_error.ts";
+import { isLost, MigrationError } from "../../migration/migration_error.ts";
 import type { TaskPoll } from "../../migration/threads/task.ts";
 import { stalled, TO_DESTINATION } from "../../channel/role.ts";
 import { SendingEnd } from "../../channel/sending_end.ts";
+import type { PageLocator } from "../../pages/page_locator.ts";
 import { HostPageClaims } from "./host_page_claims.ts";
 import { PageRecords } from "./page_records.ts";
 import type { BackgroundRequests, Progress, RequestedPages } from "./requested_pages.ts";
 import type { RequestQueue } from "./request_queue.ts";
-import type { SenderInit } from "./sender_init.ts";
+import { preemptChannel, type SenderInit } from "./sender_init.ts";
 import type { SenderViews } from "./sender_views.ts";
 import type { SourceState } from "./source_state.ts";
 import { StoredPages } from "./stored_pages.ts";
@@ -32,10 +33,13 @@ export class AnsweredRequests implements RequestedPages {
   readonly #slot: number;
   readonly #state: SourceState;
   readonly #records: PageRecords;
+  readonly #locator: PageLocator;
   readonly #claims: HostPageClaims;
   readonly #stored: StoredPages;
   readonly #background: BackgroundRequests;
   #channel: SendingEnd | undefined;
+  /** All was sent that is sent unasked. */
+  #ended = false;
   /** The batch is gathered and not all sent. */
   #unsent = false;
   #waiting = false;
@@ -64,8 +68,9 @@ export class AnsweredRequests implements RequestedPages {
     this.#slot = slot;
     this.#state = state;
     this.#records = new PageRecords(layout, locator, ANSWER_PAGES);
+    this.#locator = locator;
     this.#claims = new HostPageClaims(layout, dirty);
-    this.#stored = new StoredPages(locator, poll, init.stallTimeout);
+    this.#stored = new StoredPages(locator, init.stallTimeout);
     this.#background = background;
   }
 
@@ -83,10 +88,11 @@ export class AnsweredRequests implements RequestedPages {
     }
   }
 
-  /** QEMU 7.2's thread for the channel waits for an EOS record; every page claimed here was sent before it. */
+  /** A QEMU 7.2's thread for the channel waits for an EOS record; every page claimed here was sent before it. */
   end(): void {
+    this.#ended = true;
     // Precopy alone: it was never opened.
-    if (!this.#init.preemptEndOfSection || this.#state.preemptFd < 0) return;
+    if (!this.#state.endsPreempt || this.#state.preemptFd < 0) return;
     this.#records.begin();
     this.#records.endRecords();
     this.#records.end();
@@ -123,7 +129,7 @@ export class AnsweredRequests implements RequestedPages {
       }
       atHand = stored.has(claims.next, claims.end);
       if (!atHand) {
-        stored.await(claims.next, claims.end);
+        this.#poll.sleep(stored.await(claims.next, claims.end));
         break;
       }
       records.add(claims.take());
@@ -138,7 +144,8 @@ export class AnsweredRequests implements RequestedPages {
   /** Sends what was gathered; false when there is no room. */
   #send(now: number, receivedAt: number): boolean {
     this.#channel ??= this.#open();
-    if (!this.#channel.trySend(this.#records.gather)) {
+    this.#locator.check();
+    if (!this.#trySend(this.#channel)) {
       this.#awaitRoom(this.#channel, now);
       return false;
     }
@@ -146,13 +153,23 @@ export class AnsweredRequests implements RequestedPages {
     this.#waiting = false;
     this.#unsent = false;
     const records = this.#records;
-    if (records.length === 0) return true; // the end
     const counters = this.#state.urgent;
     counters.addPages(records.pages, records.zeroPages);
     counters.addBytes(records.byteLength);
+    if (records.length === 0) return true; // the end
     if (!this.#claims.begun) this.#state.service.record(monotonicNanoseconds() - receivedAt);
     this.#dropAnswered();
     return true;
+  }
+
+  /** A destination that has all that it waits for may close the channel before it says so. */
+  #trySend(channel: SendingEnd): boolean {
+    try {
+      return channel.trySend(this.#records.gather);
+    } catch (error) {
+      if (this.#ended && isLost(error)) return true;
+      throw error;
+    }
   }
 
   #dropAnswered(): void {
@@ -182,6 +199,6 @@ export class AnsweredRequests implements RequestedPages {
         "Destination asked for a page before the preempt channel was open",
       );
     }
-    return new SendingEnd({ fd }, TO_DESTINATION.PREEMPT);
+    return new SendingEnd(preemptChannel(this.#init, fd), TO_DESTINATION.PREEMPT);
   }
 }

@@ -2,54 +2,48 @@
 
 import { monotonicNanoseconds } from "../../ffi/clock.ts";
 import { signalEvent } from "../../ffi/eventfd.ts";
-import { MigrationError } from "../../migration/migration_error.ts";
-import type { PageBitmap } from "../../migration/memory/page_bitmap.ts";
+import { isLost } from "../../migration/migration_error.ts";
 import { ELEMENT } from "../../migration/protocol/constants.ts";
 import type { Ring } from "../../migration/threads/ring.ts";
 import type { Steps, TaskPoll } from "../../migration/threads/task.ts";
 import { TO_DESTINATION } from "../../channel/role.ts";
 import type { SteppedSender } from "../../channel/stepped_sender.ts";
 import { HostPageClaims } from "./host_page_claims.ts";
+import { LastPages, LONGEST_NAP } from "./last_pages.ts";
+import { LinkCourtesy } from "./link_courtesy.ts";
 import { PageRecords } from "./page_records.ts";
 import { pageSaver } from "./compressing_pages.ts";
 import type { NextAct, PageSaver } from "./page_saver.ts";
+import { PageWalk } from "./page_walk.ts";
 import { RateLimit } from "./rate_limit.ts";
-import type { SenderInit } from "./sender_init.ts";
+import { preemptChannel, type SenderInit } from "./sender_init.ts";
+import type { EarlyPages } from "../order/order_init.ts";
+import { holdBack } from "../order/hold_back.ts";
+import { plannedFirst } from "../order/planned_first.ts";
 import { SenderViews } from "./sender_views.ts";
 import type { SourceState } from "./source_state.ts";
+import { awaitAnswered, endPreempt, endsPreempt, mayPassOver, notLoaded } from "./stream_end.ts";
+import { type PageLocator, presentPages } from "../../pages/page_locator.ts";
+import { StoredPages } from "./stored_pages.ts";
 import { Turns } from "./turns.ts";
 
 /** What a background sender is made from. */
 export interface BackgroundSenderInit extends SenderInit {
   /** The `ram` section's id. */
   readonly sectionId: number;
-  /** Bytes a second; 0 for no limit. */
-  readonly maxBandwidth: number;
   /** Ends the request server's waits. */
   readonly returnPathWakeFd: number;
+  /** What is sent before the guest runs; absent: nothing. */
+  readonly early?: EarlyPages;
 }
 
-// Pages in a batch: 64 KiB while faults come, growing to 1 MiB when it is quiet. A fault waits at
-// most for one batch to pass through the kernel.
+// Pages in a batch: as many as LinkCourtesy says while faults come, growing to 1 MiB when it is quiet. A
+// fault waits at most for one batch to pass through the kernel.
 const SMALLEST_BATCH = 16;
 const LARGEST_BATCH = 256;
 
-// An urgent page has a channel of its own, but the link's queue is shared: what the background
-// stream has on the wire goes first. While faults come, this much may be there; less than two full
-// segments would wait for the peer's delayed acknowledgement.
-const ON_THE_WIRE = 16 * 1024;
-const SEGMENTS_ON_THE_WIRE = 2;
-/** Pages in a batch while faults come and the other end, or the link, does not keep up. */
-const BATCH_ON_THE_WIRE = 8;
 /** Nanoseconds without a request after which the stream may fill the link again. */
 const QUIET = 10e6;
-/** Nanoseconds between two looks at what is on the wire. */
-const WIRE_INTERVAL = 50e3;
-/** Nanoseconds after which the stream goes on whatever is on the wire: a peer may acknowledge late. */
-const LONGEST_YIELD = 40e6;
-/** Nanoseconds between two looks whether an urgent request is still being served, and of all of them. */
-const URGENT_INTERVAL = 50e3;
-const LONGEST_URGENT = 2e6;
 
 /**
  * Sends the background stream, and the requested pages in the modes in which they wait their turn. Its
@@ -58,7 +52,7 @@ const LONGEST_URGENT = 2e6;
 export class BackgroundSender implements Disposable {
   readonly #init: BackgroundSenderInit;
   readonly #state: SourceState;
-  readonly #dirty: PageBitmap;
+  readonly #locator: PageLocator;
   readonly #requests: Ring;
   readonly #main: SteppedSender;
   readonly #mainRecords: PageRecords;
@@ -67,17 +61,18 @@ export class BackgroundSender implements Disposable {
   readonly #preemptRecords: PageRecords;
   readonly #preemptClaims: HostPageClaims;
   #preempt: SteppedSender | undefined;
+  readonly #walk: PageWalk;
+  readonly #requested: StoredPages;
   readonly #limit: RateLimit;
+  readonly #lastPages: LastPages;
   readonly #turns: Turns;
-  #cursor = 0;
   #batch = SMALLEST_BATCH;
   #requestsSeen = 0;
   #busyUntil = 0;
   /** The destination waits for the host page begun on the main channel, or for what must follow it. */
   #awaited = false;
   readonly #huge: boolean;
-  readonly #wireLimit: number;
-  readonly #patience: number;
+  readonly #courtesy: LinkCourtesy;
 
   /**
    * @param init what the control plane prepared
@@ -87,38 +82,59 @@ export class BackgroundSender implements Disposable {
     this.#init = init;
     const { state, layout, dirty, locator, requests } = new SenderViews(init);
     this.#state = state;
-    this.#dirty = dirty;
+    this.#locator = locator;
     this.#requests = requests;
     this.#mainRecords = new PageRecords(layout, locator, LARGEST_BATCH);
     this.#mainSaver = pageSaver(init, this.#mainRecords, this.#state);
     this.#turns = new Turns(poll, {
       events: [init.wakeFd, init.requestFd, this.#mainSaver.wakeFd],
       stopped: () => this.#state.stopped,
+      check: () => locator.check(),
       stallTimeout: init.stallTimeout,
     });
     this.#main = this.#turns.sender(init.main, TO_DESTINATION.MAIN);
     this.#huge = layout.hasHugePages;
-    this.#mainClaims = new HostPageClaims(layout, this.#dirty);
+    this.#mainClaims = new HostPageClaims(layout, dirty);
     this.#preemptRecords = new PageRecords(layout, locator, SMALLEST_BATCH);
-    this.#preemptClaims = new HostPageClaims(layout, this.#dirty);
-    this.#limit = new RateLimit(init.maxBandwidth);
-    const segments = this.#main.end.segmentBytes * SEGMENTS_ON_THE_WIRE;
-    this.#wireLimit = Math.max(ON_THE_WIRE, segments);
-    // On a link, more than one nap says that the link takes that long, and not the acknowledgement.
-    // Segments of 64 KiB are loopback's: who does not keep up there is short of CPU, which urgent
-    // threads need too (a QEMU destination on two cores: 75 us a fault instead of 136).
-    this.#patience = segments > ON_THE_WIRE ? 0 : 2;
+    this.#preemptClaims = new HostPageClaims(layout, dirty);
+    const { pages, stallTimeout, order } = init;
+    const planned = plannedFirst(order, layout, dirty, locator, stallTimeout);
+    this.#walk = new PageWalk(dirty, presentPages(pages), locator, stallTimeout, planned);
+    this.#requested = new StoredPages(locator, init.stallTimeout);
+    this.#limit = new RateLimit(() => state.maxPostcopyBandwidth);
+    this.#lastPages = new LastPages(this.#walk, this.#state);
+    const { targetPageSize: pageBytes } = init;
+    const stream = {
+      pages: this.#walk.count,
+      pageBytes,
+      limited: () => state.maxPostcopyBandwidth > 0,
+    };
+    this.#courtesy = new LinkCourtesy(this.#main.end, this.#state, this.#turns, stream);
   }
 
-  /** Sends all pages and the end of the stream, or until it is told to stop. */
+  /**
+   * Sends all pages and the end of the stream, or until it is told to stop.
+   *
+   * @throws {MigrationError} `IMAGE_CHANGED` or `IMAGE_UNREADABLE` before a page goes out that is not the
+   * one that was saved, and before the end that would have it confirmed
+   */
   *run(): Steps {
-    if (!(yield* this.#sendPages())) return;
-    if (yield* this.#sendEnd()) signalEvent(this.#init.returnPathWakeFd);
-  }
-
-  /** Tells what all steps so far took of the processor. */
-  setCpuTime(nanoseconds: number): void {
-    this.#state.setCpuTime("background", nanoseconds);
+    try {
+      const { order, stallTimeout } = this.#init;
+      const serve = () => this.#sendRequested();
+      yield* holdBack(order, this.#state, stallTimeout, this.#turns, serve);
+      if (!(yield* this.#sendPages()) || !(yield* this.#awaitLoaded())) return;
+      if (this.#walk.passesOver && !mayPassOver(this.#state)) {
+        this.#walk.takeAll();
+        if (!(yield* this.#sendPages())) return;
+      }
+      if (!(yield* awaitAnswered(this.#init, this.#state, this.#turns, serve))) return;
+      if (!(yield* this.#sendEnd())) return;
+      signalEvent(this.#init.returnPathWakeFd);
+      if (this.#walk.passesOver && this.#init.mode === "preempt") yield* this.#answerLate();
+    } catch (error) {
+      throw this.#locator.reasonOf(error);
+    }
   }
 
   /**
@@ -134,16 +150,21 @@ export class BackgroundSender implements Disposable {
         if (!vanilla || !this.#unfinished) yield* this.#sendRequested();
         else this.#awaited = true;
       }
-      if (this.#state.servesUrgent) yield* this.#yieldUrgent();
+      if (this.#state.servesUrgent) yield* this.#courtesy.yieldUrgent();
       const now = monotonicNanoseconds();
       this.#followLocality(now);
       if (!this.#awaited) {
         const delay = this.#limit.delay(now);
-        if (delay > 0) {
-          yield* this.#turns.nap(delay);
+        // The limit is for the sake of requests: when all pages are claimed, there will be none.
+        if (delay > 0 && this.#lastPages.left) {
+          yield* this.#turns.nap(Math.min(delay, LONGEST_NAP));
+          this.#walk.forget();
           continue;
         }
-        if (now < this.#busyUntil && !vanilla) yield* this.#yieldWire(now);
+        if (now < this.#busyUntil && !vanilla) {
+          const most = yield* this.#courtesy.yieldWire(now);
+          this.#batch = Math.min(LARGEST_BATCH, most / this.#init.targetPageSize);
+        }
       }
       if (!(yield* this.#sendBatch(now))) return !this.#state.stopped;
       yield* this.#turns.give();
@@ -152,10 +173,12 @@ export class BackgroundSender implements Disposable {
   }
 
   /**
-   * Ends the stream: waits until the destination has loaded the device state, then sends SECTION_END
-   * and EOF. Destinations from 10.2 on take the end of the pages for a failure before that.
+   * Waits until the destination has loaded the device state: from 10.2 on one takes the end of the pages for a
+   * failure before that.
+   *
+   * @returns false when it was told to stop first
    */
-  *#sendEnd(): Steps<boolean> {
+  *#awaitLoaded(): Steps<boolean> {
     while (!this.#state.guestLoaded) {
       if (this.#state.stopped) return false;
       yield* this.#sendRequested();
@@ -165,23 +188,42 @@ export class BackgroundSender implements Disposable {
       const idle = !woken && this.#state.returnPath.requests === asked;
       if (idle && !this.#state.guestLoaded) throw notLoaded(this.#init.stallTimeout);
     }
+    yield* this.#sendRequested();
+    return !this.#state.stopped;
+  }
+
+  /** Ends the stream: SECTION_END and EOF. */
+  *#sendEnd(): Steps<boolean> {
     const records = this.#mainRecords;
     records.begin();
     records.openSection(ELEMENT.SECTION_END, this.#init.sectionId);
     records.closeSection(this.#init.sectionId);
     records.endStream();
     records.end();
+    this.#locator.check();
     // Said before it is sent: the destination's SHUT may overtake the return from the call.
     this.#state.setBackgroundEnded();
     if (!(yield* this.#main.send(records.gather))) return false;
-    if (this.#init.mode === "preempt" && this.#init.preemptEndOfSection) {
-      const preempt = this.#preemptRecords;
-      preempt.begin();
-      preempt.endRecords();
-      preempt.end();
-      return yield* this.#preemptChannel().send(preempt.gather);
+    if (endsPreempt(this.#init.mode, this.#state)) {
+      yield* endPreempt(this.#preemptRecords, this.#preemptChannel(), this.#state);
     }
-    return true;
+    return !this.#state.stopped;
+  }
+
+  /**
+   * The stream has ended, and pages that were passed over may still be asked for: a QEMU with a preempt channel
+   * does not end before each that it asked for has come.
+   */
+  *#answerLate(): Steps {
+    try {
+      while (!this.#state.stopped && !this.#state.confirmed) {
+        yield* this.#sendRequested();
+        yield* this.#turns.nap(this.#init.stallTimeout * 1e6);
+      }
+    } catch (error) {
+      // One that has all that it waits for may close the channel before it says so.
+      if (!isLost(error)) throw error;
+    }
   }
 
   /** Frees its buffers. */
@@ -195,7 +237,10 @@ export class BackgroundSender implements Disposable {
   }
 
   #preemptChannel(): SteppedSender {
-    this.#preempt ??= this.#turns.sender({ fd: this.#state.preemptFd }, TO_DESTINATION.PREEMPT);
+    this.#preempt ??= this.#turns.sender(
+      preemptChannel(this.#init, this.#state.preemptFd),
+      TO_DESTINATION.PREEMPT,
+    );
     return this.#preempt;
   }
 
@@ -213,9 +258,14 @@ export class BackgroundSender implements Disposable {
       if (onMain) records.openSection(ELEMENT.SECTION_PART, this.#init.sectionId);
       while (!records.full) {
         if (!claims.begun && !this.#claimRequested(claims)) break;
+        if (!this.#requested.has(claims.next, claims.end)) break;
         records.add(claims.take());
       }
-      if (records.pages + records.zeroPages === 0) return;
+      if (records.length === 0) {
+        if (!claims.begun) return;
+        yield* this.#turns.nap(this.#requested.await(claims.next, claims.end));
+        continue;
+      }
       if (onMain) records.closeSection(this.#init.sectionId);
       records.end();
       const channel = onMain ? this.#main : this.#preemptChannel();
@@ -233,8 +283,11 @@ export class BackgroundSender implements Disposable {
       const page = this.#requests.peek();
       this.#requests.drop();
       const claimed = claims.claim(page);
-      this.#cursor = claims.behind;
-      if (claimed) return true;
+      this.#walk.goTo(claims.behind);
+      if (claimed) {
+        this.#requested.forget();
+        return true;
+      }
       if (this.#mainClaims.holds(page)) this.#awaited = true;
     }
     return false;
@@ -243,7 +296,7 @@ export class BackgroundSender implements Disposable {
   /** The walk goes on behind the page asked for last: its neighbours are likely to be next. */
   #followLocality(now: number): void {
     const page = this.#state.takeLocality();
-    if (page >= 0) this.#cursor = page + 1;
+    if (page >= 0) this.#walk.goTo(page + 1);
     const requests = this.#state.returnPath.requests;
     if (requests !== this.#requestsSeen) {
       this.#requestsSeen = requests;
@@ -251,24 +304,6 @@ export class BackgroundSender implements Disposable {
       this.#batch = SMALLEST_BATCH;
     } else if (this.#batch < LARGEST_BATCH) {
       this.#batch *= 2;
-    }
-  }
-
-  /** Starts no batch while an urgent request is being served; but not for long. */
-  *#yieldUrgent(): Steps {
-    const end = monotonicNanoseconds() + LONGEST_URGENT;
-    do yield* this.#turns.doze(URGENT_INTERVAL); while (
-      this.#state.servesUrgent && monotonicNanoseconds() < end
-    );
-  }
-
-  /** Lets the link's queue run empty, for the pages that are asked for meanwhile. */
-  *#yieldWire(now: number): Steps {
-    const end = now + LONGEST_YIELD;
-    for (let naps = 0; this.#main.end.unacknowledged > this.#wireLimit; naps++) {
-      if (naps === this.#patience) this.#batch = BATCH_ON_THE_WIRE;
-      if (this.#state.stopped || (yield* this.#turns.nap(WIRE_INTERVAL))) return;
-      if (monotonicNanoseconds() > end) return;
     }
   }
 
@@ -285,11 +320,14 @@ export class BackgroundSender implements Disposable {
    * somebody may ask for just these.
    */
   #hurries(now: number): boolean {
-    if (this.#awaited || now < this.#busyUntil || this.#init.maxBandwidth > 0) return true;
+    if (this.#awaited || now < this.#busyUntil || this.#state.maxPostcopyBandwidth > 0) return true;
     return this.#huge && !this.#mainClaims.begun;
   }
 
-  /** Sends the next batch of unclaimed pages; false when there was none, or on a stop. */
+  /**
+   * Sends the next batch of unclaimed pages, or waits a little for the disk; false when there was none, or on a
+   * stop.
+   */
   *#sendBatch(now: number): Steps<boolean> {
     const records = this.#mainRecords;
     const saver = this.#mainSaver;
@@ -302,7 +340,12 @@ export class BackgroundSender implements Disposable {
       while (!saver.settle()) yield* this.#turns.pause();
     }
     if (!this.#unfinished) this.#awaited = false;
-    if (records.length === 0) return false;
+    if (records.length === 0) {
+      if (end !== "disk") return false;
+      yield* this.#turns.nap(this.#walk.await());
+      return true;
+    }
+    this.#walk.advance();
     records.closeSection(this.#init.sectionId);
     records.end();
     if (!(yield* this.#main.send(records.gather))) return false;
@@ -310,6 +353,7 @@ export class BackgroundSender implements Disposable {
     const counters = this.#state.background;
     counters.addPages(records.pages, records.zeroPages);
     counters.addBytes(records.byteLength);
+    this.#courtesy.sent(records.length, records.byteLength);
     this.#limit.spend(monotonicNanoseconds(), records.byteLength);
     return true;
   }
@@ -319,9 +363,9 @@ export class BackgroundSender implements Disposable {
    * wait it goes on.
    *
    * @param most bytes of the batch
-   * @returns why it ended; `"none"` when no unclaimed page is left
+   * @returns why it ended; `"none"` when no unclaimed page is left, `"disk"` when the next must be read first
    */
-  #fill(most: number): NextAct | "none" {
+  #fill(most: number): NextAct | "none" | "disk" {
     const records = this.#mainRecords;
     const claims = this.#mainClaims;
     const saver = this.#mainSaver;
@@ -335,37 +379,17 @@ export class BackgroundSender implements Disposable {
       if (next !== "save") return next;
       if (!claims.begun) {
         if (this.#awaited || this.#unfinished) break;
-        if (!this.#claimNext()) return "none";
+        const page = this.#walk.find();
+        if (page < 0) return "none";
+        // Not claimed before it is there: meanwhile somebody may ask for it.
+        if (!this.#walk.atHand(page)) return "disk";
+        const claimed = claims.claim(page);
+        this.#walk.goTo(claims.behind);
+        if (!claimed) continue;
       }
+      if (!this.#walk.atHand(claims.next)) return "disk";
       saver.save(claims.take());
     }
     return "send";
   }
-
-  /** Claims the next host page of the walk; false when there is none left. */
-  #claimNext(): boolean {
-    let wrapped = false;
-    while (true) {
-      const page = this.#dirty.next(this.#cursor);
-      if (page < 0) {
-        if (wrapped) return false;
-        wrapped = true;
-        this.#cursor = 0;
-        continue;
-      }
-      const claimed = this.#mainClaims.claim(page);
-      this.#cursor = this.#mainClaims.behind;
-      if (claimed) return true;
-    }
-  }
-}
-
-function notLoaded(milliseconds: number): MigrationError {
-  return new MigrationError(
-    "STALLED",
-    `Destination has not loaded the device state after ${
-      milliseconds / 1000
-    } s without a request, ` +
-      "all pages are sent: see whether it still runs",
-  );
 }

@@ -1,7 +1,6 @@
 /** Multi-thread compression, as the thread sees it that sends the pages. */
 
 import { viewMemory } from "../../ffi/memory.ts";
-import { MemoryReader } from "../../ffi/memory_reader.ts";
 import { SLOT_BYTES } from "../../migration/compression.ts";
 import { WorkRings } from "../../migration/threads/work_rings.ts";
 import type { CompressionCounters } from "../compression/compression_counters.ts";
@@ -11,6 +10,7 @@ import {
   FAILED,
   PAGE_WORD,
 } from "../compression/compression_slots.ts";
+import { MultifdPages } from "../multifd/multifd_pages.ts";
 import type { PageRecords } from "./page_records.ts";
 import { type NextAct, type PageSaver, PlainPages } from "./page_saver.ts";
 import type { SenderInit } from "./sender_init.ts";
@@ -32,7 +32,6 @@ export class CompressingPages implements PageSaver {
   readonly #records: PageRecords;
   readonly #counters: CompressionCounters;
   readonly #rings: WorkRings;
-  readonly #reader = new MemoryReader();
   readonly #pageSize: number;
   readonly #memory: number;
   readonly #memoryWords: Int32Array;
@@ -124,7 +123,7 @@ export class CompressingPages implements PageSaver {
     const slot = this.#slot;
     if (slot < 0) return false;
     this.#slot = -1;
-    this.#reader.copy(address, this.#pageSize, this.#memoryWords, slot * (SLOT_BYTES / 4));
+    this.#records.copy(address, this.#memoryWords, slot * (SLOT_BYTES / 4));
     const { words } = this.#rings;
     words[this.#rings.at(slot) + PAGE_WORD] = page;
     this.#rings.submit();
@@ -136,11 +135,22 @@ export class CompressingPages implements PageSaver {
     let any = false;
     while (!this.#records.full) {
       const slot = this.#rings.take();
-      if (slot < 0) break;
-      this.#add(slot);
+      if (slot >= 0) this.#add(slot);
+      else if (!this.#takeAbandoned()) break;
       any = true;
     }
     return any;
+  }
+
+  /** Adds a page that a thread left behind which died: the copy is as whole as before. */
+  #takeAbandoned(): boolean {
+    const slot = this.#rings.abandoned();
+    if (slot < 0) return false;
+    const { words } = this.#rings;
+    const at = this.#rings.at(slot);
+    words[at + BYTES_WORD] = FAILED;
+    this.#add(slot);
+    return true;
   }
 
   #add(slot: number): void {
@@ -161,9 +171,10 @@ export class CompressingPages implements PageSaver {
   }
 }
 
-/** Makes the saver of a main channel, as the migration was asked for. */
+/** Makes the saver of pages that nobody asked for, as the migration was asked for. */
 export function pageSaver(init: SenderInit, records: PageRecords, state: SourceState): PageSaver {
-  const { compression, targetPageSize } = init;
+  const { compression, multifd, targetPageSize } = init;
+  if (multifd !== undefined) return new MultifdPages(records, multifd, init, state);
   if (compression === undefined) return new PlainPages(records);
   return new CompressingPages(records, compression, targetPageSize, state.compression);
 }

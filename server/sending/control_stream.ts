@@ -1,5 +1,6 @@
 /** What the source says on the main channel around the pages: the opening, the switchover, the end. */
 
+import { pageSizeSummary } from "../../migration/memory/page_sizes.ts";
 import type { DiscardCommand } from "../../migration/protocol/discard.ts";
 import { discardCommands } from "../../migration/protocol/discard.ts";
 import { EXTENSION_COOKIE } from "../../migration/protocol/extensions.ts";
@@ -11,7 +12,7 @@ import type { StreamMachine } from "../../migration/protocol/stream_machine.ts";
 
 /**
  * Values of the PINGs, as QEMU's source numbers them, but for the first, which asks what the
- * destination understands beyond QEMU's protocol, and the last, which is our own. The destination
+ * destination understands beyond QEMU's protocol, and the last two, which are our own. The destination
  * answers each with a PONG: the first when the return path is open, the one in the package when the
  * device state is loaded.
  */
@@ -21,6 +22,7 @@ export const PING = {
   LOADED: 3,
   RUNNING: 4,
   PREPARED: 5,
+  CHANNELS: 6,
 } as const;
 
 /** Encodes the beginning of the stream: its header, the machine, and the question who listens. */
@@ -33,25 +35,32 @@ export function encodeGreeting(configuration: Configuration): Uint8Array {
   return stream.take();
 }
 
+/** What a destination is to prepare for. */
+export interface OpeningOptions {
+  /** Postcopy; default true. */
+  readonly postcopy?: boolean;
+  /** Multifd, whose channels it waits for where a record says so; default false. */
+  readonly multifdRecords?: boolean;
+}
+
 /**
  * Encodes what follows the greeting, up to the block list: all that a destination needs to prepare.
  *
  * @param machine what migrates
  * @param extensions what the stream does beyond QEMU's protocol, all of which the destination listed
- * @param postcopy whether the destination is to prepare for postcopy
+ * @param options what else the destination is to prepare for
  */
 export function encodeOpening(
   machine: StreamMachine,
   extensions: readonly string[],
-  postcopy = true,
+  { postcopy = true, multifdRecords = false }: OpeningOptions = {},
 ): Uint8Array {
   const { targetPageSize, earlySections } = machine;
   const stream = new StreamEncoder(targetPageSize);
   if (extensions.length > 0) stream.command({ kind: "extensions", names: extensions });
-  // QEMU compares the summary with the OR of its own blocks' page sizes, exactly.
-  let pageSizeSummary = 0;
-  for (const block of machine.blocks) pageSizeSummary |= block.pageSize ?? targetPageSize;
-  if (postcopy) stream.command({ kind: "advise", ram: { pageSizeSummary, targetPageSize } });
+  const summary = pageSizeSummary(machine.blocks, targetPageSize);
+  const ram = { pageSizeSummary: summary, targetPageSize };
+  if (postcopy) stream.command({ kind: "advise", ram });
   if (earlySections !== undefined) stream.deviceState(earlySections, 0, earlySections.length);
   const { id, instance, version } = machine.ramSection;
   stream.sectionStart(id, "ram", instance, version);
@@ -61,6 +70,7 @@ export function encodeOpening(
       pageSize === undefined ? { name, usedLength } : { name, usedLength, pageSize },
     );
   }
+  if (multifdRecords) stream.multifdFlush();
   stream.endOfSection();
   stream.sectionFooter(id);
   return stream.take();
@@ -79,15 +89,22 @@ export function wholeDiscards(blocks: readonly BlockEntry[]): DiscardCommand[] {
 /**
  * Encodes discards and, behind them, a PING.
  *
- * @param ping one of {@linkcode PING}: answered when the pages are forgotten
+ * @param ping one of {@linkcode PING}: answered when the pages are forgotten; none unless said
  */
 export function encodeDiscards(
   discards: readonly DiscardCommand[],
-  ping: number,
+  ping?: number,
 ): Uint8Array<ArrayBuffer> {
   const stream = new StreamEncoder();
   for (const command of discards) stream.command(command);
-  stream.command({ kind: "ping", value: ping });
+  if (ping !== undefined) stream.command({ kind: "ping", value: ping });
+  return stream.take();
+}
+
+/** Encodes a PING alone. */
+export function encodePing(value: number): Uint8Array<ArrayBuffer> {
+  const stream = new StreamEncoder();
+  stream.command({ kind: "ping", value });
   return stream.take();
 }
 
@@ -106,5 +123,21 @@ export function encodeSwitchover(deviceState: Uint8Array): Uint8Array {
   stream.packaged(contents.length);
   stream.packagedData(contents, 0, contents.length);
   stream.command({ kind: "ping", value: PING.RUNNING });
+  return stream.take();
+}
+
+/** Encodes the question which pages of each block a paused destination has. */
+export function encodeReceiveBitmapRequests(
+  blocks: readonly BlockEntry[],
+): Uint8Array<ArrayBuffer> {
+  const stream = new StreamEncoder();
+  for (const { name } of blocks) stream.command({ kind: "receive-bitmap", block: name });
+  return stream.take();
+}
+
+/** Encodes the word that a paused migration goes on; all receive bitmaps were heard. */
+export function encodeResume(): Uint8Array<ArrayBuffer> {
+  const stream = new StreamEncoder();
+  stream.command({ kind: "resume" });
   return stream.take();
 }

@@ -13,8 +13,8 @@ import type { PageLocator } from "../../pages/page_locator.ts";
 
 /** A record's header and a compressed page's length; a zero page's fill byte is shorter. */
 const LARGEST_RECORD_HEAD = MAX_RECORD_HEADER_BYTES + 4;
-/** A section's type and id, its EOS record, its footer. */
-const SECTION_BYTES = 5 + 8 + 5;
+/** A section's type and id, its records for multifd and for its end, its footer. */
+const SECTION_BYTES = 5 + 8 + 8 + 5;
 
 /**
  * Builds a batch of RAM page records of one channel (QEMU's `ram` records, docs/protocol.md section
@@ -106,6 +106,13 @@ export class PageRecords implements Disposable {
     this.#cursor += 8;
   }
 
+  /** Adds the record by which a destination waits for the multifd channels. */
+  addMultifdFlush(): void {
+    this.#view.setUint32(this.#cursor, 0);
+    this.#view.setUint32(this.#cursor + 4, RECORD.MULTIFD_FLUSH);
+    this.#cursor += 8;
+  }
+
   /** Ends the records of a section and closes it. */
   closeSection(id: number): void {
     this.endRecords();
@@ -122,6 +129,11 @@ export class PageRecords implements Disposable {
   /** Returns where a page lies, or 0 when it is zero: see {@linkcode PageLocator.locate}. */
   locate(page: number): number {
     return this.#locator.locate(page);
+  }
+
+  /** Copies a page: see {@linkcode PageLocator.copy}. */
+  copy(address: number, words: Int32Array, index: number): void {
+    this.#locator.copy(address, words, index);
   }
 
   /** Adds a page as it is, which the caller has claimed. */

@@ -9,6 +9,25 @@ import type { PageRecords } from "./page_records.ts";
 export type NextAct = "save" | "send" | "wait";
 
 /**
+ * The channels of multifd, for a saver whose pages go there and not into the batch: that is sent when it is full,
+ * or when a round ends, and then it has the mark of that.
+ */
+export interface Beside {
+  /** Bytes of pages that were saved and did not go into a batch. */
+  readonly bytes: number;
+  /** Pages with content among them. */
+  readonly pages: number;
+  /** Bytes that were sent there and that the destination's host has not acknowledged. */
+  readonly unacknowledged: number;
+  /** Whether the batch is to be sent as it is: it says that a round ends. */
+  readonly marked: boolean;
+  /** Whether any batch that is sent says so, whatever is in it. */
+  readonly marksAll: boolean;
+  /** Has the batch say so once it is settled, whatever was sent since the last that did. */
+  mark(): void;
+}
+
+/**
  * Puts the pages that a thread has claimed into the batches that it sends: zero pages as such, the
  * others as they are or compressed. A page may go into a later batch than the one it was saved in.
  */
@@ -17,6 +36,8 @@ export interface PageSaver {
   readonly outstanding: number;
   /** Eventfd that is signalled when what was to be waited for is there; -1 when nothing ever is. */
   readonly wakeFd: number;
+  /** Where its pages go, if not into the batch. */
+  readonly beside?: Beside;
   /** Makes sure that another page can be saved. */
   prepare(): NextAct;
   /** Takes a page as it is now, after {@linkcode PageSaver.prepare} said that it can. */

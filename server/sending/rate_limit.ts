@@ -3,14 +3,19 @@
 /** Nanoseconds of the bandwidth that may be caught up on. */
 const LONGEST_OVERSLEEP = 10e6;
 
-/** Spreads what is sent over time; the sleeping is the caller's. */
+/**
+ * Spreads what is sent over time; the sleeping is the caller's, who looks again now and then: the bandwidth may
+ * be changed meanwhile.
+ */
 export class RateLimit {
-  readonly #bytesPerNanosecond: number;
+  readonly #bandwidth: () => number;
+  #bytesPerNanosecond = 0;
   #free = 0;
 
-  /** @param bytesPerSecond the bandwidth; 0 for no limit */
-  constructor(bytesPerSecond: number) {
-    this.#bytesPerNanosecond = bytesPerSecond / 1e9;
+  /** @param bandwidth tells the bandwidth, in bytes a second; 0 for no limit. It is asked for each batch */
+  constructor(bandwidth: () => number) {
+    this.#bandwidth = bandwidth;
+    this.#bytesPerNanosecond = bandwidth() / 1e9;
   }
 
   /** Bytes that a batch should not exceed, so that the stream stays even: 50 ms of the bandwidth. */
@@ -24,6 +29,8 @@ export class RateLimit {
    * @param now monotonic nanoseconds
    */
   delay(now: number): number {
+    const rate = this.#bandwidth() / 1e9;
+    if (rate !== this.#bytesPerNanosecond) this.#change(rate, now);
     return this.#free - now;
   }
 
@@ -38,5 +45,12 @@ export class RateLimit {
     // A sleep lasts longer than it was asked to: what it cost is made up for. More is not saved up, a
     // burst after a pause would be what the limit forbids.
     this.#free = Math.max(this.#free, now - LONGEST_OVERSLEEP) + bytes / this.#bytesPerNanosecond;
+  }
+
+  /** What was sent already is waited for as the new bandwidth has it. */
+  #change(rate: number, now: number): void {
+    const owed = Math.max(0, this.#free - now) * this.#bytesPerNanosecond;
+    this.#free = rate === 0 ? 0 : now + owed / rate;
+    this.#bytesPerNanosecond = rate;
   }
 }

@@ -3,19 +3,24 @@
 import { monotonicNanoseconds } from "../../ffi/clock.ts";
 import { clearEvent, signalEvent } from "../../ffi/eventfd.ts";
 import { PollEvents } from "../../ffi/poll.ts";
+import { LARGEST_HOST_PAGE } from "../../migration/memory/page_sizes.ts";
 import type { RamLayout } from "../../migration/memory/ram_layout.ts";
 import type { ReturnPathHandler } from "../../migration/protocol/return_path.ts";
 import { ReturnPathDecoder } from "../../migration/protocol/return_path_decoder.ts";
 import type { Task, TaskPoll, Tell } from "../../migration/threads/task.ts";
+import { inputBytes } from "../../channel/open_connection.ts";
 import { ReceivingEnd } from "../../channel/receiving_end.ts";
 import { TO_DESTINATION } from "../../channel/role.ts";
 import { SendingEnd } from "../../channel/sending_end.ts";
 import { PING } from "./control_stream.ts";
 import { MigrationError, type MigrationErrorCode } from "../../migration/migration_error.ts";
+import type { PageLocator } from "../../pages/page_locator.ts";
+import { RequestNotes } from "../order/request_notes.ts";
 import { AnsweredRequests } from "./answered_requests.ts";
 import { ForwardedRequests } from "./forwarded_requests.ts";
 import { BackgroundRequests, type RequestedPages } from "./requested_pages.ts";
 import { RequestQueue } from "./request_queue.ts";
+import { RecoveryAnswers, type RecoveryMessage } from "./recovery_answers.ts";
 import type { SenderInit } from "./sender_init.ts";
 import { SenderViews } from "./sender_views.ts";
 import type { SourceState } from "./source_state.ts";
@@ -28,6 +33,8 @@ export interface RequestServerInit extends SenderInit {
   readonly spin: number;
   /** Whether a guest goes on here unless the destination says that it is loaded there. */
   readonly decides: boolean;
+  /** Whether a paused migration goes on: the destination first says what it has. */
+  readonly recovers: boolean;
 }
 
 /** What the request server tells the control plane. */
@@ -38,23 +45,26 @@ export type ReturnPathMessage =
     readonly value: number;
   }
   /** What the destination understands beyond QEMU's protocol. */
-  | { readonly kind: "extensions"; readonly names: readonly string[] };
+  | { readonly kind: "extensions"; readonly names: readonly string[] }
+  /** The guest may be handed over. */
+  | { readonly kind: "approved" }
+  | RecoveryMessage;
 
 /** Slots of the poll. */
 const Slot = { RETURN_PATH: 0, WAKE: 1, ROOM: 2 } as const;
-/** Most target pages in one request: one host page, at most 1 GiB. */
-const LARGEST_REQUEST_PAGES = 262_144;
 /** Bytes of the shortest request. */
 const REQUEST_BYTES = 16;
 /**
  * Bytes that a step receives: more than the longest message (516), and no more requests, 40, than others
- * can wait for.
+ * can wait for. Through TLS a record comes whole: another 1024, looked at in 0.1 ms, and sent in their turns.
  */
 const RECEIVE_BYTES = 40 * REQUEST_BYTES;
 /** The PINGs that are sent. */
 const PINGS: readonly number[] = Object.values(PING);
 /** Most milliseconds for a destination that was hung up on to say what became of the guest. */
 const LAST_WORD = 5_000;
+/** Nanoseconds from there on in which one that has loaded the guest says so if it will not run it. */
+const AFTERWORD = 500e6;
 
 /**
  * Reads the return path of one migration. In the mode preempt-full it claims each requested page and
@@ -72,21 +82,26 @@ export class RequestServer implements ReturnPathHandler, Task {
   readonly #state: SourceState;
   readonly #layout: RamLayout;
   readonly #requested: RequestedPages;
+  readonly #locator: PageLocator;
   readonly #decoder: ReturnPathDecoder;
   readonly #returnPath: ReceivingEnd;
   readonly #main: SendingEnd;
+  readonly #recovery: RecoveryAnswers;
+  readonly #notes: RequestNotes;
   /** When the step that is made began, and the time that all steps took; nanoseconds. */
   #now = 0;
-  #used = 0;
+  #used: number;
   #receivedAt = 0;
   #shut = false;
   #pongs = 0;
+  #approved = false;
   /** What it fails with: the first reason, said when all that came was looked at. */
   #failure: { readonly error: unknown } | undefined;
   #endSent = false;
   #confirmBy = Infinity;
   #unacknowledgedBefore = Infinity;
   #hungUp = false;
+  #hungUpAt = 0;
   #hearUntil = 0;
 
   /**
@@ -102,13 +117,18 @@ export class RequestServer implements ReturnPathHandler, Task {
     const { state, layout, dirty } = views;
     this.#state = state;
     this.#layout = layout;
-    const queue = new RequestQueue(RECEIVE_BYTES / REQUEST_BYTES);
+    this.#locator = views.locator;
+    const capacity = inputBytes(init.main, RECEIVE_BYTES);
+    const queue = new RequestQueue(capacity / REQUEST_BYTES);
     const background = new BackgroundRequests(views.requests, init.requestFd, layout);
     this.#requested = init.mode === "preempt-full"
       ? new AnsweredRequests(queue, init, views, background, poll, Slot.ROOM)
       : new ForwardedRequests(queue, poll, state, layout, dirty, background);
+    this.#notes = new RequestNotes(layout, init.order);
+    this.#used = state.cpuTime("return-path");
+    this.#recovery = new RecoveryAnswers(layout, dirty, init.recovers, tell);
     this.#decoder = new ReturnPathDecoder(this);
-    const input = { bytes: new Uint8Array(RECEIVE_BYTES), capacity: RECEIVE_BYTES };
+    const input = { bytes: new Uint8Array(capacity), capacity };
     // Acknowledged at once: a peer without TCP_NODELAY (stock QEMU) holds back its next request till then.
     const options = { acknowledge: true };
     this.#returnPath = new ReceivingEnd(init.main, TO_DESTINATION.RETURN_PATH, input, options);
@@ -137,7 +157,7 @@ export class RequestServer implements ReturnPathHandler, Task {
     const pages = length / pageBytes;
     if (
       known === undefined || start % known.pageSize !== 0 || length % known.pageSize !== 0 ||
-      length < 1 || pages > LARGEST_REQUEST_PAGES || start + length > known.usedLength
+      length < 1 || length > LARGEST_HOST_PAGE || start + length > known.usedLength
     ) {
       const size = known?.pageSize ?? pageBytes;
       return this.#fail(
@@ -146,14 +166,18 @@ export class RequestServer implements ReturnPathHandler, Task {
           `${length} bytes at ${start}`,
       );
     }
-    if (!this.#state.switched) {
+    if (!this.#state.switched || !this.#recovery.resumed) {
       return this.#fail(
         "BAD_PEER",
-        `Destination asked for a page before the guest was handed over: block ${block}, at ${start}`,
+        "Destination asked for a page before the guest was handed over, or before it went on after a " +
+          `pause: block ${block}, at ${start}`,
       );
     }
     const first = known.firstPage + start / pageBytes;
     this.#state.returnPath.addRequests(length / known.pageSize);
+    this.#notes.note(first);
+    // Nobody would send it: the destination ends as well, and what it has not got is zero.
+    if (this.#init.mode === "vanilla" && this.#state.backgroundEnded) return;
     this.#requested.queue.add(first, first + pages);
   }
 
@@ -173,49 +197,63 @@ export class RequestServer implements ReturnPathHandler, Task {
 
   /** Implements {@linkcode ReturnPathHandler}; said once, before the first PONG. */
   extensions(names: readonly string[]): void {
-    if (this.#pongs === 0) this.#tell({ kind: "extensions", names });
+    if (this.#pongs !== 0) return;
+    this.#state.setPeerOurs();
+    this.#tell({ kind: "extensions", names });
   }
 
   /** Implements {@linkcode ReturnPathHandler}. */
   shut(value: number): void {
     if (value !== 0) {
-      if (!this.#state.guestLoaded) this.#state.setPeerClosed(); // and will not start the guest
+      this.#state.setPeerFailed();
+      // It will not start the guest: had it, one that is asked again would say nothing.
+      const asked = this.#init.recovers && !this.#recovery.resumed;
+      // Nor will one that was hung up on: it had not seen yet that its word of the loaded guest was heard.
+      if (asked || this.#hungUp || !this.#state.guestLoaded) this.#state.setPeerClosed();
       return this.#fail(
         "PEER_FAILED",
         `Destination reports a failure: SHUT ${value}: its own log says why`,
       );
     }
-    if (!this.#state.backgroundEnded) {
+    // One that was paused may have had everything: only the word of that was lost.
+    if (!this.#state.backgroundEnded && this.#recovery.resumed) {
       return this.#fail(
         "PEER_FAILED",
         "Destination ended the migration before all pages were sent",
       );
     }
     this.#state.setGuestLoaded();
+    this.#state.setConfirmed();
+    signalEvent(this.#init.backgroundWakeFd);
     this.#shut = true;
   }
 
   /** Implements {@linkcode ReturnPathHandler}. */
-  receivedBitmap(block: string, _size: number): void {
-    this.#fail(
-      "BAD_PEER",
-      `Destination sent a receive bitmap that nobody asked for: block ${block}`,
-    );
+  receivedBitmap(block: string, size: number): void {
+    this.#recovery.begin(block, size);
   }
 
-  /** Implements {@linkcode ReturnPathHandler}; it has failed by then. */
-  receivedBitmapData(_bytes: Uint8Array, _at: number, _length: number): void {}
+  /** Implements {@linkcode ReturnPathHandler}. */
+  receivedBitmapData(bytes: Uint8Array, at: number, length: number): void {
+    this.#recovery.add(bytes, at, length);
+  }
 
-  /** Implements {@linkcode ReturnPathHandler}; it has failed by then. */
-  receivedBitmapEnd(): void {}
+  /** Implements {@linkcode ReturnPathHandler}. */
+  receivedBitmapEnd(): void {
+    this.#recovery.end();
+  }
 
   /** Implements {@linkcode ReturnPathHandler}. */
   resumeAck(value: number): void {
-    this.#fail("BAD_PEER", `Destination resumes what was not paused: ${value}`);
+    this.#recovery.resume(value);
+    this.#state.setGuestLoaded(); // nobody else is paused
   }
 
-  /** Implements {@linkcode ReturnPathHandler}: an approval that nobody waits for. */
-  switchoverAck(): void {}
+  /** Implements {@linkcode ReturnPathHandler}; another than the first stays here, as of the PONGs. */
+  switchoverAck(): void {
+    if (!this.#approved) this.#tell({ kind: "approved" });
+    this.#approved = true;
+  }
 
   /** Frees its buffers. */
   [Symbol.dispose](): void {
@@ -227,7 +265,7 @@ export class RequestServer implements ReturnPathHandler, Task {
     try {
       over = this.#serve();
     } catch (error) {
-      this.#failure ??= { error };
+      this.#failure ??= { error: this.#locator.reasonOf(error) };
     }
     if (!over) return false;
     this.#state.endUrgent();
@@ -276,12 +314,15 @@ export class RequestServer implements ReturnPathHandler, Task {
   /** @returns whether something has come */
   #receive(): boolean {
     const returnPath = this.#returnPath;
-    if (returnPath.receive() === 0) {
+    const count = returnPath.receive();
+    if (count === 0) {
       if (!returnPath.ended) return false;
-      this.#state.setPeerClosed();
+      // One that is asked again may not know yet that it was left: only what it says counts.
+      if (returnPath.left && !this.#init.recovers) this.#state.setPeerClosed();
       throw returnPath.lost();
     }
     this.#receivedAt = monotonicNanoseconds();
+    this.#state.returnPath.addBytes(count);
     // Until all that is asked for here is sent, the background sender starts no new batch.
     if (!this.#hungUp) this.#state.beginUrgent();
     returnPath.decode(this.#decoder);
@@ -314,6 +355,7 @@ export class RequestServer implements ReturnPathHandler, Task {
   #hangUp(): void {
     this.#main.end();
     this.#hungUp = true;
+    this.#hungUpAt = this.#now;
     this.#listen(true);
     this.#poll.watch(Slot.WAKE, -1, 0);
     this.#poll.watch(Slot.ROOM, -1, 0);
@@ -332,7 +374,11 @@ export class RequestServer implements ReturnPathHandler, Task {
     } catch {
       // Its failures are no news any more.
     }
-    if (this.#state.guestLoaded || this.#state.peerClosed) return true;
+    if (this.#returnPath.ended) return true;
+    // It may say next that it does not run the guest after all, and closes in any case.
+    if (this.#state.guestLoaded) {
+      this.#hearUntil = Math.min(this.#hearUntil, this.#hungUpAt + AFTERWORD);
+    }
     if (this.#now >= this.#hearUntil) return true;
     this.#poll.sleep(this.#hearUntil - this.#now);
     return false;

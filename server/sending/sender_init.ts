@@ -1,8 +1,11 @@
 /** What every sending task of a migration is made from. */
 
 import type { ConnectionInit } from "../../channel/connection.ts";
+import type { TlsSessionInit } from "../../ffi/tls/session.ts";
 import type { RamBlockSize } from "../../migration/memory/ram_layout.ts";
 import type { CompressionInit } from "../compression/compression_slots.ts";
+import type { MultifdInit } from "../multifd/packet_slots.ts";
+import type { OrderInit } from "../order/order_init.ts";
 import type { PageSource } from "../../pages/page_locator.ts";
 import type { Mode } from "./mode.ts";
 
@@ -33,12 +36,28 @@ export interface SenderInit {
   readonly mode: Mode;
   /** The main channel, whose other direction is the return path. */
   readonly main: ConnectionInit;
+  /** The preempt channel's TLS session, made before it is connected; absent: it is in clear. */
+  readonly preempt?: TlsSessionInit;
   /** Ends the task's waits when a flag of the state changes. */
   readonly wakeFd: number;
-  /** Whether the preempt channel ends with an EOS record. */
-  readonly preemptEndOfSection: boolean;
   /** The compression threads; absent when pages are sent as they are. */
   readonly compression?: CompressionInit;
+  /** The channels that take the pages; absent: they go on the main channel. */
+  readonly multifd?: MultifdInit;
+  /** In which order pages go, and what is noted of what is asked for; absent: as they lie, and nothing. */
+  readonly order?: OrderInit;
   /** Milliseconds without progress after which the destination counts as stalled. */
   readonly stallTimeout: number;
+}
+
+/**
+ * The preempt channel, as it is connected.
+ *
+ * @param fd of its socket, which the migration's state tells
+ */
+export function preemptChannel(
+  { preempt }: Pick<SenderInit, "preempt">,
+  fd: number,
+): ConnectionInit {
+  return preempt === undefined ? { fd } : { fd, tls: { ...preempt, fd } };
 }

@@ -33,7 +33,7 @@ export class SenderCounters {
     this.#slots[Slot.ZERO_PAGES]! += zeroPages;
   }
 
-  /** Counts bytes given to a socket. */
+  /** Counts bytes given to a socket, or taken from it. */
   addBytes(bytes: number): void {
     this.#slots[Slot.BYTES]! += bytes;
   }
@@ -53,7 +53,7 @@ export class SenderCounters {
     return this.#slots[Slot.ZERO_PAGES]!;
   }
 
-  /** Bytes given to a socket. */
+  /** Bytes given to a socket, or taken from it. */
   get bytes(): number {
     return this.#slots[Slot.BYTES]!;
   }
@@ -72,6 +72,12 @@ const Flag = layout.words(
   "PREEMPT_FD",
   "SWITCHED",
   "PEER_CLOSED",
+  "PEER_FAILED",
+  "PEER_OURS",
+  "CONFIRMED",
+  "ENDS_PREEMPT",
+  "STREAMS",
+  "POSTCOPY_WANTED",
 );
 // Groups of their own for what the threads write while they run.
 const { URGENT } = layout.words("URGENT");
@@ -79,8 +85,10 @@ const { LOCALITY } = layout.words("LOCALITY");
 const BACKGROUND = layout.room(SenderCounters.BYTES);
 const REQUESTED = layout.room(SenderCounters.BYTES);
 const RETURN_PATH = layout.room(SenderCounters.BYTES);
+const MULTIFD = layout.room(SenderCounters.BYTES);
 const COMPRESSION = layout.room(CompressionCounters.BYTES);
 const CpuTime = layout.numbers(...SENDING_THREADS);
+const { BANDWIDTH } = layout.numbers("BANDWIDTH");
 const SERVICE = layout.room(LatencyHistogram.BYTES);
 
 /**
@@ -90,8 +98,10 @@ const SERVICE = layout.room(LatencyHistogram.BYTES);
 export class SourceState {
   /** The shared memory behind it. */
   readonly buffer: SharedArrayBuffer;
-  /** What the background sender sent. */
+  /** What was sent unasked. */
   readonly background: SenderCounters;
+  /** What of that went on the channels of multifd. */
+  readonly multifd: SenderCounters;
   /** What was sent because it was asked for, by whomever the mode says. */
   readonly urgent: SenderCounters;
   /** What the request server heard. */
@@ -112,6 +122,7 @@ export class SourceState {
     this.background = new SenderCounters(memory, BACKGROUND);
     this.urgent = new SenderCounters(memory, REQUESTED);
     this.returnPath = new SenderCounters(memory, RETURN_PATH);
+    this.multifd = new SenderCounters(memory, MULTIFD);
     this.compression = new CompressionCounters(memory, COMPRESSION);
     this.service = new LatencyHistogram(memory, SERVICE);
     if (buffer === undefined) {
@@ -128,9 +139,31 @@ export class SourceState {
     this.#numbers[CpuTime[thread]] = nanoseconds;
   }
 
+  /** Bytes a second of the background stream, 0 for no limit: its owner may change it while it is sent. */
+  get maxPostcopyBandwidth(): number {
+    return this.#numbers[BANDWIDTH]!;
+  }
+
+  set maxPostcopyBandwidth(bytesPerSecond: number) {
+    this.#numbers[BANDWIDTH] = bytesPerSecond;
+  }
+
   /** The processor time that a thread has used for this migration, in nanoseconds, as recorded last. */
   cpuTime(thread: SendingThread): number {
     return this.#numbers[CpuTime[thread]]!;
+  }
+
+  /**
+   * Forgets what was true of the connection before: another one begins, and no task of the old one is left.
+   */
+  beginLink(): void {
+    Atomics.store(this.#flags, Flag.STOP, 0);
+    Atomics.store(this.#flags, Flag.BACKGROUND_ENDED, 0);
+    Atomics.store(this.#flags, Flag.PEER_CLOSED, 0);
+    Atomics.store(this.#flags, Flag.STREAMS, 0);
+    this.preemptFd = -1;
+    this.endUrgent();
+    this.takeLocality();
   }
 
   /** Tells all tasks to end; their eventfds must be signalled too. */
@@ -163,6 +196,18 @@ export class SourceState {
     Atomics.store(this.#flags, Flag.GUEST_LOADED, 1);
   }
 
+  /**
+   * Whether the preempt channel ends with a record, since the destination may be one whose thread waits for
+   * that.
+   */
+  get endsPreempt(): boolean {
+    return Atomics.load(this.#flags, Flag.ENDS_PREEMPT) === 1;
+  }
+
+  set endsPreempt(ends: boolean) {
+    Atomics.store(this.#flags, Flag.ENDS_PREEMPT, ends ? 1 : 0);
+  }
+
   /** Set when the guest is being handed over: from here on pages may be asked for. */
   get switched(): boolean {
     return Atomics.load(this.#flags, Flag.SWITCHED) === 1;
@@ -171,6 +216,26 @@ export class SourceState {
   /** Records that the guest is being handed over; before the destination is told to run it. */
   setSwitched(): void {
     Atomics.store(this.#flags, Flag.SWITCHED, 1);
+  }
+
+  /** Set when the main channel is the background sender's, to stream what is left. */
+  get streams(): boolean {
+    return Atomics.load(this.#flags, Flag.STREAMS) === 1;
+  }
+
+  /** Lets the background sender stream; its eventfd must be signalled too. */
+  setStreams(): void {
+    Atomics.store(this.#flags, Flag.STREAMS, 1);
+  }
+
+  /** Set when what is left of an image's precopy is to follow on demand. */
+  get postcopyWanted(): boolean {
+    return Atomics.load(this.#flags, Flag.POSTCOPY_WANTED) === 1;
+  }
+
+  /** Ends an image's precopy; the background sender's eventfd must be signalled too. */
+  wantPostcopy(): void {
+    Atomics.store(this.#flags, Flag.POSTCOPY_WANTED, 1);
   }
 
   /** Set when the destination has closed the connection, and all that it had said was heard. */
@@ -183,12 +248,45 @@ export class SourceState {
     Atomics.store(this.#flags, Flag.PEER_CLOSED, 1);
   }
 
-  /** Set when no page is left to claim. */
+  /** Set when the destination has said that it failed: it runs no guest, and cannot go on. */
+  get peerFailed(): boolean {
+    return Atomics.load(this.#flags, Flag.PEER_FAILED) === 1;
+  }
+
+  /** Records that the destination has said that it failed. */
+  setPeerFailed(): void {
+    Atomics.store(this.#flags, Flag.PEER_FAILED, 1);
+  }
+
+  /**
+   * Set when the destination is one of this project's, which wants every page. A QEMU's other pages are zero;
+   * which it is, is known when the guest is loaded.
+   */
+  get peerOurs(): boolean {
+    return Atomics.load(this.#flags, Flag.PEER_OURS) === 1;
+  }
+
+  /** Records that the destination has listed extensions. */
+  setPeerOurs(): void {
+    Atomics.store(this.#flags, Flag.PEER_OURS, 1);
+  }
+
+  /** Set when the destination has confirmed the end. */
+  get confirmed(): boolean {
+    return Atomics.load(this.#flags, Flag.CONFIRMED) === 1;
+  }
+
+  /** Records that the destination has confirmed the end. */
+  setConfirmed(): void {
+    Atomics.store(this.#flags, Flag.CONFIRMED, 1);
+  }
+
+  /** Set when no page is left that is to be sent unasked. */
   get backgroundEnded(): boolean {
     return Atomics.load(this.#flags, Flag.BACKGROUND_ENDED) === 1;
   }
 
-  /** Records that no page is left to claim. */
+  /** Records that no page is left that is to be sent unasked. */
   setBackgroundEnded(): void {
     Atomics.store(this.#flags, Flag.BACKGROUND_ENDED, 1);
   }

@@ -2,11 +2,10 @@
 
 import { monotonicNanoseconds } from "../../ffi/clock.ts";
 import { Residency } from "../../ffi/residency.ts";
-import type { TaskPoll } from "../../migration/threads/task.ts";
 import type { PageLocator } from "../../pages/page_locator.ts";
 
 /** Target pages that are looked at together: of a huge page as many as go into an answer. */
-const LOOK_PAGES = 64;
+export const LOOK_PAGES = 64;
 /** Nanoseconds between two looks, at first and at most; in between, a quarter of the time waited. */
 const SHORTEST_INTERVAL = 50e3;
 const LONGEST_INTERVAL = 1e6;
@@ -17,7 +16,7 @@ const LONGEST_INTERVAL = 1e6;
 const ADVICE_PATIENCE = 50e6;
 /** A page that is there so soon after that could have been read at once. */
 const AT_ONCE = 2e6;
-/** After so many of those, one after the other, nothing is asked any more: looking misleads. */
+/** After so many of those, or that never came, nothing is asked any more: looking misleads. */
 const MOST_MISLED = 3;
 
 /**
@@ -30,7 +29,6 @@ const MOST_MISLED = 3;
  */
 export class StoredPages {
   readonly #locator: PageLocator;
-  readonly #poll: TaskPoll;
   readonly #patience: number;
   readonly #memory = new Residency();
   #looks: boolean;
@@ -44,12 +42,10 @@ export class StoredPages {
 
   /**
    * @param locator where the pages are
-   * @param poll the task's
    * @param patience milliseconds after which a page counts as at hand: reading it shows what is wrong
    */
-  constructor(locator: PageLocator, poll: TaskPoll, patience: number) {
+  constructor(locator: PageLocator, patience: number) {
     this.#locator = locator;
-    this.#poll = poll;
     this.#patience = patience * 1e6;
     this.#looks = locator.stored;
   }
@@ -77,23 +73,42 @@ export class StoredPages {
     return true;
   }
 
-  /** It is not at hand: has it read, and all up to `end`. The task's next step comes soon, to look again. */
-  await(page: number, end: number): void {
+  /**
+   * It is not at hand: has it read, and all up to `end`.
+   *
+   * @returns nanoseconds after which to look again
+   * @throws {MigrationError} `IMAGE_CHANGED`, `IMAGE_UNREADABLE`: it would never come
+   */
+  await(page: number, end: number): number {
+    this.#locator.check();
     const now = monotonicNanoseconds();
     if (this.#since === 0) {
       this.#since = now;
-      // The kernel may limit how much is read for one call: what is missing is asked for at its turn.
-      for (let from = page; from < end; from += LOOK_PAGES) {
-        this.#list(from, Math.min(end, from + LOOK_PAGES));
-        this.#memory.request();
-      }
+      this.request(page, end);
     } else if (this.#loading === 0 && now - this.#since > ADVICE_PATIENCE) {
       this.#loading = now;
       this.#list(page, Math.min(end, page + LOOK_PAGES));
       this.#memory.load();
     }
     const interval = (now - this.#since) / 4;
-    this.#poll.sleep(Math.min(LONGEST_INTERVAL, Math.max(SHORTEST_INTERVAL, interval)));
+    return Math.min(LONGEST_INTERVAL, Math.max(SHORTEST_INTERVAL, interval));
+  }
+
+  /**
+   * Has the kernel read ahead what is not at hand.
+   *
+   * @returns whether there was any
+   */
+  request(page: number, end: number): boolean {
+    let any = false;
+    // The kernel may limit how much is read for one call: what is missing is asked for at its turn.
+    for (let from = page; from < end; from += LOOK_PAGES) {
+      this.#list(from, Math.min(end, from + LOOK_PAGES));
+      if (this.#memory.resident) continue;
+      this.#memory.request();
+      any = true;
+    }
+    return any;
   }
 
   get #tired(): boolean {
@@ -101,7 +116,9 @@ export class StoredPages {
   }
 
   #come(): void {
-    const misled = this.#loading > 0 && monotonicNanoseconds() - this.#loading < AT_ONCE;
+    // What is never at hand, whatever was done, is read as it is; so would be all that comes after it.
+    const misled = this.#tired ||
+      (this.#loading > 0 && monotonicNanoseconds() - this.#loading < AT_ONCE);
     this.#misled = misled ? this.#misled + 1 : 0;
     if (this.#misled === MOST_MISLED) this.#looks = false;
     this.#since = 0;

@@ -14,6 +14,8 @@ export interface TurnsInit {
   readonly events: readonly number[];
   /** Whether it is to stop; one of the events is signalled when that changes. */
   readonly stopped: () => boolean;
+  /** Called before each try to send: throws when what was gathered is not to be sent. */
+  readonly check?: (() => void) | undefined;
   /** Milliseconds without room on a channel after which the peer counts as stalled. */
   readonly stallTimeout: number;
 }
@@ -41,9 +43,9 @@ export class Turns {
 
   /** Makes what sends on a channel of the task. */
   sender(connection: ConnectionInit, role: ChannelRole): SteppedSender {
-    const { stopped, stallTimeout } = this.#init;
+    const { stopped, check, stallTimeout } = this.#init;
     const woken = () => this.#keep();
-    const wait = { stopped, woken, stallTimeout };
+    const wait = { stopped, woken, check, stallTimeout };
     return new SteppedSender(new SendingEnd(connection, role), this.#poll, this.#slots++, wait);
   }
 

@@ -15,6 +15,7 @@ function figures(changes: Partial<MoveFigures>): MoveFigures {
   return {
     completed: true,
     total: 2000,
+    setup: 10,
     downtime: 100,
     reported: 90,
     transferred: 3e9,

@@ -27,6 +27,14 @@ function zeroPage(): Uint8Array {
   return encoder.take();
 }
 
+function recovery(kind: "receive-bitmap" | "resume" | "ping"): Uint8Array {
+  const encoder = new StreamEncoder();
+  if (kind === "receive-bitmap") encoder.command({ kind, block: "pc.ram" });
+  else if (kind === "ping") encoder.command({ kind, value: 1 });
+  else encoder.command({ kind });
+  return encoder.take();
+}
+
 const END_MARK = Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 0x10);
 
 interface Case {
@@ -42,6 +50,26 @@ const cases: readonly Case[] = [
   { says: "a page", bytes: preemptChannel(), speaker: "preempt", after: 8 },
   { says: "a zero page", bytes: zeroPage(), speaker: "preempt", after: 8 },
   { says: "QEMU 7.2's end of the channel", bytes: END_MARK, speaker: "preempt", after: 8 },
+  {
+    says: "a request for a receive bitmap",
+    bytes: recovery("receive-bitmap"),
+    speaker: "recovery",
+    after: 6,
+  },
+  { says: "RESUME", bytes: recovery("resume"), speaker: "recovery", after: 5 },
+  { says: "a PING and no magic", bytes: recovery("ping"), speaker: "recovery", after: 5 },
+  {
+    says: "another command",
+    bytes: Uint8Array.of(8, 0, 4, 0, 0, 0, 0, 0),
+    speaker: "stranger",
+    after: 5,
+  },
+  {
+    says: "a request for a bitmap of a block whose name does not fit",
+    bytes: Uint8Array.of(8, 0, 10, 0, 7, 7, 0, 0),
+    speaker: "stranger",
+    after: 6,
+  },
   {
     says: "HTTP",
     bytes: new TextEncoder().encode("GET / HTTP/1.1"),
@@ -83,7 +111,7 @@ for (const { says, bytes, speaker, after } of cases) {
 Deno.test(
   "FirstBytes takes whoever leaves before for a stranger",
   leavingNoDescriptors(async () => {
-    for (const said of [[], [0x51], [0, 0, 0, 0, 1]]) {
+    for (const said of [[], [0x51], [0, 0, 0, 0, 1], [8], [8, 0, 10, 0, 7]]) {
       using pair = await Pair.connect();
       await pair.there.sendAll(Uint8Array.from(said));
       pair.there.close();

@@ -132,3 +132,17 @@ Deno.test(
     assertEquals(answer[0], 7);
   }),
 );
+
+Deno.test(
+  "SendingEnd.roundTrip is what TCP has seen of the way, and 0 on a unix socket",
+  leavingNoDescriptors(async () => {
+    using pair = await Pair.connect();
+    const end = new SendingEnd({ fd: pair.here.fd }, FROM_SOURCE.RETURN_PATH);
+    end.sendMessage(new Uint8Array(12));
+    await until("the other end to acknowledge", () => end.unacknowledged === 0);
+    // Less than a minute, however busy the machine: microseconds, and not another field of the kernel's.
+    assertEquals(end.roundTrip > 0 && end.roundTrip < 60e9, true, `${end.roundTrip} ns`);
+    using unix = await Pair.connectUnix();
+    assertEquals(new SendingEnd({ fd: unix.here.fd }, FROM_SOURCE.RETURN_PATH).roundTrip, 0);
+  }),
+);

@@ -4,7 +4,10 @@ import { ENTRY_POINTS, run } from "./command_lines.ts";
 const CASES: readonly (readonly [string, string])[] = [
   ["serv", "Unknown command: serv: did you mean serve?\npostcopy: See: postcopy help\n"],
   ["help serv", "Unknown command: serv: did you mean serve?\n"],
-  ["move", "Unknown command: move: use serve, receive, inspect, workload, workload-image\n"],
+  [
+    "move",
+    `Unknown command: move: use ${Object.keys(ENTRY_POINTS["main.ts"]!).join(", ")}\n`,
+  ],
   ["toString", "Unknown command: toString: use serve"],
   ["--verison", "Unknown option: --verison: did you mean --version?\n"],
   ["-x", "Unknown option: -x: a command comes first\n"],
@@ -14,6 +17,15 @@ const CASES: readonly (readonly [string, string])[] = [
     "workload --to tcp:h:1 --listen=tcp::0",
     "Both --to and --listen given: leave out one of them\n",
   ],
+  [
+    "serve vm.img --to tcp:h:1 --tls-hostname h",
+    "Nothing would be encrypted: --tls-hostname without --tls-creds",
+  ],
+  [
+    "workload --to tcp:h:1 --tls-username=me",
+    "Nothing would be encrypted: --tls-username without --tls-creds",
+  ],
+  ["serve vm.img --to tcp:h:1 --tls-creds=", "No TLS credentials named: --tls-creds is empty"],
   ["workload --listen nowhere", "Unknown address: nowhere"],
   ["workload --to nowhere", "Unknown address: nowhere"],
 ];
@@ -26,6 +38,13 @@ for (const [args, message] of CASES) {
     assertStringIncludes(errors, message);
   });
 }
+
+Deno.test("serve tells of bad credentials before it looks at its image, whose index may take long", async () => {
+  const args = ["--to", "tcp:127.0.0.1:1", "--tls-creds", "/nowhere/credentials"];
+  const { code, output, errors } = await run("main.ts", "serve", "/nowhere/image", ...args);
+  assertEquals([code, output], [1, ""]);
+  assert(errors.startsWith("postcopy: No such directory or file: /nowhere/credentials: "), errors);
+});
 
 Deno.test("an entry point loads nothing of its commands before one is called", async () => {
   for (const entryPoint of Object.keys(ENTRY_POINTS)) {

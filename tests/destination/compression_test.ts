@@ -4,10 +4,12 @@ import { Destination, type DestinationOptions } from "../../client/destination.t
 import type { Backing } from "../../ffi/memory.ts";
 import type { CompressionMethod } from "../../migration/compression.ts";
 import { EXTENSION_COOKIE } from "../../migration/protocol/extensions.ts";
+import { ThreadPool } from "../../migration/threads/thread_pool.ts";
 import { outcomeOf } from "../hostile/outcome.ts";
 import { HostileSource } from "../hostile/scripted_source.ts";
 import { until, within } from "../support/deadline.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
+import { DESTINATION, keepThreads } from "../support/kept_threads.ts";
 import { LOOPBACK } from "../support/migrate.ts";
 import { Random } from "../support/random.ts";
 import { StillGuest } from "../support/still_guest.ts";
@@ -15,6 +17,8 @@ import { type Coding, ScriptedMemory } from "./scripted_memory.ts";
 import type { Sending, SentMemory } from "./sending_worker.ts";
 import { packer } from "./packer.ts";
 import { writeText } from "./unpacking.ts";
+
+await keepThreads(...DESTINATION);
 
 const BLOCKS = { ram: 600, rom: 40 };
 const METHODS: readonly CompressionMethod[] = ["zlib", "zstd"];
@@ -117,7 +121,7 @@ Deno.test(
         (value >> 8) & 0xff,
         value & 0xff,
       ];
-      const names = ["zstd", "compress-postcopy"]
+      const names = ["zstd", "compress-postcopy", "absent-pages", "absent-behind-pages"]
         .flatMap((name) => [name.length, ...new TextEncoder().encode(name)]);
       const list = value === EXTENSION_COOKIE ? [0x50, 0x43, 0, names.length, ...names] : [];
       const heard: number[] = [];
@@ -361,14 +365,16 @@ function workerThreads(): string[] {
   });
 }
 
-Deno.test("Destination frees its decompression threads, whenever it is closed", async () => {
+Deno.test("Destination gives its decompression threads back, whenever it is closed", async () => {
   for (const complete of [true, false]) {
     await using stack = new AsyncDisposableStack();
     const others = new Set(workerThreads());
-    const { destination, source, memory } = await arrange({ decompressThreads: 8 }, "zlib", stack);
+    const pool = stack.use(new ThreadPool({ compressionThreads: 3, linger: 0 }));
+    const options = { decompressThreads: 8, pool };
+    const { destination, source, memory } = await arrange(options, "zlib", stack);
     await warmUp(destination, source, memory, "zlib");
     const started = () => workerThreads().filter((task) => !others.has(task));
-    await until("all threads", () => started().length === 10); // with those that read the channels
+    await until("all threads", () => started().length === 5); // with those that read the channels
     const ours = started();
     const left = () => workerThreads().filter((task) => ours.includes(task)).length;
     if (complete) {

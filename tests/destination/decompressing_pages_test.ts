@@ -4,12 +4,12 @@ import { FIRST_OF_BURST } from "../../client/decompression/decompressing_pages.t
 import { DecompressionThreads } from "../../client/decompression/decompression_threads.ts";
 import { ReceiveBuffer } from "../../channel/receive_buffer.ts";
 import { MAIN_CHANNEL_BYTES } from "../../client/incoming/stream_reader.ts";
-import { clearEvent } from "../../ffi/eventfd.ts";
+import { clearEvent, Eventfd } from "../../ffi/eventfd.ts";
 import { PollEvents, PollSet } from "../../ffi/poll.ts";
 import { assertGreaterOrEqual } from "@std/assert";
 import type { CompressionMethod } from "../../migration/compression.ts";
 import { MigrationError } from "../../migration/migration_error.ts";
-import { WorkerThread } from "../../migration/threads/worker_thread.ts";
+import { type PoolTask, type TaskKind, ThreadPool } from "../../migration/threads/thread_pool.ts";
 import { State } from "../../migration/threads/work_ring.ts";
 import type { StreamMachine } from "../../migration/protocol/stream_machine.ts";
 import { Random } from "../support/random.ts";
@@ -25,7 +25,12 @@ const MACHINE: StreamMachine = {
   targetPageSize: PAGE,
   blocks: [{ name: "low", usedLength: 40 * PAGE }, { name: "high", usedLength: PAGES * PAGE }],
 };
-const DYING = new URL("./dying_decompress_worker.ts", import.meta.url);
+const DYING: TaskKind<DyingInit, never> = {
+  thread: new URL("./dying_decompress_worker.ts", import.meta.url),
+  name: "dying",
+  urgent: false,
+  calculates: true,
+};
 const METHODS: readonly CompressionMethod[] = ["zlib", "zstd"];
 
 for (const method of METHODS) {
@@ -163,17 +168,19 @@ Deno.test("DecompressingPages waits for all pages before a discard and before LI
 
 for (const dying of [1, 2]) {
   Deno.test(`DecompressingPages loses no page when ${dying} of 2 threads die in the middle of one`, async () => {
-    const dead: Promise<void>[] = [];
+    await using pool = new ThreadPool({ compressionThreads: 2, linger: 0 });
+    using wakes = new DisposableStack();
+    const tasks: PoolTask<DyingInit, never>[] = [];
     const begin = ({ shared, rings, wake }: Unpacking) => {
+      rings.wakeFd = wake.fd;
       for (let worker = 0; worker < 2; worker++) {
-        const thread = new WorkerThread<DyingInit, never>(DYING);
+        const task = pool.task(DYING);
         // Each gets at least the four of each of the six bursts that its ring takes, however slow it is.
         const after = worker < dying ? 7 + 10 * worker : Infinity;
         const slots = shared.memory.address + ReceiveBuffer.roomFor(MAIN_CHANNEL_BYTES);
-        const { call } = shared;
-        const own = { method: "zlib", worker, slots, after } as const;
-        thread.run({ ...own, threads: 2, rings: rings.buffer, call, wakeFd: wake.fd });
-        dead.push(thread.ended);
+        rings.wakeWorkerBy(worker, wakes.use(new Eventfd()).fd);
+        task.run({ method: "zlib", worker, slots, after, threads: 2, rings: rings.buffer });
+        tasks.push(task);
       }
     };
     await using unpacking = new Unpacking(2, MACHINE, "zlib", begin);
@@ -191,7 +198,8 @@ for (const dying of [1, 2]) {
     unpacking.assertBlock("high", expected);
     assertEquals([unpacking.in(State.BURIED), unpacking.rings.outstanding], [dying, 0]);
     unpacking.threads.stop();
-    const ends = await Promise.allSettled(dead);
+    const ends = await Promise.allSettled(tasks.map((task) => task.ended));
+    await Promise.all(tasks.map((task) => task.join()));
     assertEquals(ends.filter(({ status }) => status === "rejected").length, dying);
   });
 }

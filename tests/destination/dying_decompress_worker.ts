@@ -1,7 +1,10 @@
-/** Worker entry: a decompression thread that breaks down in the middle of a page. */
+/** Worker entry: decompression that breaks down in the middle of a page. */
 
 import { openDecompressor, type PageDecompressor } from "../../ffi/compression/codec.ts";
-import { runWorkerThread } from "../../migration/threads/worker_thread.ts";
+import { runPoolThread } from "../../migration/threads/pool_thread.ts";
+import { SharedContexts } from "../../migration/threads/shared_contexts.ts";
+import type { TaskMaker } from "../../migration/threads/task.ts";
+import { ThreadTime } from "../../migration/threads/thread_time.ts";
 import type { DecompressorInit } from "../../client/decompression/decompression.ts";
 import { decompressPages } from "../../client/decompression/decompressor.ts";
 
@@ -11,7 +14,7 @@ export interface DyingInit extends DecompressorInit {
   readonly after: number;
 }
 
-runWorkerThread<DyingInit, never>((init) => {
+const make: TaskMaker<DyingInit, never> = (init, _, poll) => {
   const codec: PageDecompressor = Object.getPrototypeOf(openDecompressor(init.method));
   const { decompress } = codec;
   let left = init.after;
@@ -20,5 +23,6 @@ runWorkerThread<DyingInit, never>((init) => {
     page.fill(0xaa);
     throw new Error("Thread dies");
   };
-  decompressPages(init);
-});
+  return decompressPages(init, poll, new SharedContexts(), new ThreadTime());
+};
+runPoolThread({ dying: make });

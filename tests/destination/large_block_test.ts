@@ -4,10 +4,13 @@ import { Destination } from "../../client/destination.ts";
 import { type Backing, viewMemory } from "../../ffi/memory.ts";
 import { until, within } from "../support/deadline.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
+import { DESTINATION, keepThreads } from "../support/kept_threads.ts";
 import { LOOPBACK } from "../support/migrate.ts";
 import { StillGuest } from "../support/still_guest.ts";
 import { HostileSource } from "../hostile/scripted_source.ts";
 import { ScriptedMemory } from "./scripted_memory.ts";
+
+await keepThreads(...DESTINATION);
 
 const PAGE = 4096;
 const SECTION = 2;

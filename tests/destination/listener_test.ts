@@ -10,8 +10,11 @@ import { HostileSource } from "../hostile/scripted_source.ts";
 import { withDirectory } from "../image/captures.ts";
 import { until, within } from "../support/deadline.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
+import { DESTINATION, keepThreads } from "../support/kept_threads.ts";
 import { LOOPBACK } from "../support/migrate.ts";
 import { StillGuest } from "../support/still_guest.ts";
+
+await keepThreads(...DESTINATION);
 
 const PAGES = 64;
 const ALL = Array.from({ length: PAGES }, (_, page) => page);
@@ -86,7 +89,7 @@ for (const { name, step, callers } of states) {
   Deno.test(
     `Destination listens ${name}, sends others away, and ends that only when it is closed`,
     leavingNoDescriptors(async () => {
-      const destination = new Destination({ guest: new StillGuest() });
+      const destination = new Destination({ guest: new StillGuest(), stallTimeout: 1000 });
       const to = await destination.listen(LOOPBACK);
       using source = new HostileSource(to, { ram: PAGES });
       await within(name, step(source, destination));

@@ -119,6 +119,46 @@ Deno.test("PrecopyEnd.close takes a stream without a description, which ends wit
   assertEquals(end.close(), { devices: section });
 });
 
+Deno.test("PrecopyEnd.close takes a padded stream, and zeros behind the EOF byte of a bare one", () => {
+  const section = encodeGuestSection(2, new Uint8Array(100));
+  for (const stream of [guestTail(new Uint8Array(100)), [...section, 0]]) {
+    const end = new PrecopyEnd();
+    const padded = new Uint8Array([...stream, ...new Uint8Array(4096)]);
+    assertEquals(end.add(padded, 0, padded.length), undefined);
+    assertEquals(end.close().devices, section);
+  }
+});
+
+Deno.test("PrecopyEnd.rest takes silence behind whole sections and EOF for the end", () => {
+  const state = new Random(24).bytes(300);
+  const section = encodeGuestSection(2, state);
+  const end = new PrecopyEnd();
+  // Silence in the middle of the devices is no end, however long.
+  for (let at = 0; at < section.length; at++) {
+    end.add(section, at, 1);
+    assertEquals([end.rest(0), end.rest(Number.MAX_SAFE_INTEGER)], [Infinity, Infinity]);
+  }
+  end.add(Uint8Array.of(0), 0, 1);
+  const left = end.rest(1e9);
+  assert(typeof left === "number" && left > 0 && left < Infinity);
+  assertEquals(end.rest(1e9 + left - 1), 1);
+  assertEquals(end.rest(1e9 + left), { devices: section });
+});
+
+Deno.test("PrecopyEnd.rest waits for all of a description that has begun", () => {
+  const tail = guestTail(new Uint8Array(50).fill(0x7e));
+  const eof = encodeGuestSection(2, new Uint8Array(50)).length + 1;
+  const end = new PrecopyEnd();
+  end.add(tail, 0, eof);
+  assert(end.rest(0) !== Infinity);
+  for (let at = eof; at < tail.length - 1; at++) {
+    assertEquals(end.add(tail, at, 1), undefined);
+    assertEquals([end.rest(0), end.rest(Number.MAX_SAFE_INTEGER)], [Infinity, Infinity]);
+  }
+  const found = end.add(tail, tail.length - 1, 1);
+  assert(found?.description !== undefined);
+});
+
 Deno.test("PrecopyEnd.close refuses device state that was cut short", () => {
   const section = encodeGuestSection(2, new Uint8Array(100).fill(1));
   for (let length = 0; length <= section.length; length++) {

@@ -1,15 +1,18 @@
 import "../support/native.ts";
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertMatch } from "@std/assert";
 import { Destination } from "../../client/destination.ts";
 import type { Backing } from "../../ffi/memory.ts";
 import { RegisterMode, UffdFeature, Userfaultfd } from "../../ffi/userfaultfd.ts";
 import { until, within } from "../support/deadline.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
+import { DESTINATION, keepThreads } from "../support/kept_threads.ts";
 import { LOOPBACK } from "../support/migrate.ts";
 import { Random } from "../support/random.ts";
 import { StillGuest } from "../support/still_guest.ts";
 import { HostileSource } from "../hostile/scripted_source.ts";
 import { ScriptedMemory } from "./scripted_memory.ts";
+
+await keepThreads(...DESTINATION);
 
 const BLOCKS = { ram: 600, rom: 40 };
 const BACKINGS: readonly Backing[] = ["anonymous", "memfd"];
@@ -173,3 +176,39 @@ for (const backing of BACKINGS) {
     }),
   );
 }
+
+Deno.test(
+  "Destination runs a guest whose source describes nothing and waits for the answer",
+  leavingNoDescriptors(async () => {
+    await using stack = new AsyncDisposableStack();
+    const { destination, guest, source, memory } = await arrange("anonymous", stack);
+    memory.write(Array.from({ length: memory.pages }, (_, page) => page), 1);
+    memory.endPrecopy(false);
+    await source.flush();
+    await source.hear(({ shuts }) => shuts.length > 0);
+    assertEquals(source.heard.shuts, [0]);
+    await within("the end", destination.finished);
+    memory.assertEqual(guest.blocks);
+  }),
+);
+
+Deno.test(
+  "Destination starts no guest whose memory came inside a section that it cannot take",
+  leavingNoDescriptors(async () => {
+    await using stack = new AsyncDisposableStack();
+    const { destination, guest, source, memory } = await arrange("anonymous", stack);
+    source.stream.sectionStart(9, "dirty-bitmap", 0, 1);
+    source.stream.sectionFooter(9);
+    memory.write(Array.from({ length: memory.pages }, (_, page) => page), 1);
+    memory.endPrecopy();
+    await source.flush();
+    const error = await within(
+      "the refusal",
+      destination.finished.then(() => undefined, (error) => error),
+    );
+    assertEquals([error?.code, guest.blocks.length], ["UNSUPPORTED", 0]);
+    assertMatch(error.message, /: dirty-bitmap: turn the capability dirty-bitmaps off/);
+    await source.hear(({ shuts }) => shuts.length > 0);
+    assertEquals(source.heard.shuts.includes(0), false);
+  }),
+);

@@ -4,11 +4,14 @@ import { Destination } from "../../client/destination.ts";
 import { type Backing, MappedMemory } from "../../ffi/memory.ts";
 import { until, within } from "../support/deadline.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
+import { DESTINATION, keepThreads } from "../support/kept_threads.ts";
 import { LOOPBACK } from "../support/migrate.ts";
 import { StillGuest } from "../support/still_guest.ts";
 import { HostileSource } from "../hostile/scripted_source.ts";
 import type { Reading, ReadingReport } from "./reading_worker.ts";
 import { ScriptedMemory } from "./scripted_memory.ts";
+
+await keepThreads(...DESTINATION);
 
 const PAGES = 3000;
 /** Pages sent on both channels at a time. */

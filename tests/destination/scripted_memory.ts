@@ -122,7 +122,7 @@ export class ScriptedMemory {
   }
 
   /** Encodes the end of a stream that never switched to postcopy. */
-  endPrecopy(): void {
+  endPrecopy(described = true): void {
     const { stream } = this.#source;
     stream.sectionEnd(SECTION);
     stream.endOfSection();
@@ -130,6 +130,7 @@ export class ScriptedMemory {
     const devices = deviceSection();
     stream.deviceState(devices, 0, devices.length);
     stream.endOfStream();
+    if (!described) return;
     stream.vmDescription(DESCRIPTION.length);
     stream.vmDescriptionData(DESCRIPTION, 0, DESCRIPTION.length);
   }

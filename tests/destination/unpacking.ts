@@ -16,6 +16,7 @@ import type { CompressionMethod } from "../../migration/compression.ts";
 import { Own, Shared, State } from "../../migration/threads/work_ring.ts";
 import { WorkRings } from "../../migration/threads/work_rings.ts";
 import type { StreamMachine } from "../../migration/protocol/stream_machine.ts";
+import { WaitingPages } from "./waiting_pages.ts";
 import { until } from "../support/deadline.ts";
 import type { Random } from "../support/random.ts";
 
@@ -45,6 +46,7 @@ interface Waiting {
 
 /** Memory that takes its pages at the flush, as an image is written. */
 export class KeptMemory implements IncomingMemory {
+  readonly whole = false;
   /** What happened but for the pages, in order. */
   readonly log: string[] = [];
   readonly #blocks = new Map<string, Uint8Array>();
@@ -91,6 +93,14 @@ export class KeptMemory implements IncomingMemory {
     this.log.push(`discard with ${this.#waiting.length} waiting`);
   }
 
+  absent(): void {
+    this.log.push("absent");
+  }
+
+  restart(): void {
+    this.log.push(`restart with ${this.#waiting.length} waiting`);
+  }
+
   listen(): void {
     this.log.push(`listen with ${this.#waiting.length} waiting`);
   }
@@ -108,7 +118,7 @@ export class Unpacking implements AsyncDisposable {
   readonly #machine: StreamMachine;
   readonly #method: CompressionMethod;
   readonly #begin: (unpacking: Unpacking) => void;
-  pages: DecompressingPages;
+  pages: WaitingPages;
 
   /** @param begin starts the threads */
   constructor(
@@ -192,9 +202,10 @@ export class Unpacking implements AsyncDisposable {
     this.wake.close();
   }
 
-  #open(): DecompressingPages {
+  #open(): WaitingPages {
     const begin = () => this.#begin(this);
-    const pages = new DecompressingPages(this.memory, this.buffer, this.shared, begin);
+    const own = new DecompressingPages(this.memory, this.buffer, this.shared, begin);
+    const pages = new WaitingPages(own, this.wake.fd);
     pages.open(this.#machine);
     pages.compressedBy(this.#method);
     return pages;

@@ -1,13 +1,16 @@
 import "../support/native.ts";
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertMatch } from "@std/assert";
 import { Destination } from "../../client/destination.ts";
 import { HostileSource, PATTERN } from "../hostile/scripted_source.ts";
 import { FaultingThread } from "../memory/faulting_thread.ts";
 import { TestPattern } from "../../workload/test_pattern.ts";
 import { until, within } from "../support/deadline.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
+import { DESTINATION, keepThreads } from "../support/kept_threads.ts";
 import { LOOPBACK } from "../support/migrate.ts";
 import { StillGuest } from "../support/still_guest.ts";
+
+await keepThreads(...DESTINATION);
 
 const PAGES = 64;
 const ALL: readonly number[] = Array.from({ length: PAGES }, (_, page) => page);
@@ -152,3 +155,25 @@ for (const connecting of CONNECTING) {
     }),
   );
 }
+
+Deno.test(
+  "Destination notices that the preempt channel broke in the midst of the first record, before it was read",
+  leavingNoDescriptors(async () => {
+    await using stack = new AsyncDisposableStack();
+    const destination = stack.use(new Destination({ guest: new StillGuest() }));
+    const failure = destination.finished.catch((error: Error) => error);
+    const source = stack.use(new HostileSource(await destination.listen(LOOPBACK), { ram: PAGES }));
+    await source.connect();
+    const preempt = await source.connectPreempt();
+    source.encodeUrgent(DATA.slice(0, 1));
+    // By so much it is known; the rest never comes.
+    await source.flushPreempt(source.records.take().subarray(0, 8));
+    preempt.close();
+    await source.switchOver();
+    // Before the guest runs it is a failure.
+    const over = ["failed", "postcopy-paused"];
+    await until("the break to be noticed", () => over.includes(destination.status));
+    const reason = destination.pauseReason ?? await failure;
+    assertMatch(String(reason), /^MigrationError: Source went away: preempt channel: /);
+  }),
+);

@@ -133,7 +133,8 @@ Deno.test(
       new SendingEnd({ fd: -1 }, FROM_SOURCE.RETURN_PATH),
       map.layout,
     );
-    const intake = new FaultIntake(uffd.fd, map, state, bitmaps, waiting, returnPath);
+    const absent = new PageBitmap(PAGES).buffer;
+    using intake = new FaultIntake(uffd.fd, map, state, bitmaps, waiting, returnPath, absent);
     const poll = new PollSet(1);
     poll.watch(0, uffd.fd, PollEvents.IN);
     using thread = new FaultingThread(address + 9 * PAGE);

@@ -8,6 +8,7 @@ import {
 } from "../../migration/device/mod.ts";
 import type { State } from "../../migration/device/structure.ts";
 import { deviceSections, parseVmDescription } from "../../migration/protocol/mod.ts";
+import { damage } from "../support/damage.ts";
 import { Random } from "../support/random.ts";
 import { fillRandomly, randomDescription } from "./random_description.ts";
 
@@ -104,32 +105,6 @@ Deno.test("Devices.describe accounts for each byte that Devices.save wrote", () 
     });
   }
 });
-
-/** Some bytes changed: bits flipped, bytes replaced, removed, repeated, or cut off. */
-function damage(random: Random, good: Uint8Array): Uint8Array {
-  const bytes = good.slice();
-  const at = random.below(bytes.length);
-  switch (random.below(6)) {
-    case 0:
-      for (let flips = random.between(1, 5); flips > 0; flips--) {
-        bytes[random.below(bytes.length)]! ^= 1 << random.below(8);
-      }
-      return bytes;
-    case 1:
-      bytes.set(random.bytes(Math.min(random.between(1, 9), bytes.length - at)), at);
-      return bytes;
-    case 2:
-      bytes.copyWithin(at, at + random.between(1, 50));
-      return bytes;
-    case 3:
-      bytes.fill(random.pick([0x00, 0x05, 0x7e, 0xff]), at, at + random.between(1, 16));
-      return bytes;
-    case 4:
-      return bytes.subarray(0, at);
-    default:
-      return new Uint8Array([...bytes.subarray(0, at), ...random.bytes(random.below(500))]);
-  }
-}
 
 /** Roughly the bytes that a state takes. */
 function weight(value: unknown): number {

@@ -11,9 +11,12 @@ import { HostileDestination } from "../hostile/scripted_destination.ts";
 import { within } from "../support/deadline.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
 import { TestImage } from "../support/images.ts";
+import { COMPRESSION, DESTINATION, keepThreads, SOURCE } from "../support/kept_threads.ts";
 import { assertEachPageOnce, migrate, type Migrated } from "../support/migrate.ts";
 import { StillGuest } from "../support/still_guest.ts";
 import { assertMainThreadServed } from "./standing_still.ts";
+
+await keepThreads(...SOURCE, ...DESTINATION, ...COMPRESSION);
 
 /** Sizes that fill no word of a bitmap, several blocks, one page alone. */
 const BLOCKS = { ram: 4099, "0000:00:02.0/vga.vram": 33, "/rom@etc/table": 1, "pc.bios": 64 };

@@ -5,7 +5,7 @@ import { LiveWorkloadProcess, WorkloadProcess } from "../support/processes.ts";
 import { Random } from "../support/random.ts";
 import { assertRight, childrenLeft, type Ending, endOfDestination, guestRuns } from "./killed.ts";
 
-const KILLS = 20;
+const KILLS = 12;
 const AT_ONCE = 2;
 
 /** When one end is killed, and how the migration must end then. */
@@ -32,7 +32,14 @@ async function killOne(random: Random, when: Moment): Promise<Ending> {
   const to = await destination.address();
   await using source = new LiveWorkloadProcess(to, [
     ...["--postcopy", policy, "--threads", "2", "--rate", "2000", ...MOMENTS[when].args],
-    ...["--downtime-limit", random.pick(["1", "100"]), "--stall-timeout", "5"],
+    ...[
+      "--downtime-limit",
+      random.pick(["1", "100"]),
+      "--stall-timeout",
+      "5",
+      "--recover-timeout",
+      "0",
+    ],
   ]);
   await source.line("the start", (line) => line.includes('"started"') ? true : undefined);
   if (when === "running") await guestRuns(destination);

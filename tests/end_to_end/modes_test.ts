@@ -5,9 +5,12 @@ import { assertLessOrEqual } from "@std/assert";
 import { WorkloadGuest } from "../../workload/workload_guest.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
 import { TestImage } from "../support/images.ts";
+import { DESTINATION, keepThreads, SOURCE } from "../support/kept_threads.ts";
 import { assertEachPageOnce, migrate } from "../support/migrate.ts";
 import { StillGuest } from "../support/still_guest.ts";
 import { assertMainThreadServed } from "./standing_still.ts";
+
+await keepThreads(...SOURCE, ...DESTINATION);
 
 const BACKINGS = ["anonymous", "memfd"] as const;
 /** Sizes that fill no word of a bitmap, several blocks, one page alone. */

@@ -1,4 +1,6 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { within } from "../support/deadline.ts";
+import { WorkloadProcess } from "../support/processes.ts";
 
 /** The README's smallest sets of permissions. */
 const USE = ["--allow-ffi", "--allow-read"];
@@ -53,6 +55,19 @@ Deno.test("serve names the flag that is missing to call libc", () =>
     const { code, errors } = await run(["--allow-read"], args);
     assertEquals(code, 2);
     assertMatch(errors, /^postcopy: .*--allow-ffi/m);
+  }));
+
+Deno.test("serve that may not write says which mark it cannot make, and serves", () =>
+  withImage(async (path) => {
+    await using destination = new WorkloadProcess("tcp:127.0.0.1:0", ["--until-touched"]);
+    const to = await destination.address();
+    const { code, errors } = await run(USE, ["server/main.ts", "serve", path, "--to", to]);
+    assertEquals(code, 0, errors);
+    const directory = path.slice(0, path.lastIndexOf("/") + 1);
+    assertMatch(errors, /^Hand-over is not marked beside the image: no file can be made in /m);
+    assertStringIncludes(errors, `--allow-write=${directory}:`);
+    await within("the workload to end", destination.ended);
+    assertEquals(destination.last("result")?.check.wrongPages, 0);
   }));
 
 Deno.test("workload ends with 130 under the smallest permissions when it is interrupted", async () => {

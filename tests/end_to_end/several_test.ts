@@ -5,9 +5,12 @@ import { WorkloadGuest } from "../../workload/workload_guest.ts";
 import { within } from "../support/deadline.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
 import { TestImage } from "../support/images.ts";
+import { DESTINATION, keepThreads, SOURCE } from "../support/kept_threads.ts";
 import { assertEachPageOnce, LOOPBACK, migrate } from "../support/migrate.ts";
 import { Random } from "../support/random.ts";
 import { StillGuest } from "../support/still_guest.ts";
+
+await keepThreads(...SOURCE, ...DESTINATION);
 
 Deno.test(
   "Source runs several migrations at once in one process, two of them of the same image",

@@ -1,6 +1,7 @@
 import "../support/native.ts";
 import { assertEquals, assertThrows } from "@std/assert";
 import { Eventfd } from "../../ffi/eventfd.ts";
+import { MappedFile } from "../../ffi/mapped_file.ts";
 import { MappedMemory } from "../../ffi/memory.ts";
 import { Listener } from "../../ffi/listener.ts";
 import { Socket } from "../../ffi/socket.ts";
@@ -14,7 +15,7 @@ const RESOURCES: Record<string, () => Resource | MappedMemory> = {
   Userfaultfd: () => new Userfaultfd(),
   "MappedMemory of anonymous memory": () => MappedMemory.anonymous(8192),
   "MappedMemory of a memfd": () => MappedMemory.memfd(8192, "test"),
-  "MappedMemory of a file": () => MappedMemory.file(new URL(import.meta.url).pathname, 100),
+  "MappedFile": () => MappedFile.open(new URL(import.meta.url).pathname, 100),
 };
 for (const [name, make] of Object.entries(RESOURCES)) {
   Deno.test(

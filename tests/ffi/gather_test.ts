@@ -1,7 +1,9 @@
 import "../support/native.ts";
 import { assert, assertEquals, assertGreater, assertThrows } from "@std/assert";
+import { Buffer } from "node:buffer";
 import { Errno } from "../../ffi/errno.ts";
 import { Gather, MAX_PIECES } from "../../ffi/gather.ts";
+import { MappedFile } from "../../ffi/mapped_file.ts";
 import { MappedMemory } from "../../ffi/memory.ts";
 import { Listener } from "../../ffi/listener.ts";
 import { Socket } from "../../ffi/socket.ts";
@@ -99,4 +101,54 @@ Deno.test("Gather is full with its capacity and takes no more than the kernel do
   gather.clear();
   assertEquals(gather.full, false);
   assertThrows(() => new Gather(MAX_PIECES + 1), RangeError, "More than 1024 pieces");
+});
+
+Deno.test("Gather copies pieces in order, as far as there is room, and goes on where it stopped", () => {
+  const random = new Random(9);
+  using memory = MappedMemory.anonymous(1 << 20);
+  const bytes = memory.bytes();
+  bytes.set(random.bytes(1 << 20));
+  using target = MappedMemory.anonymous(3 * 4096);
+  const gather = new Gather(MAX_PIECES);
+  for (let round = 0; round < 12; round++) {
+    gather.clear();
+    const expected: Uint8Array[] = [];
+    for (let piece = 0; piece < 200; piece++) {
+      const length = random.oneIn(8) ? 0 : random.between(1, random.oneIn(2) ? 40 : 9000);
+      const offset = random.below((1 << 20) - length);
+      gather.add(memory.address + offset, length);
+      expected.push(bytes.slice(offset, offset + length));
+    }
+    const found: Uint8Array[] = [];
+    while (!gather.empty) {
+      // Anywhere on its pages.
+      const at = random.below(4096);
+      const room = random.between(1, 2 * 4096);
+      target.bytes().fill(0);
+      const copied = gather.copyTo(target.address + at, room);
+      assert(copied === room || copied >= 0 && gather.empty, `${copied} of ${room}`);
+      found.push(target.bytes().slice(at, at + copied));
+      assert(target.bytes().subarray(at + copied).every((byte) => byte === 0));
+    }
+    assertEquals(Buffer.concat(found).compare(Buffer.concat(expected)), 0);
+  }
+});
+
+Deno.test("Gather copies what is in front of a piece that cannot be read, and then says EFAULT", async () => {
+  const path = await Deno.makeTempFile();
+  try {
+    await Deno.writeFile(path, new Uint8Array(2 * 4096).fill(7));
+    using file = MappedFile.open(path, 2 * 4096);
+    using target = MappedMemory.anonymous(3 * 4096);
+    const gather = new Gather(3);
+    gather.add(file.address, 100);
+    gather.add(file.address + 4000, 200);
+    gather.add(file.address, 100);
+    await Deno.truncate(path, 4096); // as an image that is cut while it is served
+    assertEquals(gather.copyTo(target.address, target.length), 100 + 96);
+    assertEquals(gather.copyTo(target.address, target.length), -Errno.EFAULT);
+    assertEquals(target.bytes().subarray(0, 197).lastIndexOf(7), 195);
+  } finally {
+    await Deno.remove(path);
+  }
 });

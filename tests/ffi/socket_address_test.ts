@@ -1,9 +1,10 @@
+import "../support/native.ts";
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import {
   AddressFamily,
   formatSocketAddress,
   parseSocketAddress,
-  resolveSocketAddress,
+  resolveSocketAddresses,
   type SocketAddress,
   SocketAddressError,
 } from "../../ffi/socket_address.ts";
@@ -45,11 +46,13 @@ for (
 }
 
 const resolved = async (text: string) => {
-  const { family, bytes } = await resolveSocketAddress(parseSocketAddress(text));
+  const [{ family, bytes } = { family: 0, bytes: new Uint8Array() }] = await resolveSocketAddresses(
+    parseSocketAddress(text),
+  );
   return { family, bytes: bytes.toHex() };
 };
 
-Deno.test("resolveSocketAddress lays an IPv4 address out as sockaddr_in", async () => {
+Deno.test("resolveSocketAddresses lays an IPv4 address out as sockaddr_in", async () => {
   assertEquals(await resolved("tcp:192.0.2.17:4444"), {
     family: AddressFamily.INET,
     bytes: "0200115cc00002110000000000000000",
@@ -66,7 +69,7 @@ for (
     ["fe80::", "fe800000000000000000000000000000"],
   ] as const
 ) {
-  Deno.test(`resolveSocketAddress lays ${host} out as sockaddr_in6`, async () => {
+  Deno.test(`resolveSocketAddresses lays ${host} out as sockaddr_in6`, async () => {
     assertEquals(await resolved(`tcp:[${host}]:258`), {
       family: AddressFamily.INET6,
       bytes: `0a00010200000000${groups}00000000`,
@@ -74,15 +77,33 @@ for (
   });
 }
 
-Deno.test("resolveSocketAddress lays a path out as sockaddr_un, ended by a zero", async () => {
+Deno.test("resolveSocketAddresses lays a path out as sockaddr_un, ended by a zero", async () => {
   assertEquals(await resolved("unix:/a"), { family: AddressFamily.UNIX, bytes: "01002f6100" });
 });
 
-Deno.test("resolveSocketAddress names a host that nobody knows", async () => {
+Deno.test("resolveSocketAddresses names a host that nobody knows", async () => {
   const address = parseSocketAddress("tcp:nosuch.invalid:1");
-  const error = await assertRejects(() => resolveSocketAddress(address), SocketAddressError);
+  const error = await assertRejects(() => resolveSocketAddresses(address), SocketAddressError);
   assertEquals([error.code, error.message], [
     "UNKNOWN_HOST",
     "Unknown host: nosuch.invalid: check the name",
   ]);
+});
+
+Deno.test("resolveSocketAddresses takes the scope of an IPv6 address by name and by number", async () => {
+  const loopback = "0a00010200000000fe800000000000000000000000000001";
+  assertEquals(await resolved("tcp:[fe80::1%lo]:258"), {
+    family: AddressFamily.INET6,
+    bytes: `${loopback}01000000`, // the loopback is always number 1
+  });
+  assertEquals((await resolved("tcp:[fe80::1%772]:258")).bytes, `${loopback}04030000`);
+});
+
+Deno.test("resolveSocketAddresses names an interface that is not there", async () => {
+  const address = parseSocketAddress("tcp:[fe80::1%nosuch0]:1");
+  const error = await assertRejects(() => resolveSocketAddresses(address), SocketAddressError);
+  assertEquals(
+    error.message,
+    "Unknown network interface: nosuch0: of fe80::1%nosuch0: `ip link` lists those of this host",
+  );
 });

@@ -1,6 +1,7 @@
 import "../support/native.ts";
 import { assertEquals, assertMatch, assertRejects, assertThrows } from "@std/assert";
 import { errnoName, SyscallError } from "../../ffi/errno.ts";
+import { MappedFile } from "../../ffi/mapped_file.ts";
 import { MappedMemory } from "../../ffi/memory.ts";
 import { Listener } from "../../ffi/listener.ts";
 import { Socket } from "../../ffi/socket.ts";
@@ -29,8 +30,8 @@ Deno.test("errnoName gives the number of an errno without a name here", () => {
   assertEquals(errnoName(4095), "errno 4095");
 });
 
-Deno.test("MappedMemory.file names the file that is not there", () => {
-  const error = assertThrows(() => MappedMemory.file("/nosuch/image", 4096), SyscallError);
+Deno.test("MappedFile.open names the file that is not there", () => {
+  const error = assertThrows(() => MappedFile.open("/nosuch/image", 4096), SyscallError);
   assertEquals(error.message, "open failed with ENOENT: /nosuch/image");
 });
 
@@ -87,3 +88,44 @@ testUnless(
     });
   },
 );
+
+const withDevice = () => {
+  try {
+    Deno.statSync("/dev/userfaultfd");
+    return undefined;
+  } catch {
+    return skipReason("no support", "No /dev/userfaultfd here: it came with Linux 6.1");
+  }
+};
+
+for (const code of ["ENOSYS", "EPERM"]) {
+  testUnless(
+    firstOf(needsRoot(), withDevice()),
+    `Userfaultfd takes the device where a seccomp filter refuses the system call with ${code}`,
+    async () => {
+      await using process = new ScriptProcess("tests/ffi/filtered_userfaultfd.ts", [code]);
+      const { output, errors } = await process.ended;
+      assertEquals({ output, errors }, { output: '"full"', errors: "" });
+    },
+  );
+
+  testUnless(
+    firstOf(needsRoot(), withDevice()),
+    `Userfaultfd that a seccomp filter refuses with ${code}, and the device too, names both`,
+    async () => {
+      await using process = new ScriptProcess("tests/ffi/filtered_userfaultfd.ts", [
+        code,
+        "nobody",
+      ]);
+      const { output, errors } = await process.ended;
+      assertEquals(errors, "");
+      assertMatch(
+        JSON.parse(output),
+        new RegExp(
+          `^userfaultfd failed with ${code}: a seccomp filter of this container or service may ` +
+            "refuse it, and /dev/userfaultfd fails with EACCES: give access to that ",
+        ),
+      );
+    },
+  );
+}

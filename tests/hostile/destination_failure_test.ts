@@ -1,9 +1,12 @@
 import "../support/native.ts";
 import { assertEquals, assertMatch } from "@std/assert";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
+import { DESTINATION, keepThreads } from "../support/kept_threads.ts";
 import { StillGuest } from "../support/still_guest.ts";
 import { LOST, outcomeOf, PAGES } from "./outcome.ts";
 import type { HostileSource } from "./scripted_source.ts";
+
+await keepThreads(...DESTINATION);
 
 /** A test of a source that goes wrong before the guest runs: nothing is to be lost, so it fails. */
 function failingTest(

@@ -2,9 +2,12 @@ import "../support/native.ts";
 import { assertEquals, assertMatch } from "@std/assert";
 import { until } from "../support/deadline.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
+import { DESTINATION, keepThreads } from "../support/kept_threads.ts";
 import { StillGuest } from "../support/still_guest.ts";
 import { LOST, outcomeOf, PAGES } from "./outcome.ts";
 import type { HostileSource } from "./scripted_source.ts";
+
+await keepThreads(...DESTINATION);
 
 /** A test of a source that goes wrong while the guest runs on its memory: it pauses. */
 function pausingTest(

@@ -9,11 +9,14 @@ import { Source } from "../../server/source.ts";
 import { within } from "../support/deadline.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
 import { TestImage } from "../support/images.ts";
+import { DESTINATION, keepThreads } from "../support/kept_threads.ts";
 import { assertEachPageOnce, LOOPBACK } from "../support/migrate.ts";
 import { Random } from "../support/random.ts";
 import { StillGuest } from "../support/still_guest.ts";
 import { outcomeOf, PAGES } from "./outcome.ts";
 import { HostileSource, PATTERN } from "./scripted_source.ts";
+
+await keepThreads(...DESTINATION);
 
 Deno.test(
   "Destination tells the source why when the guest cannot be loaded",

@@ -80,7 +80,11 @@ if (dying !== "none") {
   ThreadPool.shared.kill(thread);
 }
 await (loading ? destination.finished.catch(() => {}) : destination.waitFor("postcopy-paused"));
+// A thread that was made to fault again is in no userfaultfd for a moment.
+const held = () => until("a held thread, still", () => waitingFaults(userfaultfd) === 1);
+await held();
 report("gave up");
 await destination.close();
+await held();
 report("closed");
 setInterval(() => {}, 1 << 30); // told by a signal

@@ -9,6 +9,7 @@ import { splitPackage } from "../../migration/protocol/package.ts";
 import { ReturnPathEncoder } from "../../migration/protocol/return_path_encoder.ts";
 import { IgnoreStream } from "../../migration/protocol/stream.ts";
 import { StreamDecoder } from "../../migration/protocol/stream_decoder.ts";
+import { PING } from "../../server/sending/control_stream.ts";
 import { LOOPBACK } from "../support/migrate.ts";
 
 /** Points of a migration as a destination sees them, in their order. */
@@ -35,7 +36,7 @@ export class HostileDestination implements Disposable {
   readonly #listener: Listener;
   readonly #stack: DisposableStack;
   readonly #manners: Manners;
-  readonly #reached = new Set<Point>();
+  readonly #reached = new Set<Point | "proven">();
   readonly #decoder: StreamDecoder;
   readonly #buffer = new Uint8Array(1 << 17);
   #filled = 0;
@@ -63,13 +64,21 @@ export class HostileDestination implements Disposable {
     return this.#main!;
   }
 
+  /** Whether a point was reached. */
+  reached(point: Point): boolean {
+    return this.#reached.has(point);
+  }
+
   /** Accepts a further connection: the preempt channel. */
   async acceptPreempt(): Promise<Socket> {
     return this.#stack.use(await this.#listener.accept());
   }
 
-  /** Accepts the main channel and reads it up to a point; to the end of the connection without one. */
-  async play(until?: Point): Promise<void> {
+  /**
+   * Accepts the main channel and reads it up to a point; to the end of the connection without one. At
+   * `"proven"` it has answered all that comes before the guest is handed over.
+   */
+  async play(until?: Point | "proven"): Promise<void> {
     if (this.#main === undefined) {
       this.#main = this.#stack.use(await this.#listener.accept());
       if (this.#manners.receiveBuffer !== undefined) {
@@ -105,6 +114,7 @@ export class HostileDestination implements Disposable {
     const reached = this.#reached;
     const pong = (command: Command) => {
       if (command.kind !== "ping" || !(this.#manners.pongs ?? true)) return;
+      if (command.value === PING.CHANNELS) reached.add("proven");
       const { extensions } = this.#manners;
       if (command.value === EXTENSION_COOKIE && extensions !== undefined) {
         this.say.extensions(extensions);

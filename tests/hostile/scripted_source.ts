@@ -23,6 +23,14 @@ export interface Heard {
   readonly extensions: string[];
 }
 
+/** What came on the return path for a source that resumes. */
+export interface HeardResuming {
+  /** Receive bitmaps that came whole, by block. */
+  readonly bitmaps: Map<string, Uint8Array>;
+  /** Answers to RESUME. */
+  readonly acks: number[];
+}
+
 /** The source's end of both channels. */
 export class HostileSource implements Disposable {
   /** What goes to the main channel: {@linkcode HostileSource.flush} sends it. */
@@ -31,6 +39,10 @@ export class HostileSource implements Disposable {
   readonly records = new RamEncoder();
   /** What came on the return path. */
   readonly heard: Heard = { pongs: [], requests: [], shuts: [], extensions: [] };
+  /** What came for a source that resumes. */
+  readonly resuming: HeardResuming = { bitmaps: new Map(), acks: [] };
+  /** Approvals of the switchover that came; undefined while none may come. */
+  approvals: number | undefined;
   readonly #to: SocketAddress;
   readonly #blocks: Readonly<Record<string, number>>;
   readonly #pattern = new TestPattern(PATTERN);
@@ -39,6 +51,7 @@ export class HostileSource implements Disposable {
   readonly #decoder: ReturnPathDecoder;
   readonly #stack = new DisposableStack();
   #filled = 0;
+  #resumes = false;
   #main: Socket | undefined;
   #preempt: Socket | undefined;
 
@@ -50,18 +63,32 @@ export class HostileSource implements Disposable {
     this.#to = to;
     this.#blocks = blocks;
     const { pongs, requests, shuts, extensions } = this.heard;
+    const { bitmaps, acks } = this.resuming;
     const unexpected = () => {
       throw new Error("Destination sent what no destination sends here");
     };
+    let bitmap = { block: "", bytes: new Uint8Array(0), filled: 0 };
     this.#decoder = new ReturnPathDecoder({
       pong: (value) => void pongs.push(value),
       requestPages: (block, start, length) => void requests.push({ block, start, length }),
       shut: (value) => void shuts.push(value),
-      receivedBitmap: unexpected,
-      receivedBitmapData: unexpected,
-      receivedBitmapEnd: unexpected,
-      resumeAck: unexpected,
-      switchoverAck: unexpected,
+      receivedBitmap: (block, size) => {
+        if (!this.#resumes || bitmaps.has(block)) unexpected();
+        bitmap = { block, bytes: new Uint8Array(size), filled: 0 };
+      },
+      receivedBitmapData: (bytes, at, length) => {
+        bitmap.bytes.set(bytes.subarray(at, at + length), bitmap.filled);
+        bitmap.filled += length;
+      },
+      receivedBitmapEnd: () => void bitmaps.set(bitmap.block, bitmap.bytes),
+      resumeAck: (value) => {
+        if (!this.#resumes) unexpected();
+        acks.push(value);
+      },
+      switchoverAck: () => {
+        if (this.approvals === undefined) unexpected();
+        this.approvals!++;
+      },
       extensions: (names) => void extensions.push(...names),
     });
   }
@@ -100,6 +127,28 @@ export class HostileSource implements Disposable {
     this.stream.command({ kind: "ping", value: 1 });
     const ram = { pageSizeSummary: 4096, targetPageSize: 4096 };
     this.stream.command({ kind: "advise", ram });
+  }
+
+  /** Encodes what a source says first that resumes: it asks for the receive bitmap of every block. */
+  encodeRecovery(): void {
+    this.#resumes = true;
+    for (const block of Object.keys(this.#blocks)) {
+      this.stream.command({ kind: "receive-bitmap", block });
+    }
+  }
+
+  /** Pages of all blocks together that are in no bitmap that came. */
+  missing(): number[] {
+    const missing: number[] = [];
+    let first = 0;
+    for (const [name, count] of Object.entries(this.#blocks)) {
+      const bitmap = this.resuming.bitmaps.get(name)!;
+      for (let page = 0; page < count; page++) {
+        if (((bitmap[page >> 3]! >> (page & 7)) & 1) === 0) missing.push(first + page);
+      }
+      first += count;
+    }
+    return missing;
   }
 
   /** Encodes the block list's section. */
@@ -167,8 +216,8 @@ export class HostileSource implements Disposable {
   }
 
   /** Reads the return path until something holds, or its end. */
-  async hear(holds: (heard: Heard) => boolean): Promise<void> {
-    while (!holds(this.heard)) {
+  async hear(holds: (heard: Heard, resuming: HeardResuming) => boolean): Promise<void> {
+    while (!holds(this.heard, this.resuming)) {
       const count = await this.#main!.receive(this.#buffer.subarray(this.#filled)).catch(() => 0);
       if (count === 0) return;
       const end = this.#filled + count;

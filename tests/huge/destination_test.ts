@@ -6,6 +6,7 @@ import { WorkloadGuest } from "../../workload/workload_guest.ts";
 import { PATTERN } from "../hostile/scripted_source.ts";
 import { until, within } from "../support/deadline.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
+import { DESTINATION, keepThreads } from "../support/kept_threads.ts";
 import { LOOPBACK } from "../support/migrate.ts";
 import { Random } from "../support/random.ts";
 import { testUnless } from "../support/skip.ts";
@@ -13,6 +14,8 @@ import { StillGuest } from "../support/still_guest.ts";
 import { GrantedHugePages, needsHugePages } from "./granted_pages.ts";
 import { HUGE } from "./huge_pages.ts";
 import { HugeSource, PARTS } from "./scripted_huge_source.ts";
+
+await keepThreads(...DESTINATION);
 
 const HOST_PAGES = 4;
 const skip = needsHugePages(HOST_PAGES);
@@ -262,7 +265,7 @@ for (const summary of [0x1000, 0x20_0000, 0x4020_1000]) {
   );
 }
 
-for (const pageSize of [1 << 16, 1 << 20, 1 << 30]) {
+for (const pageSize of [1 << 16, 1 << 20, 1 << 23]) {
   failureTest(
     `Destination refuses host pages of ${pageSize} bytes`,
     (source) => {

@@ -10,10 +10,13 @@ import { WorkloadGuest } from "../../workload/workload_guest.ts";
 import { within } from "../support/deadline.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
 import { TestImage } from "../support/images.ts";
+import { DESTINATION, keepThreads, SOURCE } from "../support/kept_threads.ts";
 import { LOOPBACK, type Migrated } from "../support/migrate.ts";
 import { testUnless } from "../support/skip.ts";
 import { StillGuest } from "../support/still_guest.ts";
 import { GrantedHugePages, needsHugePages } from "./granted_pages.ts";
+
+await keepThreads(...SOURCE, ...DESTINATION);
 
 /** Pages of each block; all but `rom` are on huge pages. */
 const BLOCKS = { ram: 12 * 512, rom: 70, video: 512 };
@@ -71,7 +74,7 @@ for (const mode of MODES) {
         await migrate(
           image,
           mode,
-          { maxPostcopyBandwidth: 4e6 },
+          { maxPostcopyBandwidth: 3e5 }, // a minute for what they touch at once
           { guest, backing },
           async ({ destination }) => {
             assert(destination.requests > 0);

@@ -38,6 +38,9 @@ export class ArrivedPages {
 
   /** Notes a page; `bytes` is undefined for a zero page. */
   add(block: RamBlock, offset: number, bytes?: Uint8Array): void {
+    if (offset >= block.usedLength) {
+      throw new Error(`Page is of no block: ${block.name} at ${offset}`);
+    }
     const page = block.firstPage + offset / PAGE;
     if (this.#arrived.has(page)) throw new Error(`Page came twice: ${block.name} at ${offset}`);
     this.#arrived.add(page);

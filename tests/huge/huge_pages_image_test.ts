@@ -39,3 +39,15 @@ Deno.test("withHugePages refuses blocks that are not there or do not fit huge pa
     "RAM block rom cannot lie in pages of 2 MiB, its length is: 163840",
   );
 });
+
+Deno.test("withHugePages takes blocks of several sizes one after the other", async () => {
+  using file = await TestImage.make({ rom: 40, ram: 1024 });
+  using image = await openImage(file.path);
+  const huge = withHugePages(withHugePages(image, ["ram"]), ["rom"], 4 * 4096);
+  assertEquals(huge.blocks.map(({ pageSize }) => pageSize), [4 * 4096, HUGE]);
+  assertThrows(
+    () => withHugePages(image, ["ram"], 2 ** 30),
+    ImageError,
+    "RAM block ram cannot lie in pages of 1 GiB, its length is: 4194304",
+  );
+});

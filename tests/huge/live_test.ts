@@ -12,11 +12,14 @@ import { assertSameMemory, WritingGuest } from "../live/writing_guest.ts";
 import { type Writes, writingPrecopy } from "../live/writing_precopy.ts";
 import { until, within } from "../support/deadline.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
+import { DESTINATION, keepThreads, PRECOPY, SOURCE } from "../support/kept_threads.ts";
 import { LOOPBACK } from "../support/migrate.ts";
 import { testUnless } from "../support/skip.ts";
 import { StillGuest } from "../support/still_guest.ts";
 import { GrantedHugePages, needsHugePages } from "./granted_pages.ts";
 import { HUGE } from "./huge_pages.ts";
+
+await keepThreads(...SOURCE, ...DESTINATION, PRECOPY);
 
 const MIB = 1 << 20;
 /** Host pages of the guest; as many are needed at the destination. */
@@ -51,7 +54,11 @@ function liveTest(name: string, options: Live, check: (source: LiveStatistics) =
           sum += arrived.words(block)[((page - first + 1) * HUGE - 4096) / 4]!;
         }
       });
-      await using destination = new Destination({ guest: arrived });
+      const { multifd } = how;
+      await using destination = new Destination({
+        guest: arrived,
+        ...multifd === undefined ? {} : { multifdChannels: multifd.channels },
+      });
       const to = await destination.listen(LOOPBACK);
       const thread = writes === undefined ? undefined : writingPrecopy(writes);
       await using source = new LiveSource(region, guest, { ...how, to }, thread);
@@ -82,8 +89,8 @@ liveTest(
 for (const mode of MODES) {
   liveTest(
     `LiveSource in mode ${mode} moves a writing guest on huge pages by postcopy at once`,
-    // Eight seconds for what the guest reads at once.
-    { mode, postcopy: "now", maxPostcopyBandwidth: 2 * MIB },
+    // A minute for what the guest reads at once.
+    { mode, postcopy: "now", maxPostcopyBandwidth: MIB / 4 },
     ({ ram }) => {
       assertLess(ram["precopy-bytes"], 4096);
       assertEquals(ram.normal + ram.duplicate, HOST_PAGES * 512);
@@ -114,6 +121,34 @@ for (const mode of MODES) {
     ({ ram }) => {
       assertEquals(ram["dirty-sync-count"], 1);
       assertGreater(ram["precopy-bytes"], 0);
+      assertGreater(ram["postcopy-bytes"], 0);
+    },
+  );
+}
+
+for (const compression of ["none", ...COMPRESSION_METHODS] as const) {
+  const multifd = { channels: 3, compression };
+
+  liveTest(
+    `LiveSource moves a writing guest on huge pages over multifd (${compression})`,
+    { postcopy: "never", burst: 5, downtimeLimit: 5000, multifd },
+    ({ ram }) => assertEquals(ram["postcopy-bytes"], 0),
+  );
+
+  // A host page is on several channels, and none of it may come behind its discard.
+  liveTest(
+    `LiveSource over multifd (${compression}) switches in the middle of a huge page`,
+    {
+      maxBandwidth: MIB / 2,
+      burst: 5,
+      multifd,
+      during: async (source) => {
+        await until("pages sent", () => source.statistics().ram.normal > 20);
+        source.startPostcopy();
+      },
+    },
+    ({ ram }) => {
+      assertEquals(ram["dirty-sync-count"], 1);
       assertGreater(ram["postcopy-bytes"], 0);
     },
   );

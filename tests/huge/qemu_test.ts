@@ -1,10 +1,9 @@
 /** Guests of real QEMU on huge pages. */
 import "../support/native.ts";
-import { assertEquals, assertGreater } from "@std/assert";
+import { assertEquals, assertStringIncludes } from "@std/assert";
 import { Buffer } from "node:buffer";
 import { Destination } from "../../client/destination.ts";
 import { viewMemory } from "../../ffi/memory.ts";
-import { formatSocketAddress } from "../../ffi/socket_address.ts";
 import { withHugePages } from "../../image/huge_pages_image.ts";
 import { openImage } from "../../image/open_image.ts";
 import { MODES } from "../../server/sending/mode.ts";
@@ -12,15 +11,23 @@ import { Source } from "../../server/source.ts";
 import { testedQemus } from "../interop/qemus.ts";
 import { PREEMPT, SavedGuest, VANILLA } from "../interop/saved_guest.ts";
 import { serve } from "../interop/serve_process.ts";
+import { hurry, switchSlowly } from "../interop/slow_switch.ts";
+import { FaultingThread } from "../memory/faulting_thread.ts";
 import { startGuest, waitForRound } from "../../qemu/guest.ts";
-import { setCapabilities, setParameters, waitForMigration } from "../../qemu/migration.ts";
-import { within } from "../support/deadline.ts";
+import { waitForMigration } from "../../qemu/migration.ts";
+import { until, within } from "../support/deadline.ts";
 import { LOOPBACK } from "../support/migrate.ts";
 import { firstOf, testUnless } from "../support/skip.ts";
 import { StillGuest } from "../support/still_guest.ts";
 import { GrantedHugePages, needsHugePages } from "./granted_pages.ts";
 import { HUGE } from "./huge_pages.ts";
-import { HUGE_ARGUMENTS, HUGE_BLOCK, QEMU_HUGE_PAGES, readHugeBlock } from "./qemu_machine.ts";
+import {
+  HUGE_ARGUMENTS,
+  HUGE_BLOCK,
+  PLAIN_ARGUMENTS,
+  QEMU_HUGE_PAGES,
+  readHugeBlock,
+} from "./qemu_machine.ts";
 
 const hugePages = needsHugePages(QEMU_HUGE_PAGES);
 
@@ -64,6 +71,37 @@ for (const { name, binary, skip } of await testedQemus()) {
     },
   );
 
+  for (
+    const [what, from, to, option, advice] of [
+      ["on huge pages", PLAIN_ARGUMENTS, HUGE_ARGUMENTS, [], `say so: --huge-pages ${HUGE_BLOCK}`],
+      [
+        "that is not on the huge pages that were named",
+        PLAIN_ARGUMENTS,
+        PLAIN_ARGUMENTS,
+        ["--huge-pages", HUGE_BLOCK],
+        `huge pages for these blocks alone, as --huge-pages names them: ${HUGE_BLOCK}`,
+      ],
+    ] as const
+  ) {
+    for (const mode of ["preempt-full", "vanilla"] as const) {
+      testUnless(
+        firstOf(skip, hugePages),
+        `serve in mode ${mode} names --huge-pages for a QEMU ${what}, with ${name}`,
+        async () => {
+          using _granted = new GrantedHugePages(QEMU_HUGE_PAGES);
+          await using saved = await SavedGuest.capture({ binary, args: from, tick: 64 });
+          const capabilities = mode === "vanilla" ? VANILLA : PREEMPT;
+          const { uri } = await saved.destination(capabilities, { args: to });
+          const { code, stderr } = await serve(saved.path, uri, "--mode", mode, ...option);
+          assertEquals(code, 1, stderr);
+          assertStringIncludes(stderr, "the machine did not start");
+          assertStringIncludes(stderr, advice);
+          saved.assertUntouched();
+        },
+      );
+    }
+  }
+
   for (const preempt of [true, false]) {
     testUnless(
       firstOf(skip, needsHugePages(2 * QEMU_HUGE_PAGES)),
@@ -72,34 +110,31 @@ for (const { name, binary, skip } of await testedQemus()) {
       } postcopy-preempt`,
       async () => {
         using _granted = new GrantedHugePages(2 * QEMU_HUGE_PAGES);
-        await using qemu = await startGuest(machine);
+        await using stack = new AsyncDisposableStack();
+        const qemu = stack.use(await startGuest(machine));
         await waitForRound(qemu, 2);
-        // Touches memory in leaps, so that pages are asked for while others stream in.
-        let sum = 0;
-        const guest = new StillGuest((guest) => {
-          guest.blocks.forEach((_, index) => {
-            const words = guest.words(index);
-            for (let word = 0; word < words.length; word += 1024 * 1337) sum += words[word]!;
-          });
-        });
-        await using destination = new Destination({ guest });
+        const guest = new StillGuest();
+        const destination = stack.use(new Destination({ guest }));
         const to = await destination.listen(LOOPBACK);
-        await setCapabilities(qemu, { "postcopy-ram": true, "postcopy-preempt": preempt });
-        // Told to switch at once: QEMU looks only after 64 host pages, and these are all it has.
-        await setParameters(qemu, { "max-bandwidth": 2 << 20, "max-postcopy-bandwidth": 8 << 20 });
         await qemu.execute("stop"); // see tests/interop/qemu_source_test.ts
-        const since = qemu.qmp.events.items.length;
-        await qemu.execute("migrate", { uri: formatSocketAddress(to) });
-        await qemu.execute("migrate-start-postcopy");
+        const since = await switchSlowly(qemu, to, preempt);
+        await within("the guest to start", destination.waitFor("postcopy-active"));
+        const { address, length, pageSize } = guest.blocks.find(({ name }) => name === HUGE_BLOCK)!;
+        const thread = stack.use(new FaultingThread(address + length - HUGE));
+        await until("the request", () => destination.statistics().requests > 0);
+        await hurry(qemu);
+        // Touches memory in leaps, so that pages are asked for while others stream in.
+        const words = new Int32Array(viewMemory(address, length).buffer);
+        let sum = 0;
+        for (let word = 0; word < words.length; word += 1024 * 1337) sum += words[word]!;
         await within("the destination", destination.finished);
         await waitForMigration(qemu, ["completed"], { since });
-        const { received, pages, duplicates, requests } = destination.statistics();
+        const { received, pages, duplicates } = destination.statistics();
         assertEquals([received, duplicates], [pages, 0]);
-        assertGreater(requests, 0);
-        const { address, length, pageSize } = guest.blocks.find(({ name }) => name === HUGE_BLOCK)!;
         assertEquals(pageSize, HUGE);
         const expected = await readHugeBlock(qemu);
         assertEquals(Buffer.compare(expected, viewMemory(address, length)), 0);
+        assertEquals(await thread.found(), words[(length - HUGE) / 4 + 5]);
       },
     );
   }

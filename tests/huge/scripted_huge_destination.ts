@@ -5,6 +5,8 @@ import type { Socket } from "../../ffi/socket.ts";
 import type { SocketAddress } from "../../ffi/socket_address.ts";
 import type { RamLayout } from "../../migration/memory/ram_layout.ts";
 import type { Command } from "../../migration/protocol/command.ts";
+import { EXTENSION_COOKIE } from "../../migration/protocol/extensions.ts";
+import type { DiscardCommand } from "../../migration/protocol/discard.ts";
 import type { BlockEntry } from "../../migration/protocol/ram.ts";
 import { splitPackage } from "../../migration/protocol/package.ts";
 import { RamDecoder } from "../../migration/protocol/ram_decoder.ts";
@@ -17,6 +19,14 @@ import { ArrivedPages, HostPageLedger } from "./host_page_ledger.ts";
 export class ScriptedHugeDestination implements Disposable {
   /** The block list as it came. */
   readonly entries: BlockEntry[] = [];
+  /** The discards as they came. */
+  readonly discards: DiscardCommand[] = [];
+  /** How many of them came before the first page. */
+  discardsBefore = 0;
+  /** Pages that had come before the last discard. */
+  cameBefore = 0;
+  /** What it says it understands beyond QEMU's protocol; default nothing, as QEMU. */
+  understands: readonly string[] | undefined;
   /** The page-size summary of ADVISE. */
   summary = 0;
   /** What came on the main channel, and on the preempt channel. */
@@ -31,6 +41,7 @@ export class ScriptedHugeDestination implements Disposable {
   #running = false;
   #ended = false;
   #held: Promise<void> = Promise.resolve();
+  readonly #holds = new Map<number, Promise<void>>();
   #sent: Promise<void> = Promise.resolve();
 
   private constructor(listener: Listener, layout: RamLayout, content: Uint8Array) {
@@ -86,9 +97,20 @@ export class ScriptedHugeDestination implements Disposable {
     await this.#send();
   }
 
-  /** Reads nothing more on either channel until the promise resolves. */
-  hold(until: Promise<void>): void {
-    this.#held = until;
+  /** Says bytes on the return path, whatever they are. */
+  async say(bytes: Uint8Array): Promise<void> {
+    this.#sent = this.#sent.then(() => this.#socket!.sendAll(bytes).catch(() => {}));
+    await this.#sent;
+  }
+
+  /**
+   * Reads nothing more on either channel until the promise resolves.
+   *
+   * @param ping from the moment at which it has read this PING; default at once
+   */
+  hold(until: Promise<void>, ping?: number): void {
+    if (ping === undefined) this.#held = until;
+    else this.#holds.set(ping, until);
   }
 
   /** Waits until something holds; it is looked at after each piece of input. */
@@ -98,6 +120,11 @@ export class ScriptedHugeDestination implements Disposable {
       this.#watchers.add(resolve);
       await promise;
     }
+  }
+
+  /** True once the source has ended the stream; before it is confirmed. */
+  get ended(): boolean {
+    return this.#ended;
   }
 
   /** True once the guest would run: from here on pages may be asked for. */
@@ -144,10 +171,20 @@ export class ScriptedHugeDestination implements Disposable {
 
   #mainLedger(): HostPageLedger {
     const pong = (command: Command) => {
-      if (command.kind === "ping") this.#say.pong(command.value);
+      if (command.kind !== "ping") return;
+      this.#held = this.#holds.get(command.value) ?? this.#held;
+      if (command.value === EXTENSION_COOKIE && this.understands !== undefined) {
+        this.#say.extensions(this.understands);
+      }
+      this.#say.pong(command.value);
     };
     const entries = this.entries;
     const advised = (summary: number) => this.summary = summary;
+    const discarded = (command: DiscardCommand) => {
+      this.discards.push(command);
+      this.cameBefore = this.received;
+      if (this.received === 0) this.discardsBefore = this.discards.length;
+    };
     const run = () => this.#running = true;
     const end = () => this.#ended = true;
     const contents: number[] = [];
@@ -157,6 +194,7 @@ export class ScriptedHugeDestination implements Disposable {
       }
       override command(command: Command): void {
         pong(command);
+        if (command.kind === "discard") discarded(command);
         if (command.kind === "advise") advised(command.ram!.pageSizeSummary);
         if (command.kind === "ping" && command.value === 4) {
           for (const each of splitPackage(new Uint8Array(contents)).after) pong(each);

@@ -8,9 +8,12 @@ import { Source, type SourceOptions } from "../../server/source.ts";
 import { within } from "../support/deadline.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
 import { TestImage } from "../support/images.ts";
+import { keepThreads, SOURCE } from "../support/kept_threads.ts";
 import { Random } from "../support/random.ts";
 import { HUGE } from "./huge_pages.ts";
 import { ScriptedHugeDestination } from "./scripted_huge_destination.ts";
+
+await keepThreads(...SOURCE);
 
 /** Host pages of the block `ram`; the block `video` has 2 more, `rom` has 40 pages of 4 KiB. */
 const HOST_PAGES = 10;
@@ -34,7 +37,11 @@ function hugeTest(
       const image = withHugePages(opened, ["ram", "video"]);
       const content = Deno.readFileSync(file.path);
       using destination = await ScriptedHugeDestination.listen(image.layout, content);
-      await using source = new Source(image, { to: destination.address, ...options });
+      await using source = new Source(image, {
+        to: destination.address,
+        recoverTimeout: 0,
+        ...options,
+      });
       await act({ image, destination, source });
     }),
   );
@@ -70,8 +77,8 @@ async function migrated({ destination, source }: Scene, mode: Mode, asking: () =
 }
 
 for (const mode of MODES) {
-  for (const maxPostcopyBandwidth of [0, 8e6]) {
-    const rate = maxPostcopyBandwidth === 0 ? "full speed" : "8 MB/s";
+  for (const maxPostcopyBandwidth of [0, 5e5]) {
+    const rate = maxPostcopyBandwidth === 0 ? "full speed" : "500 kB/s";
     hugeTest(
       `Source in mode ${mode} sends host pages whole at ${rate} while they are asked for at random`,
       { mode, maxPostcopyBandwidth },
@@ -96,6 +103,19 @@ for (const mode of MODES) {
       await migrated(scene, mode, async () => {});
       assertEquals(scene.destination.main.complete.length, HOST_PAGES + 40 + 2);
       assertEquals(scene.destination.preempt.complete, []);
+    },
+  );
+
+  hugeTest(
+    `Source in mode ${mode} ends at once when all pages were asked for, at any bandwidth`,
+    { mode, maxPostcopyBandwidth: 1 },
+    async (scene) => {
+      const { destination, image } = scene;
+      await migrated(scene, mode, async () => {
+        for (const { block, start, size } of hostPages(image)) {
+          await destination.ask(block, start, size);
+        }
+      });
     },
   );
 

@@ -108,7 +108,7 @@ Deno.test("openImage gives random streams as the plain reading does", async () =
     await check((encoder) => {
       for (let section = 0; section < 5; section++) {
         part(encoder, () => {
-          for (let record = 0; record < 60; record++) randomRecord(encoder, random, record === 0);
+          for (let record = 0; record < 60; record++) randomRecord(encoder, random);
         });
         if (random.oneIn(2)) encoder.command({ kind: "switchover-start" });
         if (random.oneIn(2)) encoder.command({ kind: "ping", value: section });
@@ -117,11 +117,10 @@ Deno.test("openImage gives random streams as the plain reading does", async () =
   }
 });
 
-function randomRecord(encoder: StreamEncoder, random: Random, named: boolean): void {
+function randomRecord(encoder: StreamEncoder, random: Random): void {
   const block = random.pick(BLOCKS);
   // A continued record would be of the block before.
   encoder.block(block.name);
-  if (named) encoder.multifdFlush();
   const offset = random.below(block.usedLength / PAGE) * PAGE;
   switch (random.below(5)) {
     case 0:
@@ -344,7 +343,6 @@ Deno.test("openImage refuses pages that cannot be decoded and names the place", 
 
 Deno.test("openImage refuses a file that is compressed or of another kind", async () => {
   await refused(Uint8Array.of(0x28, 0xb5, 0x2f, 0xfd, 0, 0), "not-an-image", "zstd");
-  await refused(new TextEncoder().encode("LibvirtQemudSave"), "not-an-image", "libvirt");
   await refused(new TextEncoder().encode("#!/bin/sh\nexit 0\n"), "not-an-image", "23212f");
   await refused(new Uint8Array(0), "truncated", "0 bytes");
 });

@@ -131,10 +131,10 @@ function sameBytes(one: Uint8Array, other: Uint8Array): boolean {
 }
 
 /** Runs with a directory of its own, and removes it. */
-export async function withDirectory(use: (directory: string) => Promise<void>): Promise<void> {
+export async function withDirectory<T>(use: (directory: string) => Promise<T>): Promise<T> {
   const directory = await Deno.makeTempDir({ prefix: "postcopy-image-" });
   try {
-    await use(directory);
+    return await use(directory);
   } finally {
     await Deno.remove(directory, { recursive: true });
   }

@@ -7,7 +7,7 @@ import { ExitCode, exitCodeOf } from "../../server/command/command_line.ts";
 import type { Image } from "../../image/image.ts";
 import { openImage } from "../../image/open_image.ts";
 import { PageLocator } from "../../pages/page_locator.ts";
-import { DamagedPageError } from "../../pages/table_pages.ts";
+import { MigrationError } from "../../migration/migration_error.ts";
 import { Source } from "../../server/source.ts";
 import { within } from "../support/deadline.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
@@ -61,8 +61,8 @@ function assertOneRefused(image: Image, damaged: number, index: string): void {
   for (let page = 0; page < image.layout.pageCount; page++) {
     if (page !== damaged) assertEquals(viewMemory(locator.locate(page), PAGE)[99], 1 + page % 250);
   }
-  const { code, message } = assertThrows(() => locator.locate(damaged), DamagedPageError);
-  assertEquals(code, "DAMAGED_PAGE");
+  const { code, message } = assertThrows(() => locator.locate(damaged), MigrationError);
+  assertEquals(code, "IMAGE_UNREADABLE");
   assertMatch(message, /^Reconstructed page that fails its checksum at byte \d+: /);
   assert(message.includes(`: ${index}: remove that file, it is made anew`), message);
 }
@@ -121,7 +121,7 @@ Deno.test(
     await using destination = new Destination({ guest: new StillGuest() });
     const to = await destination.listen(LOOPBACK);
     using image = await openImage(path);
-    await using source = new Source(image, { to });
+    await using source = new Source(image, { to, recoverTimeout: 0 });
     const run = source.run();
     const error = await assertRejects(() => within("the source to fail", run), Error);
     assert(error.message.startsWith("Reconstructed page that fails its checksum"), error.message);

@@ -7,6 +7,7 @@ import { PageLocator } from "../../pages/page_locator.ts";
 import { Random } from "../support/random.ts";
 import { concat, deviceSection, PAGE, part, testPage, withDirectory } from "./captures.ts";
 import { makeMappedRam, type MappedBlock, type MappedShape } from "./mapped_ram_files.ts";
+import { openBytes } from "./spoiled.ts";
 
 const RAM: MappedBlock = {
   name: "pc.ram",
@@ -28,28 +29,6 @@ const SHAPE: MappedShape = {
 const FILE = makeMappedRam(SHAPE);
 const [FIRST, SECOND] = [FILE.regions[0]!, FILE.regions[1]!];
 
-/** Opens bytes as an image and reads all its pages; returns the error, if that is what comes. */
-async function open(path: string, bytes: Uint8Array): Promise<ImageError | undefined> {
-  await Deno.writeFile(path, bytes);
-  try {
-    using image = await openImage(path);
-    const locator = new PageLocator(image.pages);
-    for (const { firstPage, pageCount } of image.layout.blocks) {
-      for (let page = firstPage; page < firstPage + pageCount; page++) {
-        const address = locator.locate(page);
-        if (address !== 0) viewMemory(address, PAGE).slice();
-      }
-    }
-    return undefined;
-  } catch (error) {
-    if (!(error instanceof ImageError)) throw error;
-    assert(error.message.includes(path), error.message);
-    return error;
-  } finally {
-    assertEquals(await Deno.readFile(path), bytes);
-  }
-}
-
 /** Every length that is not deep inside a block's pages, of which a few must do. */
 function* lengths(): Generator<number> {
   const regions = [[FIRST, RAM], [SECOND, BIOS]] as const;
@@ -69,13 +48,13 @@ Deno.test("openImage refuses a mapped-ram file cut off anywhere as truncated", a
     const path = `${directory}/image`;
     let cuts = 0;
     for (const length of lengths()) {
-      const error = await open(path, FILE.bytes.slice(0, length));
+      const error = await openBytes(path, FILE.bytes.slice(0, length));
       assertInstanceOf(error, ImageError, `${length} bytes`);
       if (length >= 4) assertEquals(error.code, "truncated", `${length} bytes: ${error.message}`);
       cuts++;
     }
     assert(cuts > 400, `${cuts} cuts`);
-    assertEquals(await open(path, FILE.bytes), undefined);
+    assertEquals(await openBytes(path, FILE.bytes), undefined);
   });
 });
 
@@ -215,7 +194,7 @@ const DAMAGES: readonly {
 for (const { what, bytes, code, text, offset } of DAMAGES) {
   Deno.test(`openImage refuses a mapped-ram file with ${what}`, async () => {
     await withDirectory(async (directory) => {
-      const error = await open(`${directory}/image`, bytes);
+      const error = await openBytes(`${directory}/image`, bytes);
       assertInstanceOf(error, ImageError);
       assertStringIncludes(error.message, text);
       assertEquals(error.code, code, error.message);
@@ -233,9 +212,9 @@ Deno.test("openImage refuses a mapped-ram file that leaves shared memory out", a
       ...SHAPE,
       configuration: { machine: "pc-q35-11.1", capabilities },
     });
-    const error = await open(`${directory}/image`, both);
+    const error = await openBytes(`${directory}/image`, both);
     assertEquals(error?.code, "unsupported");
-    assertEquals(await open(`${directory}/image`, bytes), undefined);
+    assertEquals(await openBytes(`${directory}/image`, bytes), undefined);
   });
 });
 
@@ -245,12 +224,12 @@ Deno.test("openImage opens a mapped-ram file with a wrong bit anywhere or says w
     for (let bit = 64; bit < FIRST.pagesOffset * 8; bit += random.between(1, 150)) {
       const bytes = FILE.bytes.slice();
       bytes[bit >> 3]! ^= 1 << (bit & 7);
-      await open(`${directory}/image`, bytes);
+      await openBytes(`${directory}/image`, bytes);
     }
     for (let bit = (SECOND.headerOffset - 16) * 8; bit < (SECOND.bitmapOffset + 16) * 8; bit++) {
       const bytes = FILE.bytes.slice();
       bytes[bit >> 3]! ^= 1 << (bit & 7);
-      await open(`${directory}/image`, bytes);
+      await openBytes(`${directory}/image`, bytes);
     }
   });
 });

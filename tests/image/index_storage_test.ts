@@ -1,24 +1,9 @@
 import "../support/native.ts";
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { type IndexStorage, openIndexStorage } from "../../image/capture/index_storage.ts";
+import { replacing } from "../support/replacing.ts";
 import { PowerCut } from "../support/power_cut.ts";
 import { testPage, withDirectory } from "./captures.ts";
-
-/** Runs with one of Deno's functions replaced, which the replacement calls. */
-async function replacing<K extends string, F>(
-  owner: { [key in K]: F },
-  name: K,
-  replace: (original: F) => F,
-  run: () => Promise<void>,
-): Promise<void> {
-  const original = owner[name];
-  owner[name] = replace(original);
-  try {
-    await run();
-  } finally {
-    owner[name] = original;
-  }
-}
 
 Deno.test("IndexStorage gives an index its name only when all of it is on the disk", () =>
   withDirectory(async (directory) => {

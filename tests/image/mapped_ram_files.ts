@@ -35,6 +35,8 @@ export interface MappedShape {
   readonly body?: (encoder: StreamEncoder) => void;
   /** Bytes to a multiple of which pages begin; QEMU: 1 MiB. */
   readonly alignment?: number;
+  /** What lies in the file before the stream, whose offsets count from the file's start. */
+  readonly before?: Uint8Array;
 }
 
 /** A made file. */
@@ -49,8 +51,9 @@ export interface MappedFile {
 /** Makes a file that holds all of its blocks. */
 export function makeMappedRam(shape: MappedShape): MappedFile {
   const encoder = new StreamEncoder();
-  const pieces: Uint8Array[] = [];
-  let length = 0;
+  const before = shape.before ?? new Uint8Array(0);
+  const pieces = [before];
+  let length = before.length;
   const flush = (): number => {
     const piece = encoder.take();
     pieces.push(piece);

@@ -1,7 +1,10 @@
 import "../support/native.ts";
 import { assert, assertEquals, assertStrictEquals, assertThrows } from "@std/assert";
+import { MappedFile } from "../../ffi/mapped_file.ts";
 import { MappedMemory, viewMemory } from "../../ffi/memory.ts";
 import { Residency } from "../../ffi/residency.ts";
+import { PageBitmap } from "../../migration/memory/page_bitmap.ts";
+import { MigrationError } from "../../migration/migration_error.ts";
 import { RamLayout } from "../../migration/memory/ram_layout.ts";
 import { CaptureHandler } from "../../image/capture/capture_handler.ts";
 import { PageLocator, type PageSource } from "../../pages/page_locator.ts";
@@ -9,7 +12,7 @@ import { PageTable } from "../../image/capture/page_table.ts";
 import type { ReconstructedPages } from "../../image/capture/reconstructed_pages.ts";
 import { isZeroPage } from "../../pages/zero_page.ts";
 import { pageSum } from "../../pages/page_sum.ts";
-import { DamagedPageError, ENTRY_BYTES, IN_INDEX } from "../../pages/table_pages.ts";
+import { ENTRY_BYTES, IN_INDEX } from "../../pages/table_pages.ts";
 import { PAGE, testPage, withDirectory } from "./captures.ts";
 
 const GIB = 2 ** 30;
@@ -24,7 +27,7 @@ Deno.test("PageLocator finds pages beyond 4 GiB of a sparse file", async () => {
       await file.seek(offset, Deno.SeekMode.Start);
       await file.write(testPage(i));
     }
-    using memory = MappedMemory.file(path, 10 * GIB);
+    using memory = MappedFile.open(path, 10 * GIB);
     using table = new PageTable(new RamLayout([{ name: "ram", usedLength: 64 * PAGE }]));
     // The index of as many reconstructed pages, of which two are there: the sum of zeros is not zero.
     const index = `${directory}/index`;
@@ -40,7 +43,7 @@ Deno.test("PageLocator finds pages beyond 4 GiB of a sparse file", async () => {
       const sum = pageSum(new Int32Array(testPage(100 + number).buffer), 0);
       await indexFile.write(new Uint8Array(Uint32Array.of(sum).buffer));
     }
-    using indexMemory = MappedMemory.file(index, 9 * GIB);
+    using indexMemory = MappedFile.open(index, 9 * GIB);
     const { address } = indexMemory;
     offsets.forEach((offset, page) => table.setInImage(page, offset));
     table.setZero(5);
@@ -52,6 +55,7 @@ Deno.test("PageLocator finds pages beyond 4 GiB of a sparse file", async () => {
     const locator = new PageLocator({
       kind: "table",
       imageAddress: memory.address,
+      imageLength: memory.length,
       reconstructed: {
         path: index,
         address,
@@ -71,7 +75,7 @@ Deno.test("PageLocator finds pages beyond 4 GiB of a sparse file", async () => {
     assertEquals([5, 6].map((page) => locator.locate(page)), [0, 0]);
     assertEquals(locator.locate(7), address + 4096);
     assertEquals(locator.locate(8), address + 2 ** 33 + 4096);
-    assertThrows(() => locator.locate(9), DamagedPageError, `at byte ${2 ** 32 + PAGE}: ${index}`);
+    assertThrows(() => locator.locate(9), MigrationError, `at byte ${2 ** 32 + PAGE}: ${index}`);
     assertEquals(table.position(8), { offset: 2 ** 33 + 4096, inIndex: true });
     assertEquals(table.counts(), [{ data: 8, zero: 1, missing: 55 }]);
   });
@@ -104,6 +108,12 @@ Deno.test("isZeroPage finds any bit of a page, and none beside it", () => {
   }
 });
 
+function bitmapOf(pages: readonly number[]): SharedArrayBuffer {
+  const bitmap = new PageBitmap(128);
+  for (const page of pages) bitmap.add(page);
+  return bitmap.buffer;
+}
+
 /** Page 66 is the memory's tenth; with a table, page 68 its thirteenth. */
 const LISTED: readonly { kind: string; source: (memory: MappedMemory) => PageSource }[] = [
   {
@@ -118,21 +128,24 @@ const LISTED: readonly { kind: string; source: (memory: MappedMemory) => PageSou
   },
   {
     kind: "mapped-ram",
-    source: ({ address: imageAddress }) => ({
+    source: ({ address: imageAddress, length: imageLength }) => ({
       kind: "mapped-ram",
       imageAddress,
+      imageLength,
+      present: bitmapOf([0, 64, 65, 66, 67, 68, 69]),
       runs: [
-        { firstPage: 0, pageCount: 1, bitmapOffset: 0, pagesOffset: 16 * PAGE },
-        { firstPage: 64, pageCount: 8, bitmapOffset: 0, pagesOffset: 8 * PAGE },
+        { firstPage: 0, pagesOffset: 16 * PAGE },
+        { firstPage: 64, pagesOffset: 8 * PAGE },
       ],
       pageSize: PAGE,
     }),
   },
   {
     kind: "table",
-    source: ({ address }) => ({
+    source: ({ address, length: imageLength }) => ({
       kind: "table",
       imageAddress: address,
+      imageLength,
       reconstructed: {
         path: "",
         address,
@@ -153,7 +166,6 @@ for (const { kind, source } of LISTED) {
     memory.adviseSmallPages();
     const bytes = memory.bytes();
     const entries = new DataView(bytes.buffer);
-    bytes[0] = kind === "mapped-ram" ? 0b11_1111 : 0;
     if (kind === "table") {
       entries.setUint32(66 * ENTRY_BYTES, 10 * PAGE, true);
       entries.setUint32(68 * ENTRY_BYTES, 13 * PAGE, true);
@@ -181,3 +193,18 @@ for (const { kind, source } of LISTED) {
     assert(atHand(68));
   });
 }
+
+Deno.test("PageLocator of a raw image lists nothing behind its last page, which is somebody else's", () => {
+  using memory = MappedMemory.anonymous(2 * 4096);
+  memory.bytes(0, 4096).fill(1); // the image; what lies behind was never touched
+  const locator = new PageLocator({
+    kind: "flat",
+    imageAddress: memory.address,
+    imageLength: 4096,
+    runs: [{ firstPage: 0, offset: 0 }],
+    pageSize: 4096,
+  });
+  const listed = new Residency();
+  for (let page = 0; page < 32; page++) locator.list(page, listed);
+  assertEquals(listed.resident, true);
+});

@@ -40,24 +40,33 @@ for (const { path: file, machine, ramSection, switchover } of CAPTURES) {
     });
   });
 
-  testUnless(needsRecording(file), `openImage refuses ${file} cut off in its tail`, async () => {
-    await withDirectory(async (directory) => {
-      const path = `${directory}/image`;
-      const bytes = readRecording(file);
-      await Deno.writeFile(path, bytes);
-      const { length } = await openImage(path).then((image) => {
-        using opened = image;
-        return opened.deviceState;
+  testUnless(
+    needsRecording(file),
+    `openImage refuses ${file} cut off in its devices, and needs nothing behind them`,
+    async () => {
+      await withDirectory(async (directory) => {
+        const path = `${directory}/image`;
+        const bytes = readRecording(file);
+        await Deno.writeFile(path, bytes);
+        const described = await openImage(path).then((image) => {
+          using opened = image;
+          return new TextEncoder().encode(opened.description).length;
+        });
+        const eof = bytes.length - described - 6;
+        assertEquals([bytes[eof - 5], bytes[eof]], [0x7e, 0]);
+        for (let end = eof; end > eof - 80_000; end -= end > eof - 50 ? 1 : 4001) {
+          await Deno.writeFile(path, bytes.slice(0, end));
+          const error = await assertRejects(() => openImage(path), ImageError, undefined, `${end}`);
+          assertEquals(error.code, "truncated");
+        }
+        for (const end of [eof + 1, eof + 2, eof + 1000, bytes.length - 1]) {
+          await Deno.writeFile(path, bytes.slice(0, end));
+          using image = await openImage(path);
+          assertEquals([image.deviceSections.length > 30, image.description], [true, undefined]);
+        }
       });
-      const description = bytes.lastIndexOf(0x06, bytes.length - 1000);
-      const tail = description - length;
-      for (let end = tail - 50; end < bytes.length; end += end < description ? 397 : 4001) {
-        await Deno.writeFile(path, bytes.slice(0, end));
-        const error = await assertRejects(() => openImage(path), ImageError, undefined, `${end}`);
-        assertEquals(error.code, "truncated");
-      }
-    });
-  });
+    },
+  );
 }
 
 /** QEMU writes no page of zeros into a mapped-ram file. */

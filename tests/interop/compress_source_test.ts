@@ -21,7 +21,7 @@ import { needsCompress } from "./qemu_version.ts";
 import { testedQemus } from "./qemus.ts";
 
 /** Slow enough that precopy is not done before it is told to switch. */
-const SLOW = 256 << 10;
+const SLOW = 16 << 10;
 
 /** Has a stopped QEMU send its guest as it compresses; returns when it is through. */
 async function send(

@@ -4,7 +4,6 @@
  */
 import "../support/native.ts";
 import { assert, assertEquals } from "@std/assert";
-import { Buffer } from "node:buffer";
 import { openImage } from "../../image/open_image.ts";
 import { Source } from "../../server/source.ts";
 import { assertMemory, withDirectory } from "../image/captures.ts";
@@ -12,11 +11,10 @@ import { readMappedMemory } from "../image/reference.ts";
 import { capture, type CaptureOptions } from "../../qemu/capture.ts";
 import { startGuest, waitForRound } from "../../qemu/guest.ts";
 import { waitForMigration } from "../../qemu/migration.ts";
-import type { Qemu } from "../../qemu/qemu.ts";
 import { within } from "../support/deadline.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
 import { testUnless } from "../support/skip.ts";
-import { readRamBlocks } from "./qemu_memory.ts";
+import { assertSameMemory } from "./qemu_memory.ts";
 import { needsVersion } from "./qemu_version.ts";
 import { testedQemus } from "./qemus.ts";
 import { PREEMPT, SavedGuest } from "./saved_guest.ts";
@@ -28,22 +26,6 @@ const CAPTURES: readonly { what: string; options: CaptureOptions }[] = [
   { what: "a running guest", options: { livePasses: 2 } },
   { what: "a guest over several channels", options: { capabilities: { multifd: true } } },
 ];
-
-/** Compares every byte of every block that QEMU holds with the plain reading of a file. */
-async function assertSameMemory(
-  qemu: Qemu,
-  blocks: ReadonlyMap<string, Uint8Array>,
-): Promise<void> {
-  const found = await readRamBlocks(qemu);
-  assertEquals([...found.keys()].sort(), [...blocks.keys()].sort());
-  for (const [name, bytes] of found) {
-    const wanted = blocks.get(name)!;
-    assertEquals(bytes.length, wanted.length, name);
-    if (Buffer.compare(bytes, wanted) === 0) continue;
-    const at = bytes.findIndex((byte, index) => byte !== wanted[index]);
-    throw new Error(`Block ${name} differs from the image at byte ${at}`);
-  }
-}
 
 for (const { name, binary, skip } of await testedQemus()) {
   const reason = skip ?? await needsVersion(binary, 9, 0, "mapped-ram");

@@ -1,5 +1,7 @@
 /** The memory of a guest as its QEMU holds it: all of every RAM block, whatever the guest maps where. */
 
+import { assert, assertEquals } from "@std/assert";
+import { Buffer } from "node:buffer";
 import type { Qemu } from "../../qemu/qemu.ts";
 
 /** Guest physical addresses where a PC has a block, for a QEMU that does not list its own addresses. */
@@ -34,6 +36,23 @@ export async function readRamBlocks(qemu: Qemu): Promise<Map<string, Uint8Array>
     found.set(name, bytes);
   }
   return found;
+}
+
+/** Compares every byte of every block that QEMU holds with what it should hold. */
+export async function assertSameMemory(
+  qemu: Qemu,
+  blocks: ReadonlyMap<string, Uint8Array>,
+): Promise<void> {
+  const found = await readRamBlocks(qemu);
+  assert(found.size > 0, "No block was compared");
+  if (qemu.atLeast(8, 0)) assertEquals([...found.keys()].sort(), [...blocks.keys()].sort());
+  for (const [name, bytes] of found) {
+    const wanted = blocks.get(name)!;
+    assertEquals(bytes.length, wanted?.length, name);
+    if (Buffer.compare(bytes, wanted) === 0) continue;
+    const at = bytes.findIndex((byte, index) => byte !== wanted[index]);
+    throw new Error(`Block ${name} differs from the image at byte ${at}`);
+  }
 }
 
 async function addressOf(qemu: Qemu, name: string, length: number): Promise<number | undefined> {

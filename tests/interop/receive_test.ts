@@ -34,7 +34,7 @@ const WAYS: readonly [string, Capabilities][] = [
 /** Rounds that a guest must add once it runs again: it has then seen all of its memory. */
 const ROUNDS_AFTER = 3;
 /** Slow enough to be told to switch while it copies. */
-const SLOW = 2 << 20;
+const SLOW = 512 << 10;
 const FAST = 1e12;
 
 /** A guest on its way into an image. */
@@ -87,7 +87,7 @@ class Departure implements AsyncDisposable {
     const postcopy = capabilities["postcopy-ram"] === true;
     await this.begin(capabilities, postcopy ? SLOW : FAST);
     if (postcopy) {
-      await until("some pages", () => this.receiver.statistics().normal > 300);
+      await until("some pages", () => this.receiver.statistics().normal > 75);
       await this.qemu.execute("migrate-start-postcopy");
     }
     await this.arrive();
@@ -235,7 +235,7 @@ for (const { name, binary, skip } of qemus) {
       await setCapabilities(source, PREEMPT);
       await setParameters(source, { "max-bandwidth": SLOW, "max-postcopy-bandwidth": 0 });
       await source.execute("migrate", { uri: listening });
-      await receive.line("some pages", (line) => JSON.parse(line).normal > 300 || undefined);
+      await receive.line("some pages", (line) => JSON.parse(line).normal > 75 || undefined);
       await source.execute("migrate-start-postcopy");
       const { code: received, errors } = await within("receive to end", receive.ended);
       assertEquals(received, 0, errors);
@@ -284,7 +284,7 @@ for (const { name, binary, skip } of qemus) {
     async (departure) => {
       const { qemu, receiver } = departure;
       await departure.begin({ "return-path": true }, SLOW);
-      await until("some pages", () => receiver.statistics().normal > 300);
+      await until("some pages", () => receiver.statistics().normal > 75);
       await receiver.close();
       await departure.waitFor("failed");
       await waitForRound(qemu, checkRounds(qemu.serial.text) + ROUNDS_AFTER);
@@ -298,7 +298,7 @@ for (const { name, binary, skip } of qemus) {
     async (departure) => {
       const { qemu, receiver } = departure;
       await departure.begin(PREEMPT, SLOW);
-      await until("some pages", () => receiver.statistics().normal > 300);
+      await until("some pages", () => receiver.statistics().normal > 75);
       await setParameters(qemu, { "max-postcopy-bandwidth": 1 << 20 });
       await qemu.execute("migrate-start-postcopy");
       await until("the switch", () => receiver.status === "postcopy-active");
@@ -341,7 +341,7 @@ for (const { name, binary, skip } of qemus) {
     async (departure) => {
       const { qemu, receiver, path } = departure;
       await departure.begin({}, SLOW);
-      await until("some pages", () => receiver.statistics().normal > 300);
+      await until("some pages", () => receiver.statistics().normal > 75);
       await qemu.close();
       const { message } = (await receiver.finished.catch((error) => error as Error)) as Error;
       assertMatch(message, /^Source went away: /);

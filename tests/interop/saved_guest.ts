@@ -33,6 +33,41 @@ export interface WaitingQemu {
   readonly address: SocketAddress;
 }
 
+/** A guest that was captured, and the file that it lay in. */
+interface Captured {
+  readonly guest: CapturedGuest;
+  readonly bytes: Uint8Array<ArrayBuffer>;
+}
+
+/**
+ * What the tests of one file have captured, by how. To boot a guest and let it count takes as long as
+ * many a test of what becomes of it: tests that want the same guest share what was saved of it.
+ */
+const captures = new Map<string, Promise<Captured>>();
+
+/** Captures a guest, unless that was done before in the same way. */
+async function captured(machine: GuestMachine, options: CaptureOptions): Promise<Captured> {
+  const how = JSON.stringify([machine, options]);
+  let capture = captures.get(how);
+  if (capture === undefined) captures.set(how, capture = captureAnew(machine, options));
+  try {
+    return await capture;
+  } catch (error) {
+    captures.delete(how);
+    throw error;
+  }
+}
+
+async function captureAnew(machine: GuestMachine, options: CaptureOptions): Promise<Captured> {
+  const path = await Deno.makeTempFile({ prefix: "postcopy-capture-" });
+  try {
+    const guest = await captureGuest(path, machine, options);
+    return { guest, bytes: await Deno.readFile(path) };
+  } finally {
+    await Deno.remove(path);
+  }
+}
+
 /** A guest in a file. */
 export class SavedGuest implements AsyncDisposable {
   readonly #guest: CapturedGuest;
@@ -46,12 +81,25 @@ export class SavedGuest implements AsyncDisposable {
     this.#bytes = Deno.readFileSync(guest.path);
   }
 
-  /** Boots a guest, lets it count, saves and kills it. */
-  static async capture(machine: GuestMachine, options: CaptureOptions = {}): Promise<SavedGuest> {
+  /**
+   * Boots a guest, lets it count, saves and kills it; or takes what was saved so before. The file is
+   * this object's own.
+   *
+   * @param head what is written into the file before the saved guest, once that is there
+   */
+  static async capture(
+    machine: GuestMachine,
+    options: CaptureOptions = {},
+    head: Uint8Array = new Uint8Array(0),
+  ): Promise<SavedGuest> {
     const directory = await Deno.makeTempDir({ prefix: "postcopy-interop-" });
     try {
-      const guest = await captureGuest(`${directory}/guest`, machine, options);
-      return new SavedGuest(guest, directory);
+      const { guest, bytes } = await captured(machine, { ...options, offset: head.length });
+      const path = `${directory}/guest`;
+      await Deno.writeFile(path, bytes);
+      using file = await Deno.open(path, { write: true });
+      for (let at = 0; at < head.length;) at += await file.write(head.subarray(at));
+      return new SavedGuest({ ...guest, path }, directory);
     } catch (error) {
       await Deno.remove(directory, { recursive: true });
       throw error;
@@ -73,16 +121,32 @@ export class SavedGuest implements AsyncDisposable {
    *
    * @param capabilities which it has on
    * @param difference in what its machine is not the saved one
+   * @param prepare what else is set before it listens
    */
   async destination(
     capabilities: Capabilities,
     difference: GuestMachine = {},
+    prepare: (qemu: Qemu) => Promise<void> = () => Promise.resolve(),
   ): Promise<WaitingQemu> {
     const qemu = await startGuest({ ...this.#guest.machine, ...difference, incoming: true });
     this.#qemus.push(qemu);
     await setCapabilities(qemu, capabilities);
+    await prepare(qemu);
     const uri = `tcp:127.0.0.1:${await listenForMigration(qemu)}`;
     return { qemu, uri, address: parseSocketAddress(uri) };
+  }
+
+  /**
+   * Starts a QEMU with a monitor of its own that waits for this guest and does not listen yet; it ends with this
+   * object.
+   *
+   * @param difference in what its machine is not the saved one
+   */
+  async waiting(difference: GuestMachine = {}): Promise<Qemu> {
+    const incoming = { incoming: true, monitorSocket: true };
+    const qemu = await startGuest({ ...this.#guest.machine, ...incoming, ...difference });
+    this.#qemus.push(qemu);
+    return qemu;
   }
 
   /** Sees that a restored guest goes on counting where it stopped, then kills it. */
@@ -92,7 +156,15 @@ export class SavedGuest implements AsyncDisposable {
     const counted = waitForRound(qemu, this.#guest.rounds + ROUNDS_AFTER);
     await Promise.race([counted, wrong.catch(() => {})]);
     await qemu.close();
-    checkRounds(this.#guest.output + qemu.serial.text);
+    const rounds = checkRounds(this.#guest.output + qemu.serial.text);
+    const wanted = this.#guest.rounds + ROUNDS_AFTER;
+    if (rounds < wanted) throw new Error(`Guest stands still in round ${rounds}, not ${wanted}`);
+  }
+
+  /** The marks beside the image, of guests that may run. */
+  get marks(): string[] {
+    const names = [...Deno.readDirSync(this.#directory)].map(({ name }) => name);
+    return names.filter((name) => name.includes(".postcopy-handover-"));
   }
 
   /** Sees that nobody changed the image. */

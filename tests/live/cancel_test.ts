@@ -6,11 +6,14 @@ import { LiveSource } from "../../server/live/live_source.ts";
 import { Destination } from "../../client/destination.ts";
 import { until, within } from "../support/deadline.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
+import { DESTINATION, keepThreads, PRECOPY, SOURCE } from "../support/kept_threads.ts";
 import { LOOPBACK } from "../support/migrate.ts";
 import { StillGuest } from "../support/still_guest.ts";
 import { migrateLive, twoBlocks } from "./live_migration.ts";
 import { assertGoesOn, type Attempt } from "./unharmed.ts";
 import { WritingGuest } from "./writing_guest.ts";
+
+await keepThreads(...SOURCE, ...DESTINATION, PRECOPY);
 
 const MIB = 1 << 20;
 /** Bytes a second at which the first round takes minutes: it is not over before a test is. */

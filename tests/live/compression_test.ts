@@ -1,6 +1,7 @@
 /** Live migrations that compress: methods, policies, modes, threads; memory is compared byte for byte. */
 import "../support/native.ts";
 import { Destination } from "../../client/destination.ts";
+import { COMPRESSION, DESTINATION, keepThreads, PRECOPY, SOURCE } from "../support/kept_threads.ts";
 import { StillGuest } from "../support/still_guest.ts";
 import { assert, assertEquals, assertGreater, assertLess, assertThrows } from "@std/assert";
 import { COMPRESSION_METHODS, type CompressionMethod } from "../../migration/compression.ts";
@@ -12,6 +13,8 @@ import { until } from "../support/deadline.ts";
 import { LOOPBACK } from "../support/migrate.ts";
 import { migrateLive, twoBlocks } from "./live_migration.ts";
 import { WritingGuest } from "./writing_guest.ts";
+
+await keepThreads(...SOURCE, ...DESTINATION, PRECOPY, ...COMPRESSION);
 
 /** What the figures of any completed migration with compression say. */
 function assertFigures(source: LiveStatistics): void {
@@ -89,6 +92,7 @@ Deno.test(
   leavingNoDescriptors(async () => {
     for (let run = 0; run < 3; run++) {
       const { destination } = await migrateLive({
+        size: 8 << 20,
         compress: { method: "zlib", level: 9, threads: 8 },
         postcopy: "auto",
         downtimeLimit: 0,

@@ -10,9 +10,12 @@ import { description, Devices, u32, u64 } from "../../migration/device/mod.ts";
 import { LiveSource } from "../../server/live/live_source.ts";
 import { within } from "../support/deadline.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
+import { DESTINATION, keepThreads, PRECOPY, SOURCE } from "../support/kept_threads.ts";
 import { LOOPBACK } from "../support/migrate.ts";
 import { StillGuest } from "../support/still_guest.ts";
 import { twoBlocks } from "./live_migration.ts";
+
+await keepThreads(...SOURCE, ...DESTINATION, PRECOPY);
 
 const DEVICES = 12;
 

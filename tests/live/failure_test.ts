@@ -8,12 +8,15 @@ import { LiveRegion } from "../../server/live/live_region.ts";
 import { LiveSource } from "../../server/live/live_source.ts";
 import { until, within } from "../support/deadline.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
+import { DESTINATION, keepThreads, PRECOPY, SOURCE } from "../support/kept_threads.ts";
 import { LOOPBACK } from "../support/migrate.ts";
 import { StillGuest } from "../support/still_guest.ts";
 import { migrateLive, twoBlocks } from "./live_migration.ts";
 import { assertGoesOn, type Attempt } from "./unharmed.ts";
 import { assertSameMemory, WritingGuest } from "./writing_guest.ts";
 import { writingPrecopy } from "./writing_precopy.ts";
+
+await keepThreads(...SOURCE, ...DESTINATION, PRECOPY);
 
 const MIB = 1 << 20;
 /** The first round takes minutes: it is not over before a test is. */
@@ -66,12 +69,36 @@ Deno.test(
       act: () => {},
       calls: [],
       code: "STALLED",
-      message: /^Destination has taken nothing on the main channel for 0.3 s/,
+      message:
+        /^Destination (?:has taken nothing on the main channel for 0.3 s|.*: no sign of life)/,
     });
   }),
 );
 
 for (const postcopy of ["never", "now"] as const) {
+  Deno.test(
+    `LiveSource does not stop its guest for a destination that takes all and says nothing, with postcopy ${postcopy}`,
+    leavingNoDescriptors(async () => {
+      using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+      const { port } = listener.addr;
+      using region = new LiveRegion({ blocks: [{ name: "ram", length: 8 * 4096 }] });
+      await using guest = new WritingGuest(region.blocks, { burst: 1 });
+      await using source = new LiveSource(region, guest, {
+        to: { transport: "tcp", host: "127.0.0.1", port },
+        mode: "vanilla",
+        postcopy,
+        stallTimeout: 300,
+      });
+      const error = await assertRejects(
+        () => within("the source to fail", source.run()),
+        Error,
+        "Destination has not answered",
+      );
+      assertMatch(error.message, /: the guest goes on here$/);
+      assertEquals([source.status, guest.calls], ["failed", []]);
+    }),
+  );
+
   Deno.test(
     `LiveSource resumes the guest when it cannot be loaded there, with postcopy ${postcopy}`,
     leavingNoDescriptors(async () => {
@@ -150,6 +177,7 @@ Deno.test(
       to,
       postcopy: "now",
       maxPostcopyBandwidth: 1,
+      recoverTimeout: 0,
     });
     const run = source.run();
     run.catch(() => {});

@@ -4,6 +4,7 @@ import { assertEquals } from "@std/assert";
 import { Destination } from "../../client/destination.ts";
 import type { DestinationStatistics } from "../../client/statistics.ts";
 import { type Backing, viewMemory } from "../../ffi/memory.ts";
+import type { SocketAddress } from "../../ffi/socket_address.ts";
 import { LiveRegion } from "../../server/live/live_region.ts";
 import { LiveSource, type LiveSourceOptions } from "../../server/live/live_source.ts";
 import type { LiveStatistics } from "../../server/live/live_statistics.ts";
@@ -23,6 +24,8 @@ export interface LiveMigrationOptions extends Omit<LiveSourceOptions, "to">, Wri
   readonly backing?: Backing;
   /** What is written in a round for certain, whatever the guest's threads do; default nothing. */
   readonly writes?: Writes;
+  /** Puts something between the ends; returns what the source needs to reach it. */
+  readonly through?: (to: SocketAddress) => Promise<Pick<LiveSourceOptions, "to" | "tls">>;
   /** Called once the migration runs. */
   readonly during?: (source: LiveSource, guest: WritingGuest) => void | Promise<void>;
 }
@@ -57,7 +60,7 @@ export function twoBlocks(size = 16 * MIB): LiveRegion {
 
 /** Migrates a writing guest to a destination where nothing writes, and compares every byte. */
 export async function migrateLive(options: LiveMigrationOptions = {}): Promise<LiveMigrated> {
-  const { size, backing, during, threads, burst, writes, ...how } = options;
+  const { size, backing, during, threads, burst, writes, through, ...how } = options;
   using region = twoBlocks(size);
   await using guest = new WritingGuest(region.blocks, {
     ...threads === undefined ? {} : { threads },
@@ -67,10 +70,12 @@ export async function migrateLive(options: LiveMigrationOptions = {}): Promise<L
   await using destination = new Destination({
     guest: arrived,
     ...backing === undefined ? {} : { backing },
+    ...how.multifd === undefined ? {} : { multifdChannels: how.multifd.channels },
   });
   const to = await destination.listen(LOOPBACK);
+  const reached = await through?.(to) ?? { to };
   const thread = writes === undefined ? undefined : writingPrecopy(writes);
-  await using source = new LiveSource(region, guest, { ...how, to }, thread);
+  await using source = new LiveSource(region, guest, { ...how, ...reached }, thread);
   const run = source.run();
   run.catch(() => {});
   await during?.(source, guest);

@@ -7,10 +7,13 @@ import { MODES } from "../../server/sending/mode.ts";
 import type { LiveStatistics } from "../../server/live/live_statistics.ts";
 import { until, within } from "../support/deadline.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
+import { DESTINATION, keepThreads, PRECOPY, SOURCE } from "../support/kept_threads.ts";
 import { LOOPBACK } from "../support/migrate.ts";
 import { StillGuest } from "../support/still_guest.ts";
 import { migrateLive, twoBlocks } from "./live_migration.ts";
 import { WritingGuest } from "./writing_guest.ts";
+
+await keepThreads(...SOURCE, ...DESTINATION, PRECOPY);
 
 const MIB = 1 << 20;
 /** Bytes a second at which the first round takes minutes: it is not over before a test is. */
@@ -39,37 +42,40 @@ Deno.test(
   }),
 );
 
-for (const backing of ["anonymous", "memfd"] as const) {
-  for (const mode of MODES) {
-    Deno.test(
-      `LiveSource in mode ${mode} moves a writing guest to ${backing} memory by postcopy at once`,
-      leavingNoDescriptors(async () => {
-        const { source, destination } = await migrateLive({ postcopy: "now", mode, backing });
-        assertFigures(source);
-        assertEquals(source.ram["precopy-bytes"], 0);
-        assertEquals(source.ram.normal + source.ram.duplicate, destination.pages);
-        assertEquals(destination.duplicates, 0);
-      }),
-    );
+const BACKINGS = ["anonymous", "memfd"] as const;
 
-    Deno.test(
-      `LiveSource in mode ${mode} moves a writing guest to ${backing} memory by two rounds and postcopy`,
-      leavingNoDescriptors(async () => {
-        const { source, destination } = await migrateLive({
-          postcopy: 2,
-          downtimeLimit: 0,
-          writes: { rounds: 2 },
-          mode,
-          backing,
-        });
-        assertFigures(source);
-        assertEquals(source.ram["dirty-sync-count"], 2);
-        assertGreater(source.ram["postcopy-bytes"], 0);
-        assertEquals(destination.duplicates, 0);
-        assertEquals(destination.received, destination.pages);
-      }),
-    );
-  }
+// Each mode with each backing, and each of the two ways with either.
+for (const [index, mode] of MODES.entries()) {
+  const [atOnce, later] = [BACKINGS[index % 2]!, BACKINGS[(index + 1) % 2]!];
+  Deno.test(
+    `LiveSource in mode ${mode} moves a writing guest to ${atOnce} memory by postcopy at once`,
+    leavingNoDescriptors(async () => {
+      const how = { postcopy: "now", mode, backing: atOnce } as const;
+      const { source, destination } = await migrateLive(how);
+      assertFigures(source);
+      assertEquals(source.ram["precopy-bytes"], 0);
+      assertEquals(source.ram.normal + source.ram.duplicate, destination.pages);
+      assertEquals(destination.duplicates, 0);
+    }),
+  );
+
+  Deno.test(
+    `LiveSource in mode ${mode} moves a writing guest to ${later} memory by two rounds and postcopy`,
+    leavingNoDescriptors(async () => {
+      const { source, destination } = await migrateLive({
+        postcopy: 2,
+        downtimeLimit: 0,
+        writes: { rounds: 2 },
+        mode,
+        backing: later,
+      });
+      assertFigures(source);
+      assertEquals(source.ram["dirty-sync-count"], 2);
+      assertGreater(source.ram["postcopy-bytes"], 0);
+      assertEquals(destination.duplicates, 0);
+      assertEquals(destination.received, destination.pages);
+    }),
+  );
 }
 
 Deno.test(

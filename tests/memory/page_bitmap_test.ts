@@ -111,3 +111,16 @@ Deno.test("PageBitmap is seen by another thread's bitmap of the same memory", ()
 Deno.test("PageBitmap refuses a length that is no multiple of 32", () => {
   assertThrows(() => new PageBitmap(33), RangeError, "no multiple of 32: 33");
 });
+
+Deno.test("PageBitmap finds and counts the pages that are in another bitmap too", () => {
+  const [one, other] = [new PageBitmap(160), new PageBitmap(160)];
+  one.fill(30, 70);
+  for (const page of [0, 29, 30, 31, 32, 63, 64, 99, 100, 159]) other.add(page);
+  const common: number[] = [];
+  for (let page = one.nextIn(other, 0); page >= 0; page = one.nextIn(other, page + 1)) {
+    common.push(page);
+  }
+  assertEquals(common, [30, 31, 32, 63, 64, 99]);
+  assertEquals(one.countIn(other), common.length);
+  assertEquals([one.nextIn(other, 100), one.nextIn(other, 160)], [-1, -1]);
+});

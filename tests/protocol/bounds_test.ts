@@ -143,8 +143,18 @@ const MAIN: readonly Case[] = [
   ],
   ["an ADVISE beyond 2^53", `${HEADER} 08 0003 0010 ${"ff".repeat(16)}`, "bad-command", 16],
   ["a bitmap of another name", `${HEADER} 08 000a 0003 01 "ab"`, "bad-command", 3],
-  ["an element behind the EOF byte", `${HEADER} 00 08`, "bad-element", 1],
-  ["a byte behind the description", `${HEADER} 00 06 00000002 "{}" 00`, "bad-element", 1],
+  ["absent pages without a run", `${HEADER} 08 5044 0003`, "bad-command", 5],
+  ["absent pages with a long name", `${HEADER} 08 5044 0004 03 "abc"`, "bad-command", 4],
+  ["absent pages of no block", `${HEADER} 08 5044 0004 00 00 01 00`, "bad-name", 4],
+  ["absent pages of half a run", `${HEADER} 08 5044 0005 01 "a" 00 01 07`, "bad-command", 5],
+  ["a run of no absent page", `${HEADER} 08 5044 0004 01 "a" 00 00`, "bad-command", 4],
+  ["a number cut off", `${HEADER} 08 5044 0005 01 "a" 00 80 80`, "bad-command", 5],
+  [
+    "a number of six bytes",
+    `${HEADER} 08 5044 0009 01 "a" 00 80 80 80 80 80 01`,
+    "bad-command",
+    9,
+  ],
 ];
 
 const PREEMPT: readonly Case[] = [
@@ -213,6 +223,22 @@ for (const [name, cases, decoder] of CHANNELS) {
     });
   }
 }
+
+Deno.test("StreamDecoder passes over whatever stands behind the end, as QEMU does", () => {
+  for (const end of [`00`, `00 06 00000002 "{}"`]) {
+    for (
+      const behind of [`00`, `08`, `07 ff 06`, `06 00000005 "{}"`].slice(0, end === "00" ? 3 : 4)
+    ) {
+      const bytes = hexBytes(`${HEADER} ${end} ${behind}`);
+      for (const size of [bytes.length, 1]) {
+        const decoder = new StreamDecoder(new IgnoreStream());
+        for (let at = 0; at < bytes.length; at += size) decoder.feed(bytes.subarray(at, at + size));
+        decoder.finish();
+        assertEquals(decoder.offset, bytes.length);
+      }
+    }
+  }
+});
 
 Deno.test("StreamDecoder refuses a list of a billion blocks at the first too many", () => {
   const encoder = new StreamEncoder();

@@ -6,7 +6,12 @@ import {
   ProtocolError,
   splitDeviceState,
 } from "../../migration/protocol/mod.ts";
+import {
+  describeGuestSection,
+  encodeGuestSection,
+} from "../../migration/protocol/guest_section.ts";
 import { hexBytes } from "../support/hex.ts";
+import { Random } from "../support/random.ts";
 
 const TIMER = `04 00000003 05 "timer" 00000000 00000002 0102030405060708 7e 00000003`;
 /** A payload that holds its own footer and a section's head behind it: only its size tells them apart. */
@@ -50,14 +55,70 @@ Deno.test("joinDeviceState puts together what splitDeviceState takes apart", () 
   assertEquals(joinDeviceState(splitDeviceState(tail(TIMER))), tail(TIMER));
 });
 
-Deno.test("splitDeviceState refuses a stream that was cut", () => {
-  const whole = tail(TIMER, JSON_TEXT);
-  for (const cut of [1, 100, whole.length - 10, whole.length]) {
-    const error = assertThrows(
-      () => splitDeviceState(whole.subarray(0, whole.length - cut)),
-      ProtocolError,
-    );
+Deno.test("splitDeviceState refuses a stream that was cut in its devices", () => {
+  const whole = tail(TIMER + SLY, JSON_TEXT);
+  const end = hexBytes(TIMER + SLY).length;
+  for (let length = 0; length <= end; length++) {
+    // Bytes of this payload look like its end.
+    if (length === whole.indexOf(0x7e, hexBytes(TIMER).length) + 5) continue;
+    const cut = whole.subarray(0, length);
+    const error = assertThrows(() => splitDeviceState(cut), ProtocolError, undefined, `${length}`);
     assertEquals(error.code, "truncated");
+  }
+});
+
+Deno.test("splitDeviceState takes the devices of a stream that was cut in its description", () => {
+  const whole = tail(TIMER, JSON_TEXT);
+  const devices = hexBytes(TIMER);
+  for (let length = devices.length + 1; length < whole.length; length++) {
+    assertEquals(splitDeviceState(whole.subarray(0, length)), { devices }, `${length} bytes`);
+  }
+});
+
+const TIMER_TEXT = JSON.stringify({
+  page_size: 4096,
+  devices: [{ name: "timer", instance_id: 0, version: 2, fields: [{ name: "a", size: 8 }] }],
+});
+
+/** What a volume may hold behind a stream. */
+const BEHIND: readonly (readonly [string, Uint8Array])[] = [
+  ["zeros", new Uint8Array(5000)],
+  ["other bytes", new Random(91).bytes(5000)],
+  ["a byte that begins a description", Uint8Array.of(6)],
+  ["the end of a longer stream, cut,", tail(SLY, JSON_TEXT).slice(9, -1)],
+];
+
+for (const [what, behind] of BEHIND) {
+  Deno.test(`splitDeviceState takes a stream with ${what} behind it`, () => {
+    for (const description of [TIMER_TEXT, JSON_TEXT, "{}", undefined]) {
+      const bytes = new Uint8Array([...tail(TIMER, description), ...behind]);
+      const found = splitDeviceState(bytes);
+      const text = description === undefined ? {} : { description };
+      assertEquals(found, { devices: hexBytes(TIMER), ...text });
+    }
+  });
+}
+
+Deno.test("splitDeviceState is not fooled by a payload that ends like a stream", () => {
+  const inner = tail(TIMER, `{"page_size":4096,"devices":[]}`);
+  const guest = encodeGuestSection(3, new Uint8Array([...inner, 9, 9, ...inner, 1]));
+  const description = describeGuestSection(inner.length * 2 + 3, 4096);
+  const whole = joinDeviceState({ devices: guest, description });
+  for (const more of [0, 1, 4096]) {
+    const padded = new Uint8Array(whole.length + more);
+    padded.set(whole);
+    assertEquals(splitDeviceState(padded), { devices: guest, description });
+  }
+});
+
+Deno.test("splitDeviceState takes the EOF byte that only zeros follow for the end", () => {
+  // The payload holds the footer of its section, and a zero behind it.
+  const devices = hexBytes(
+    `04 00000003 05 "timer" 00000000 00000002 7e 00000003 00 11 7e 00000003`,
+  );
+  for (const zeros of [1, 2, 700]) {
+    const bytes = new Uint8Array([...devices, ...new Uint8Array(zeros)]);
+    assertEquals(splitDeviceState(bytes), { devices });
   }
 });
 

@@ -14,6 +14,7 @@ import {
   StreamDecoder,
   StreamEncoder,
 } from "../../migration/protocol/mod.ts";
+import { damage } from "../support/damage.ts";
 import { Random } from "../support/random.ts";
 import { driveRandomPreempt, driveRandomReturnPath, driveRandomStream } from "./random_stream.ts";
 
@@ -81,28 +82,6 @@ function protocolError(
     return error;
   }
   return undefined;
-}
-
-/** Some bytes of a good stream changed: bits flipped, bytes replaced, a stretch removed or inserted. */
-function damage(random: Random, good: Uint8Array): Uint8Array {
-  const bytes = good.slice();
-  const at = random.below(bytes.length);
-  switch (random.below(4)) {
-    case 0:
-      for (let flips = random.between(1, 5); flips > 0; flips--) {
-        bytes[random.below(bytes.length)]! ^= 1 << random.below(8);
-      }
-      return bytes;
-    case 1:
-      bytes.set(random.bytes(Math.min(random.between(1, 9), bytes.length - at)), at);
-      return bytes;
-    case 2:
-      bytes.copyWithin(at, at + random.between(1, 50));
-      return bytes;
-    default:
-      bytes.fill(random.pick([0x00, 0xff]), at, at + random.between(1, 16));
-      return bytes;
-  }
 }
 
 for (const channel of CHANNELS) {

@@ -55,7 +55,19 @@ export function randomCommand(random: Random, block: string): Command {
     { kind: "receive-bitmap", block },
     { kind: "switchover-start" },
     { kind: "extensions", names: ["zstd", block].slice(0, random.below(3)) },
+    { kind: "absent-pages", block, runs: randomRuns(random) },
   ]);
+}
+
+/** Runs of pages, with numbers of every length. */
+export function randomRuns(random: Random): number[] {
+  const runs: number[] = [];
+  for (let count = random.between(1, 30), page = 0; count > 0; count--) {
+    const first = page + random.below(2 ** random.between(1, 35));
+    page = first + random.between(1, 2 ** random.between(0, 35) - 1 || 1);
+    runs.push(first, page - first);
+  }
+  return runs;
 }
 
 /** Page records of all kinds a channel allows, each block named before its first page. */

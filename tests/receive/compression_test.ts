@@ -65,9 +65,15 @@ for (const method of ["zlib", "zstd"] as const) {
             const all = Array.from({ length: memory.pages }, (_, page) => page);
             memory.write(all, 1, method);
             let version = 2;
-            const used = () => receiver.statistics().decompression?.threads ?? [];
-            const warm = () => threads === 0 || used().some((each) => each["cpu-time"] > 0);
-            for (; version < 60 || !warm(); version++) {
+            // A thread that decompresses has begun: a busy machine lets it wait, and then the reader
+            // decompresses.
+            await until("a decompression thread", async () => {
+              memory.write(all.slice(0, 10), version++, method);
+              await source.flush();
+              const used = receiver.statistics().decompression?.threads;
+              return threads === 0 || (used?.some((each) => each["cpu-time"] > 0) ?? false);
+            });
+            for (const end = version + 58; version < end; version++) {
               // Few of the pages again and again, others now and then.
               const most = random.oneIn(3) ? 10 : memory.pages;
               const pages = all.filter((page) => page < most && random.oneIn(4));
@@ -113,7 +119,10 @@ for (const method of ["zlib", "zstd"] as const) {
         stream.compressedPage(7 * 4096, damaged, 0, damaged.length);
         stream.endOfSection();
         await source.flush();
-        const failed = receiver.finished.then(() => new Error("It completed"), (error) => error);
+        const failed = postcopy
+          ? until("the pause", () => receiver.pauseReason !== undefined)
+            .then(() => receiver.pauseReason!)
+          : receiver.finished.then(() => new Error("It completed"), (error) => error);
         const { message, code } = await within("the failure", failed);
         const where =
           `Page of RAM block rom at 28672 cannot be decompressed (${method}): it is dam`;
@@ -138,7 +147,12 @@ Deno.test(
     source.stream.command({ kind: "ping", value: EXTENSION_COOKIE });
     await source.flush();
     await source.hear(({ pongs }) => pongs.length === 2);
-    assertEquals(source.heard.extensions, ["zstd", "compress-postcopy"]);
+    assertEquals(source.heard.extensions, [
+      "zstd",
+      "compress-postcopy",
+      "absent-pages",
+      "absent-behind-pages",
+    ]);
     source.stream.command({ kind: "extensions", names: ["lz4"] });
     await source.flush();
     const { code, message } = await reception.fails();

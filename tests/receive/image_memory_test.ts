@@ -16,6 +16,7 @@ import { Counter, ReceiveState } from "../../client/receive/receive_state.ts";
 import { MigrationError } from "../../migration/migration_error.ts";
 import type { StreamMachine } from "../../migration/protocol/stream_machine.ts";
 import { openImage } from "../../image/open_image.ts";
+import { WaitingPages } from "../destination/waiting_pages.ts";
 import { deviceSection, withDirectory } from "../image/captures.ts";
 import { Random } from "../support/random.ts";
 import { assertImageMemory, ModelChannel } from "./memory_model.ts";
@@ -61,7 +62,8 @@ for (let seed = 1; seed <= 4; seed++) {
       const { shared } = threads;
       using input = new ReceiveBuffer(MAIN_CHANNEL_BYTES, shared.memory);
       const begin = (method: CompressionMethod) => threads.start(method, wake.fd);
-      using pages = new DecompressingPages(memory, input, shared, begin);
+      const own = new DecompressingPages(memory, input, shared, begin);
+      using pages = new WaitingPages(own, wake.fd);
       pages.open(MACHINE);
       const model = new ModelChannel();
       for (const entry of BLOCKS) model.blockEntry(entry);
@@ -174,3 +176,18 @@ for (const [what, act, message] of BAD) {
       assertEquals(error.code, "BAD_PEER");
     }));
 }
+
+Deno.test("ImageMemory has every page sent again when the disk has lost some", () =>
+  withMemory((memory, state) => {
+    using buffer = MappedMemory.anonymous(PAGE);
+    memory.listen();
+    memory.writeTail(imageTail(DEVICES, undefined, PAGE));
+    memory.select("rom");
+    memory.page(0, buffer.bytes(), 0, buffer.address);
+    memory.zeroPage(PAGE);
+    memory.startOver(undefined);
+    const figures = [Counter.RECEIVED, Counter.DATA, Counter.MISSING].map((it) => state.get(it));
+    assertEquals([figures, memory.whole], [[0, 0, 133], false]);
+    memory.page(0, buffer.bytes(), 0, buffer.address);
+    assertEquals([state.get(Counter.DUPLICATES), memory.missing], [0, 132]);
+  }));

@@ -7,6 +7,7 @@ import { MappedMemory } from "../../ffi/memory.ts";
 import { SyscallError } from "../../ffi/errno.ts";
 import { MappedRamLayout } from "../../image/mapped_ram/mapped_ram_layout.ts";
 import { MappedRamWriter } from "../../image/mapped_ram/mapped_ram_writer.ts";
+import { hasPartialMark, markedMethod, partialMark } from "../../image/mapped_ram/partial_mark.ts";
 import { PageBitmap } from "../../migration/memory/page_bitmap.ts";
 import {
   type BlockEntry,
@@ -242,3 +243,33 @@ Deno.test("MappedRamWriter asks what to do when nothing can be written", () => {
   );
   assertEquals(asked.length, 3);
 });
+
+Deno.test("MappedRamWriter.mark has the tail in the file before the mark, and startOver takes the magic away", () =>
+  withDirectory((directory) => {
+    using output = OutputFile.create(`${directory}/image`);
+    const head = () => Deno.readFileSync(output.path).subarray(0, 8);
+    const writer = new MappedRamWriter(output, MACHINE);
+    const tail = new Uint8Array(100).fill(3);
+    writer.writeTail(tail);
+    const mark = partialMark("zstd");
+    const order: number[] = [];
+    const openDurable = output.openDurable.bind(output);
+    output.openDurable = () => {
+      const durable = openDurable();
+      watch(durable, (_bytes, offset) => void order.push(offset), () => {});
+      return durable;
+    };
+    assertEquals(writer.mark(mark), true);
+    assertEquals([order.at(-2), order.at(-1)], [writer.layout.tailOffset, 0]);
+    assertEquals([hasPartialMark(head()), markedMethod(head())], [true, "zstd"]);
+    const pages = new PageBitmap(writer.layout.ram.pageLimit);
+    writer.seal(pages);
+    assertEquals(hasPartialMark(head()), false);
+    writer.startOver(mark); // as when the disk lost a page
+    assertEquals(head(), mark);
+    order.length = 0;
+    assertEquals([writer.mark(mark), order.at(-1)], [true, 0]);
+    writer.seal(pages);
+    assertSame(head(), writer.layout.pieces[0]!.bytes.subarray(0, 8), "magic");
+    return Promise.resolve();
+  }));

@@ -46,7 +46,12 @@ Deno.test(
     await source.flush();
     await reception.completes();
     await Promise.all([reception.receiver.close(), source.hear(() => false)]);
-    assertEquals(source.heard, { pongs: [], requests: [], shuts: [], extensions: [] });
+    const { heard: said, resuming: { bitmaps, acks } } = source;
+    assertEquals([said, bitmaps.size, acks], [
+      { pongs: [], requests: [], shuts: [], extensions: [] },
+      0,
+      [],
+    ]);
     await reception.assertImage();
   }),
 );

@@ -1,46 +1,33 @@
 /** `receive` as a user runs it, with a scripted source. */
 import "../support/native.ts";
 import { assertEquals, assertStringIncludes } from "@std/assert";
-import type { ReceiveEvent } from "../../client/command/receive_report.ts";
 import { Listener } from "../../ffi/listener.ts";
 import { formatSocketAddress, parseSocketAddress } from "../../ffi/socket_address.ts";
 import { HostileSource } from "../hostile/scripted_source.ts";
 import { withDirectory } from "../image/captures.ts";
-import { within } from "../support/deadline.ts";
+import { until, within } from "../support/deadline.ts";
+import { limitFiles } from "../support/file_limit.ts";
 import { LOOPBACK } from "../support/migrate.ts";
 import { type ProcessEnd, ScriptProcess } from "../support/processes.ts";
 import { needsCommand, testUnless } from "../support/skip.ts";
 import { ALL, PAGES } from "./received.ts";
+import { ReceiveProcess } from "./receive_process.ts";
+import { ResumingSource } from "./resuming_source.ts";
 
-/** `client/main.ts receive` in a process of its own. */
-class ReceiveProcess extends ScriptProcess {
+/** It, with an image. */
+class ImageProcess extends ReceiveProcess {
   readonly image: string;
 
-  constructor(image: string, args: readonly string[] = []) {
-    const fixed = ["--listen", "tcp:127.0.0.1:0", "--image", image, "--json"];
-    super("client/main.ts", ["receive", ...fixed, ...args]);
+  constructor(image: string) {
+    super(["--image", image]);
     this.image = image;
   }
 
   /** Connects a source. */
   async source(): Promise<HostileSource> {
-    const listening = await this.event("listening");
-    const source = new HostileSource(parseSocketAddress(listening.address), { ram: PAGES });
+    const source = new HostileSource(await this.address(), { ram: PAGES });
     await source.connect();
     return source;
-  }
-
-  /** Waits for an event that fulfils a condition. */
-  async event<K extends ReceiveEvent["event"]>(
-    kind: K,
-    holds: (event: Extract<ReceiveEvent, { event: K }>) => boolean = () => true,
-  ): Promise<Extract<ReceiveEvent, { event: K }>> {
-    const found = await this.line(kind, (line) => {
-      const event = JSON.parse(line) as Extract<ReceiveEvent, { event: K }>;
-      return event.event === kind && holds(event) ? event : undefined;
-    });
-    if (found === undefined) throw new Error((await this.ended).errors);
-    return found;
   }
 
   /** Waits for the end. */
@@ -52,21 +39,14 @@ class ReceiveProcess extends ScriptProcess {
 /** Runs a test with the command and a source that has connected to it. */
 function commandTest(
   name: string,
-  test: (command: ReceiveProcess, source: HostileSource) => Promise<void>,
+  test: (command: ImageProcess, source: HostileSource) => Promise<void>,
 ): void {
   testUnless(needsCommand("prlimit", "util-linux"), name, () =>
     withDirectory(async (directory) => {
-      await using command = new ReceiveProcess(`${directory}/image`);
+      await using command = new ImageProcess(`${directory}/image`);
       using source = await command.source();
       await test(command, source);
     }));
-}
-
-/** Limits the size of the files that a process may write; the limit can be raised again. */
-async function limitFiles(pid: number, bytes: number | "unlimited"): Promise<void> {
-  const args = ["--pid", `${pid}`, `--fsize=${bytes}:`];
-  const { success } = await new Deno.Command("prlimit", { args }).output();
-  assertEquals(success, true);
 }
 
 commandTest("receive tells what it received, and where", async (command, source) => {
@@ -121,7 +101,7 @@ commandTest(
     source.encodeBlocks();
     await source.flush();
     await command.event("progress", ({ pages }) => pages === PAGES);
-    await limitFiles(command.pid, (1 << 20) + 40_960);
+    limitFiles((1 << 20) + 40_960, command.pid);
     source.encodePages(ALL);
     await source.flush();
     await source.hear(({ shuts }) => shuts.length > 0);
@@ -142,17 +122,96 @@ commandTest(
   async (command, source) => {
     await source.switchOver();
     await source.hear(({ pongs }) => pongs.includes(4));
-    await limitFiles(command.pid, (1 << 20) + 40_960);
+    limitFiles((1 << 20) + 40_960, command.pid);
     source.encodePages(ALL);
     source.encodeEnd();
     await source.flush();
     const { reason } = await command.event("waiting");
     assertStringIncludes(reason, "pwritev failed with EFBIG: ");
-    await limitFiles(command.pid, "unlimited");
+    limitFiles("unlimited", command.pid);
     const { status, received } = await command.event("result");
     assertEquals([status, received, (await command.end()).code], ["completed", PAGES, 0]);
   },
 );
+
+commandTest("receive tells a paused migration's way on, and takes it", async (command, source) => {
+  await source.switchOver();
+  source.encodePages(ALL.slice(3));
+  await source.flush();
+  await command.event("progress", ({ remaining }) => remaining === 3);
+  const { address } = await command.event("listening");
+  source[Symbol.dispose]();
+  const { reason, resume, remaining, complete } = await command.event("paused");
+  assertStringIncludes(reason, "Source went away: main channel: ");
+  assertEquals([resume, remaining, complete], [`migrate -d -r ${address}`, 3, false]);
+  using again = new ResumingSource(parseSocketAddress(address));
+  await again.connect();
+  assertEquals([await again.ask(), await again.resume()], [true, true]);
+  again.encodePages(again.missing());
+  again.encodeEnd();
+  await again.flush();
+  const { status, received } = await command.event("result");
+  assertEquals([status, received, (await command.end()).code], ["completed", PAGES, 0]);
+});
+
+commandTest("receive that is paused ends when it is told twice", async (command, source) => {
+  await source.switchOver();
+  source.encodePages(ALL.slice(3));
+  await source.flush();
+  await command.event("progress", ({ remaining }) => remaining === 3);
+  source[Symbol.dispose]();
+  await command.event("paused");
+  command.kill("SIGINT");
+  const told = command.lines.length;
+  await until("it to go on", () => command.over || command.lines.length > told + 2);
+  command.kill("SIGINT");
+  const { code, errors } = await command.end();
+  assertEquals(code, 130);
+  assertStringIncludes(errors, "if you interrupt once more, for 3 of 64 pages are still to come");
+  assertStringIncludes(errors, "it keeps it stopped, with all of its memory, until it is ended");
+});
+
+for (const signal of ["SIGTERM", "SIGHUP"] as const) {
+  commandTest(
+    `receive finishes after the switch when it gets ${signal}`,
+    async (command, source) => {
+      await source.switchOver();
+      source.encodePages(ALL.slice(3));
+      await source.flush();
+      await command.event("progress", ({ remaining }) => remaining === 3);
+      command.kill(signal);
+      command.kill(signal);
+      source.encodePages([2]);
+      await source.flush();
+      await command.event("progress", ({ remaining }) => remaining === 2);
+      source.encodePages([0, 1]);
+      source.encodeEnd();
+      await source.flush();
+      const { code, errors } = await command.end();
+      assertEquals((await command.event("result")).status, "completed");
+      assertEquals(code, 0);
+      assertStringIncludes(
+        errors,
+        `${signal}: goes on, for the guest would be lost: postcopy-active`,
+      );
+    },
+  );
+
+  commandTest(`receive ends before the switch when it gets ${signal}`, async (command, source) => {
+    source.encodeAdvise();
+    source.encodeBlocks();
+    await source.flush();
+    await command.event("progress", ({ pages }) => pages === PAGES);
+    command.kill(signal);
+    const { code, errors } = await command.end();
+    assertEquals(code, 130);
+    assertStringIncludes(
+      errors,
+      "Interrupted: no image was made, and the guest is unharmed at the",
+    );
+    assertEquals((await command.event("result")).status, "failed");
+  });
+}
 
 const MISTAKES: readonly [string, readonly string[], number, string][] = [
   ["without an image", ["--listen", "tcp:127.0.0.1:0"], 2, "No image given: say what to write"],

@@ -2,12 +2,13 @@
 
 import { assertEquals } from "@std/assert";
 import { ImageReceiver, type ImageReceiverOptions } from "../../client/receive/image_receiver.ts";
+import type { MigrationError } from "../../migration/migration_error.ts";
 import type { SocketAddress } from "../../ffi/socket_address.ts";
 import { TestPattern } from "../../workload/test_pattern.ts";
 import { openImage } from "../../image/open_image.ts";
 import { HostileSource, PATTERN } from "../hostile/scripted_source.ts";
 import { withDirectory } from "../image/captures.ts";
-import { within } from "../support/deadline.ts";
+import { until, within } from "../support/deadline.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
 import { LOOPBACK } from "../support/migrate.ts";
 import { assertImageMemory } from "./memory_model.ts";
@@ -47,6 +48,12 @@ export class Reception {
     return await within("the failure", failed);
   }
 
+  /** Waits for a pause, which is no failure: the source may come again. Returns why. */
+  async pauses(): Promise<MigrationError> {
+    await until("the pause", () => this.receiver.status === "postcopy-paused");
+    return this.receiver.pauseReason!;
+  }
+
   /** Names of the files in the image's directory. */
   get files(): string[] {
     const directory = this.path.slice(0, this.path.lastIndexOf("/"));
@@ -59,17 +66,25 @@ export class Reception {
    * @param zero pages that are zero in place of what the pattern says
    */
   async assertImage(zero: readonly number[] = []): Promise<void> {
-    using image = await openImage(this.path);
-    const pattern = new TestPattern(PATTERN);
-    const memory = new Uint8Array(PAGES * 4096);
-    const words = new Int32Array(memory.buffer);
-    for (const page of ALL) {
-      if (!zero.includes(page) && !pattern.isZero(page)) {
-        pattern.expectedPage(page, words, page * 1024);
-      }
-    }
-    assertImageMemory(image, new Map([["ram", memory]]));
+    await assertPatternImage(this.path, zero);
   }
+}
+
+/** Compares an image with the pattern, see {@linkcode Reception.assertImage}. */
+export async function assertPatternImage(
+  path: string,
+  zero: readonly number[] = [],
+): Promise<void> {
+  using image = await openImage(path);
+  const pattern = new TestPattern(PATTERN);
+  const memory = new Uint8Array(PAGES * 4096);
+  const words = new Int32Array(memory.buffer);
+  for (const page of ALL) {
+    if (!zero.includes(page) && !pattern.isZero(page)) {
+      pattern.expectedPage(page, words, page * 1024);
+    }
+  }
+  assertImageMemory(image, new Map([["ram", memory]]));
 }
 
 /** Runs a test with a receiver that listens and a source that has not connected yet. */

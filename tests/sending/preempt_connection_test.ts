@@ -1,6 +1,9 @@
 import "../support/native.ts";
 import { assertEquals } from "@std/assert";
 import { Listener } from "../../ffi/listener.ts";
+import { PollEvents } from "../../ffi/poll.ts";
+import { waitReady } from "../../ffi/wait_ready.ts";
+import { Socket } from "../../ffi/socket.ts";
 import { PreemptConnection } from "../../server/outgoing/preempt_connection.ts";
 import { within } from "../support/deadline.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
@@ -14,8 +17,8 @@ for (const mayClose of [true, false]) {
     leavingNoDescriptors(async () => {
       using listener = await Listener.listen(LOOPBACK);
       const { signal } = new AbortController();
-      const wait = { signal };
-      using connection = await PreemptConnection.connect(listener.address, wait);
+      const connect = () => Socket.connect(listener.address, { signal });
+      using connection = await PreemptConnection.connect(connect, signal);
       const peer = await listener.accept();
       const seen: boolean[] = [];
       let calls = 0;
@@ -35,3 +38,23 @@ for (const mayClose of [true, false]) {
     }),
   );
 }
+
+Deno.test(
+  "PreemptConnection takes what comes for no end: TLS says things there that nobody reads",
+  leavingNoDescriptors(async () => {
+    using listener = await Listener.listen(LOOPBACK);
+    const { signal } = new AbortController();
+    const connect = () => Socket.connect(listener.address, { signal });
+    using connection = await PreemptConnection.connect(connect, signal);
+    using peer = await listener.accept();
+    connection.watch(signal, () => false, () => Promise.resolve());
+    await peer.sendAll(new Uint8Array(300));
+    await waitReady(connection.fd, PollEvents.IN, "what was said", {});
+    // Another turn of the loop that waits has been made when this is found.
+    await waitReady(connection.fd, PollEvents.OUT, "room", {});
+    assertEquals([connection.closed, connection.lost], [false, false]);
+    peer.close();
+    await within("the end to be seen", connection.watched);
+    assertEquals([connection.closed, connection.lost], [true, true]);
+  }),
+);

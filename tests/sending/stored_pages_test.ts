@@ -1,15 +1,10 @@
 /** Pages that must come from a disk: only the migration that needs them waits. */
 import "../support/native.ts";
 import { assert, assertEquals } from "@std/assert";
-import { addressOf, MappedMemory } from "../../ffi/memory.ts";
-import { PagePlacer, Placement } from "../../ffi/page_placer.ts";
-import { RegisterMode, Userfaultfd } from "../../ffi/userfaultfd.ts";
+import { MappedMemory } from "../../ffi/memory.ts";
 import { withHugePages } from "../../image/huge_pages_image.ts";
-import type { Image } from "../../image/image.ts";
 import { openImage } from "../../image/open_image.ts";
 import { ThreadPool } from "../../migration/threads/thread_pool.ts";
-import type { TaskPoll } from "../../migration/threads/task.ts";
-import type { FlatPages } from "../../pages/flat_pages.ts";
 import { PageLocator } from "../../pages/page_locator.ts";
 import { StoredPages } from "../../server/sending/stored_pages.ts";
 import { Source } from "../../server/source.ts";
@@ -19,53 +14,11 @@ import { until, within } from "../support/deadline.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
 import { TestImage } from "../support/images.ts";
 import { assertEachPageOnce, migrate } from "../support/migrate.ts";
+import { lyingIn, SlowDisk } from "../support/slow_disk.ts";
 
 const PAGE = 4096;
 const PAGES = 1536;
 const HUGE = 512 * PAGE;
-
-/** A raw image whose pages lie in memory of the test's instead of its file. */
-function lyingIn(memory: MappedMemory, image: Image): Image {
-  const pages: FlatPages = { ...image.pages as FlatPages, imageAddress: memory.address };
-  const close = () => {};
-  return { ...image, pages, close, [Symbol.dispose]: close };
-}
-
-/** Plays a disk from which one page does not come before it is let. */
-class SlowDisk implements Disposable {
-  readonly memory: MappedMemory;
-  readonly #page: Uint8Array<ArrayBuffer>;
-  readonly #address: number;
-  readonly #fd = new Userfaultfd();
-  #slow = true;
-
-  /**
-   * @param content all that is on it
-   * @param slow offset of that page
-   */
-  constructor(content: Uint8Array, slow: number) {
-    this.memory = MappedMemory.anonymous(content.length);
-    this.memory.adviseSmallPages();
-    this.memory.bytes().set(content);
-    this.#fd.register(this.memory.address, content.length, RegisterMode.MISSING);
-    this.memory.discard(slow, PAGE);
-    this.#page = content.slice(slow, slow + PAGE);
-    this.#address = this.memory.address + slow;
-  }
-
-  /** The page comes. */
-  answer(): void {
-    if (!this.#slow) return;
-    const placer = new PagePlacer(this.#fd.fd);
-    assertEquals(placer.copy(this.#address, addressOf(this.#page), PAGE), Placement.PLACED);
-    this.#slow = false;
-  }
-
-  [Symbol.dispose](): void {
-    this.#fd.close();
-    this.memory.close();
-  }
-}
 
 /** Offset of a page near the end that is not zero, and not the first of its huge page. */
 function lateDataPage(content: Uint8Array): number {
@@ -132,6 +85,76 @@ for (
   );
 }
 
+for (const mode of ["preempt-full", "preempt", "vanilla"] as const) {
+  for (const asked of [false, true]) {
+    if (asked && mode === "preempt-full") continue; // above
+    const what = asked ? "page that was asked for" : "next page";
+    Deno.test(
+      `Source in mode ${mode} has its one thread serve others while its ${what} does not come`,
+      leavingNoDescriptors(async () => {
+        await using pool = new ThreadPool({ urgentThreads: 1, bulkThreads: 1, linger: 0 });
+        using file = await TestImage.make({ ram: PAGES });
+        using image = await openImage(file.path);
+        const content = Deno.readFileSync(file.path);
+        const slow = lateDataPage(content);
+        using disk = new SlowDisk(content, slow);
+        const served = lyingIn(disk.memory, image);
+        using destination = await ScriptedHugeDestination.listen(served.layout, content);
+        const limit = asked ? { maxPostcopyBandwidth: 1e5 } : {};
+        await using source = new Source(served, {
+          to: destination.address,
+          pool,
+          mode,
+          stallTimeout: 120_000, // far longer than the other migration takes: the page is not read before
+          ...limit,
+        });
+        const run = source.run();
+        run.catch(() => {});
+        const playing = destination.play(mode !== "vanilla");
+        playing.catch(() => {});
+        try {
+          await within("the guest to run", destination.when(() => destination.running));
+          if (asked) {
+            await destination.ask("ram", slow, PAGE);
+            const requests = () => source.statistics().ram["postcopy-requests"];
+            await until("the request to arrive", () => requests() === 1);
+          } else {
+            // Pages are looked at 64 together, and those sent of which all are at hand.
+            const before = Math.floor(slow / PAGE / 64) * 64;
+            await within(
+              "what is before it",
+              destination.when(() => destination.received >= before),
+            );
+          }
+          using other = await TestImage.make({ ram: 600 });
+          const guest = new WorkloadGuest({ threads: 1, write: true, untilTouched: true });
+          const moving = migrate(other.path, { guest, pool, mode }, async (migrated) => {
+            assertEachPageOnce(migrated);
+            await guest.ended;
+            assertEquals(await guest.check(), { pages: other.pages, wrongPages: 0 });
+          });
+          let unfinished = false;
+          try {
+            await within("the other migration to end", moving);
+          } finally {
+            unfinished = !destination.complete;
+            disk.answer(); // else, if it fails, it cannot end either
+            await Promise.allSettled([moving]);
+          }
+          assert(unfinished);
+          // With a limit what is left would take minutes.
+          for (let at = 0; at < content.length; at += PAGE) await destination.ask("ram", at, PAGE);
+          await within("all pages", destination.when(() => destination.complete));
+        } finally {
+          disk.answer();
+          await within("the source to close", source.close());
+          await Promise.allSettled([playing]);
+        }
+      }),
+    );
+  }
+}
+
 Deno.test(
   "Source can be cancelled while its disk does not answer",
   leavingNoDescriptors(async () => {
@@ -169,15 +192,14 @@ Deno.test("StoredPages has pages read that advice does not bring, and after some
   const runs = [{ firstPage: 0, offset: 0 }];
   const flat = { imageAddress: memory.address, imageLength: memory.length, runs, pageSize: PAGE };
   const sleeps: number[] = [];
-  const poll = { sleep: (nanoseconds: number) => sleeps.push(nanoseconds) } as unknown as TaskPoll;
-  const stored = new StoredPages(new PageLocator({ kind: "flat", ...flat }), poll, 1e9);
+  const stored = new StoredPages(new PageLocator({ kind: "flat", ...flat }), 1e9);
   const end = performance.now() + 60_000;
   let page = 0;
   // On a busy machine reading takes long at times, as from a disk.
   for (let waits = 1; waits > 0; page++) {
     const before = sleeps.length;
     while (!stored.has(page, page + 1)) {
-      stored.await(page, page + 1);
+      sleeps.push(stored.await(page, page + 1));
       assert(performance.now() < end, `No page has come, after so many: ${page}`);
     }
     waits = sleeps.length - before;

@@ -124,7 +124,7 @@ const KINDS: Record<string, Kind> = {
         await within("the source to give up", ended);
       }),
     code: "STALLED",
-    message: /^Destination has taken nothing on the (main|preempt) channel/,
+    message: /^Destination (has taken nothing on the (main|preempt) channel|.*no sign of life)/,
     stallTimeout: 2000,
   },
 };
@@ -148,7 +148,13 @@ for (const [what, { act, code, message, ...how }] of Object.entries(KINDS)) {
       }
       for (const session of sessions) await session.loads();
       using destination = await HostileDestination.listen({ receiveBuffer: 4096 });
-      const options = { to: destination.address, pool, maxPostcopyBandwidth: 1e5, ...how };
+      const options = {
+        to: destination.address,
+        pool,
+        maxPostcopyBandwidth: 1e5,
+        recoverTimeout: 0,
+        ...how,
+      };
       await using source = new Source(largeImage, options);
       const ended = source.run().then(
         () => ({ code: "completed", message: "" }),

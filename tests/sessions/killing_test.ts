@@ -64,6 +64,7 @@ async function round(image: TestImage, random: Random): Promise<void> {
         new Source(opened, {
           to,
           pool,
+          recoverTimeout: 0, // those that are killed never come back
           mode: MODES[index % MODES.length]!,
           // The last of those that are killed is in the midst of it for certain, whenever that is.
           maxPostcopyBandwidth: killed && index === SESSIONS - 1

@@ -18,7 +18,7 @@ export interface ServedImage {
 
 /** How a session goes. */
 export interface SessionOptions
-  extends Omit<SourceOptions, "to">, Omit<DestinationOptions, "guest"> {
+  extends Omit<SourceOptions, "to" | "tls">, Omit<DestinationOptions, "guest" | "tls"> {
   /** Pages that the guest reads before anything else. The source must be there: this thread waits. */
   readonly touches?: readonly number[];
 }

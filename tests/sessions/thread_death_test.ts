@@ -7,6 +7,7 @@ import { MAIN_CHANNEL_TASK } from "../../client/incoming/main_channel_task.ts";
 import { openImage } from "../../image/open_image.ts";
 import type { GuestMemory } from "../../migration/guest.ts";
 import { ThreadPool } from "../../migration/threads/thread_pool.ts";
+import { Source } from "../../server/source.ts";
 import { LiveSource } from "../../server/live/live_source.ts";
 import { migrateLive, twoBlocks } from "../live/live_migration.ts";
 import { assertGoesOn, type Attempt } from "../live/unharmed.ts";
@@ -15,6 +16,7 @@ import { until, within } from "../support/deadline.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
 import { TestImage } from "../support/images.ts";
 import { LOOPBACK } from "../support/migrate.ts";
+import { StatusLog } from "../support/status_log.ts";
 import { StillGuest } from "../support/still_guest.ts";
 import { Session } from "./session.ts";
 
@@ -65,7 +67,7 @@ for (const [what, { thread, atSource }] of Object.entries(THREADS)) {
         const served = { file, image };
         await using hit = pool();
         await using spared = pool();
-        const slow = { maxPostcopyBandwidth: 1 };
+        const slow = { maxPostcopyBandwidth: 1, recoverTimeout: 0 };
         await using one = await Session.start(served, { pool: hit, ...slow });
         await using two = await Session.start(served, { pool: hit, mode: "vanilla", ...slow });
         const quick = { pool: spared, touches: [PAGES - 1] };
@@ -97,6 +99,34 @@ for (const [what, { thread, atSource }] of Object.entries(THREADS)) {
       }),
     );
   }
+}
+
+for (const [what, { thread }] of Object.entries(THREADS)) {
+  Deno.test(
+    `Sessions go on by themselves when the ${what} dies while the guest runs`,
+    leavingNoDescriptors(async () => {
+      using file = await TestImage.make({ ram: PAGES });
+      using image = await openImage(file.path);
+      await using own = pool();
+      const guest = new StillGuest();
+      await using destination = new Destination({ guest, pool: own });
+      const to = await destination.listen(LOOPBACK);
+      const log = new StatusLog();
+      const slow = { maxPostcopyBandwidth: 1e5, pool: own, onStatus: log.add };
+      await using source = new Source(image, { to, ...slow });
+      const run = source.run();
+      run.catch(() => {}); // awaited below
+      await within("the guest to run", destination.waitFor("postcopy-active"));
+      await until("pages sent", () => source.statistics().ram.normal > 0);
+      own.kill(thread);
+      await within("the pause", log.reached("postcopy-paused"));
+      const { status } = await within("the source to complete", run);
+      assertEquals(status, "completed");
+      await within("the destination to complete", destination.finished);
+      file.assertEqualMemory(guest.blocks);
+      assertEquals(destination.statistics().duplicates, 0);
+    }),
+  );
 }
 
 /** The first round takes minutes: it is not over before a test is. */
@@ -157,7 +187,7 @@ class HeldGuest extends StillGuest {
 }
 
 /** Postcopy at once, in which nearly all pages stay missing. */
-const POSTCOPY = { postcopy: "now", maxPostcopyBandwidth: 1 } as const;
+const POSTCOPY = { postcopy: "now", maxPostcopyBandwidth: 1, recoverTimeout: 0 } as const;
 
 Deno.test(
   "LiveSource resumes the guest when its background thread dies while it is loaded, and the destination gives it up",

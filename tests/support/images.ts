@@ -14,7 +14,10 @@ export class TestImage implements Disposable {
   readonly #directory: string;
   readonly #content: Uint8Array;
 
-  private constructor(directory: string, path: string) {
+  readonly #blocks: Readonly<Record<string, number>>;
+
+  private constructor(directory: string, path: string, blocks: Readonly<Record<string, number>>) {
+    this.#blocks = blocks;
     this.#directory = directory;
     this.path = path;
     this.#content = Deno.readFileSync(path);
@@ -25,10 +28,11 @@ export class TestImage implements Disposable {
    * Writes an image.
    *
    * @param blocks pages of each block, by name
+   * @param options what is in them, and of what machine they are; default the workload's
    */
   static async make(
     blocks: Readonly<Record<string, number>> = { ram: 2048 },
-    { seed = 7, zeroEvery = 4, repeats = 1 } = {},
+    { seed = 7, zeroEvery = 4, repeats = 1, machine = "" } = {},
   ): Promise<TestImage> {
     const directory = await Deno.makeTempDir({ prefix: "postcopy-test-" });
     const path = `${directory}/image`;
@@ -37,7 +41,11 @@ export class TestImage implements Disposable {
       length: pages * 4096,
     }));
     await writeWorkloadImage(path, { seed, zeroEvery, repeats, blocks: list });
-    return new TestImage(directory, path);
+    if (machine !== "") {
+      const description = JSON.parse(await Deno.readTextFile(`${path}.json`));
+      await Deno.writeTextFile(`${path}.json`, JSON.stringify({ ...description, machine }));
+    }
+    return new TestImage(directory, path, blocks);
   }
 
   /** Compares every byte of memory with the image's blocks, which follow one another. */
@@ -57,14 +65,48 @@ export class TestImage implements Disposable {
     assert(at === this.#content.length, `Memory of ${at} bytes, image of ${this.#content.length}`);
   }
 
-  /** Sees that nobody changed the image, or left a file beside it. */
-  assertUntouched(): void {
+  /** What its blocks hold, by name. */
+  get memory(): Map<string, Uint8Array> {
+    let at = 0;
+    return new Map(
+      Object.entries(this.#blocks).map(([name, pages]) => {
+        const start = at;
+        at += pages * 4096;
+        return [name, this.#content.subarray(start, at)];
+      }),
+    );
+  }
+
+  /** The marks beside it, of guests that may run. */
+  get marks(): string[] {
+    return this.#names.filter((name) => name.startsWith("image.postcopy-handover-"));
+  }
+
+  /** The order of first touch beside it, which a `serve` keeps; it need not be there. */
+  get order(): string {
+    return `${this.path}.postcopy-order`;
+  }
+
+  /**
+   * Sees that nobody changed the image, or left a file beside it but the order of first touch and the marks of
+   * guests that may run.
+   *
+   * @param marks how many there are
+   */
+  assertUntouched(marks = 0): void {
     assert(Buffer.compare(this.#content, Deno.readFileSync(this.path)) === 0, "Image was changed");
-    const names = [...Deno.readDirSync(this.#directory)].map(({ name }) => name).sort();
+    const names = this.#names;
+    const found = this.marks;
+    const kept = [...found, "image.postcopy-order"];
+    const others = names.filter((name) => !kept.includes(name)).sort();
     assert(
-      names.join() === "image,image.devices,image.json",
+      others.join() === "image,image.devices,image.json" && found.length === marks,
       `Files beside the image: ${names.join()}`,
     );
+  }
+
+  get #names(): string[] {
+    return [...Deno.readDirSync(this.#directory)].map(({ name }) => name);
   }
 
   [Symbol.dispose](): void {

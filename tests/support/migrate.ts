@@ -7,15 +7,36 @@ import type { SocketAddress } from "../../ffi/socket_address.ts";
 import { openImage } from "../../image/open_image.ts";
 import { Source, type SourceOptions } from "../../server/source.ts";
 import type { SourceStatistics } from "../../server/outgoing/statistics.ts";
-import { within } from "./deadline.ts";
+import { until, within } from "./deadline.ts";
 
 /** Any port of the loopback. */
 export const LOOPBACK: SocketAddress = { transport: "tcp", host: "127.0.0.1", port: 0 };
 
+/**
+ * Waits until the guest runs at the destination and the source has heard of it. To one that has not, a break
+ * is no pause yet: the destination may have refused the guest.
+ */
+export async function runsThere(source: Source, destination: Destination): Promise<void> {
+  await within("the guest to run", destination.waitFor("postcopy-active"));
+  await until("the source to hear of it", () => {
+    const { status, "time-to-run": timeToRun } = source.statistics();
+    return status === "postcopy-active" && timeToRun !== undefined;
+  });
+}
+
 /** How to migrate. */
-export interface MigrateOptions extends Omit<SourceOptions, "to">, DestinationOptions {
+export interface MigrateOptions
+  extends Omit<SourceOptions, "to" | "tls">, Omit<DestinationOptions, "tls"> {
+  /** TLS of both ends; default none. */
+  readonly encryption?: Encryption;
   /** Where the destination listens; default any port of the loopback. */
   readonly at?: SocketAddress;
+}
+
+/** What each end is given for TLS. */
+export interface Encryption {
+  readonly source: NonNullable<SourceOptions["tls"]>;
+  readonly destination: NonNullable<DestinationOptions["tls"]>;
 }
 
 /** How it went. */
@@ -34,10 +55,11 @@ export async function migrate(
   options: MigrateOptions,
   check: (migrated: Migrated) => void | Promise<void>,
 ): Promise<void> {
-  await using destination = new Destination(options);
+  const { encryption } = options;
+  await using destination = new Destination({ ...options, ...tlsOf(encryption?.destination) });
   const to = await destination.listen(options.at ?? LOOPBACK);
   using image = await openImage(path);
-  await using source = new Source(image, { ...options, to });
+  await using source = new Source(image, { ...options, ...tlsOf(encryption?.source), to });
   const failed = destination.finished.then(() => "", (error) => `; destination: ${error.message}`);
   const run = source.run().catch(async (cause) => {
     throw new Error(`Source: ${cause.message}${await failed}`, { cause });
@@ -50,6 +72,10 @@ export async function migrate(
   }
   const sent = await run;
   await check({ source: sent, destination: destination.statistics() });
+}
+
+function tlsOf<T>(tls: T | undefined): { tls?: T } {
+  return tls === undefined ? {} : { tls };
 }
 
 /** What holds of every migration that completed, whatever its mode. */

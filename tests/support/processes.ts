@@ -41,6 +41,8 @@ export interface ProcessEnd {
 export class ScriptProcess implements AsyncDisposable {
   /** Lines of standard output so far. */
   readonly lines: string[] = [];
+  /** Lines of standard error so far. */
+  readonly errorLines: string[] = [];
   /** How it ended; never rejects. */
   readonly ended: Promise<ProcessEnd>;
   readonly #temporary = Deno.makeTempDirSync({ prefix: "postcopy-process-" });
@@ -88,22 +90,32 @@ export class ScriptProcess implements AsyncDisposable {
    * @returns what `find` returned, or undefined when the process ended without
    */
   async line<T>(what: string, find: (line: string) => T | undefined): Promise<T | undefined> {
-    let seen = 0;
-    return await within(
-      what,
-      this.#each(() => {
-        while (seen < this.lines.length) {
-          const found = find(this.lines[seen++]!);
-          if (found !== undefined) return found;
-        }
-        return undefined;
-      }),
-    );
+    return await within(what, this.#find(this.lines, find));
+  }
+
+  /** Waits for a line of standard error that contains a text; false when the process ended without. */
+  async says(text: string): Promise<boolean> {
+    const find = (line: string) => line.includes(text) ? true : undefined;
+    return await within(text, this.#find(this.errorLines, find)) ?? false;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.kill();
     await this.ended;
+  }
+
+  async #find<T>(
+    lines: readonly string[],
+    find: (line: string) => T | undefined,
+  ): Promise<T | undefined> {
+    let seen = 0;
+    return await this.#each(() => {
+      while (seen < lines.length) {
+        const found = find(lines[seen++]!);
+        if (found !== undefined) return found;
+      }
+      return undefined;
+    });
   }
 
   async #each<T>(look: () => T | undefined): Promise<T | undefined> {
@@ -119,21 +131,26 @@ export class ScriptProcess implements AsyncDisposable {
   }
 
   async #collect(): Promise<ProcessEnd> {
-    const errors = new Response(this.#child.stderr).text();
-    const lines = this.#child.stdout
-      .pipeThrough(new TextDecoderStream())
-      .pipeThrough(new TextLineStream());
-    for await (const line of lines) {
-      this.lines.push(line);
-      for (const wake of this.#waiters) wake();
-    }
+    await Promise.all([
+      this.#read(this.#child.stdout, this.lines),
+      this.#read(this.#child.stderr, this.errorLines),
+    ]);
     const { code, signal } = await this.#child.status;
     const left = [...Deno.readDirSync(this.#temporary)].map(({ name }) => name);
     Deno.removeSync(this.#temporary, { recursive: true });
-    const end = { left, code, signal, output: this.lines.join("\n"), errors: await errors };
+    const errors = this.errorLines.map((line) => `${line}\n`).join("");
+    const end = { left, code, signal, output: this.lines.join("\n"), errors };
     this.#over = true;
     for (const wake of this.#waiters) wake();
     return end;
+  }
+
+  async #read(stream: ReadableStream<Uint8Array<ArrayBuffer>>, lines: string[]): Promise<void> {
+    const texts = stream.pipeThrough(new TextDecoderStream()).pipeThrough(new TextLineStream());
+    for await (const text of texts) {
+      lines.push(text);
+      for (const wake of this.#waiters) wake();
+    }
   }
 }
 

@@ -226,12 +226,13 @@ Deno.test(
     const id = first!.kind === "thread" ? first!.id : 0;
     const status = () => Deno.readTextFileSync(`/proc/self/task/${id}/status`);
     const switches = () => Number(/^voluntary_ctxt_switches:\s*(\d+)/m.exec(status())![1]);
-    // Still on its way to rest; from then on nothing may move, however long one looks.
-    let before = -1;
+    // Still on its way to rest, and maybe waiting for a processor; from then on nothing may move.
+    let [before, still] = [-1, 0];
     await until("the thread to rest", () => {
       const last = before;
       before = switches();
-      return last === before && /^State:\s*S/m.test(status());
+      still = last === before && /^State:\s*S/m.test(status()) ? still + 1 : 0;
+      return still === 50;
     });
     await new Promise((resolve) => setTimeout(resolve, 300));
     assertEquals(switches(), before);
@@ -244,5 +245,7 @@ Deno.test(
 Deno.test("ThreadPool refuses numbers of threads that cannot be", () => {
   for (const urgentThreads of [0, -1, 1.5, 256, NaN]) {
     assertThrows(() => new ThreadPool({ urgentThreads }), RangeError, `${urgentThreads}`);
+    const compressionThreads = urgentThreads;
+    assertThrows(() => new ThreadPool({ compressionThreads }), RangeError, `${urgentThreads}`);
   }
 });

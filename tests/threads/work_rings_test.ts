@@ -74,3 +74,24 @@ Deno.test("WorkRings refuse a shape that cannot be, another shape's buffer, and 
     assertThrows(() => new WorkRing(SHAPE, rings.buffer, worker), RangeError, `: ${worker}`);
   }
 });
+
+Deno.test("WorkRings.reserveOf gives slots of one worker alone, while it has room", () => {
+  const { rings, worker, idle } = makeEnds(1);
+  assertEquals(rings.reserveOf(1), -1, "it has not entered");
+  assertThrows(() => rings.submit(), Error, "call reserve() first");
+  assertEquals(rings.reserveOf(0), -1, "its ring is full");
+  idle.enter();
+  assertEquals(rings.reserveOf(1), 2);
+  rings.submit();
+  assertEquals(rings.reserveOf(1), -1);
+  worker.next();
+  worker.finish();
+  assertEquals(rings.reserveOf(0), 1);
+  rings.submit();
+  worker.next();
+  worker.finish();
+  assertEquals(rings.reserveOf(0), -1, "no result was released");
+  assertEquals([rings.take(), rings.take()], [0, 1]);
+  rings.release();
+  assertEquals(rings.reserveOf(0), 0);
+});

@@ -181,6 +181,30 @@ Deno.test("WorkRings.requestWake has its descriptor signalled once, and only whi
   assertFalse(rings.requestWake()); // nothing is outstanding
 });
 
+Deno.test("WorkRing.requestWake misses neither a request nor a stop, at whatever moment it comes", () => {
+  for (const act of [({ rings }: Ends) => submit(rings), ({ other }: Ends) => other.stop()]) {
+    for (const actFirst of [true, false]) {
+      interleave<unknown, unknown>(() => {
+        const ends = makeEnds(0);
+        const event = new Eventfd();
+        ends.rings.wakeWorkerBy(0, event.fd);
+        const request = () => ends.worker.requestWake();
+        return {
+          first: actFirst ? () => act(ends) : request,
+          second: actFirst ? request : () => act(ends),
+          check: (first, second) => {
+            const waits = actFirst ? second : first;
+            const woken = signalled(event);
+            event.close();
+            assert(!waits || woken, "Nothing wakes who waits for the descriptor");
+            assert(ends.worker.look() >= 0 || ends.worker.stopped);
+          },
+        };
+      });
+    }
+  }
+});
+
 Deno.test("WorkRings notify nobody who is awake", () => {
   const { rings, worker } = makeEnds(0);
   let calls = 0;

@@ -13,15 +13,20 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
   workload: ["image", "migration", "ffi"],
   server: ["workload", "image", "pages", "channel", "migration", "ffi"],
   client: ["workload", "image", "pages", "channel", "migration", "ffi"],
+  daemon: ["server", "client", "image", "channel", "migration", "ffi"],
   // What lies beside the rooms: the module and its like.
-  "": ["server", "client", "image", "migration", "ffi"],
+  "": ["daemon", "server", "client", "image", "migration", "ffi"],
   qemu: ["migration", "ffi"],
+  criu: ["qemu"],
   tools: ["qemu", "ffi"],
   demo: ["qemu", "workload", "server", "client", "migration", "ffi"],
   bench: [
+    "",
     "tools",
     "qemu",
+    "criu",
     "workload",
+    "daemon",
     "server",
     "client",
     "image",
@@ -31,8 +36,8 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
     "ffi",
   ],
   tests: [
-    ...["bench", "demo", "tools", "qemu", "workload", "server", "client", "image", "pages"],
-    ...["channel", "migration", "ffi", ""],
+    ...["bench", "demo", "tools", "qemu", "criu", "workload", "daemon", "server", "client"],
+    ...["image", "pages", "channel", "migration", "ffi", ""],
   ],
 };
 

@@ -1,14 +1,16 @@
 import "../support/native.ts";
 import { assert, assertEquals, assertGreater, assertStringIncludes } from "@std/assert";
 import type { WorkloadResult } from "../../client/command/workload_report.ts";
+import { formatSocketAddress, parseSocketAddress } from "../../ffi/socket_address.ts";
 import { until, within } from "../support/deadline.ts";
+import { FaultRelay } from "../support/fault_relay.ts";
 import { LiveWorkloadProcess, type ProcessEnd, WorkloadProcess } from "../support/processes.ts";
 
 const PAGES = 16_384; // 64 MiB
 /** Precopy at this rate takes a minute: it is not over before what a test does meanwhile. */
 const SLOW = ["--max-bandwidth", "1M"];
-/** Four seconds until all memory is there by itself: the guest's threads ask for some of it. */
-const ASKED = ["--max-postcopy-bandwidth", "16M"];
+/** Half a minute until all memory is there by itself: the guest's threads ask for most of it. */
+const ASKED = ["--max-postcopy-bandwidth", "2M"];
 const CALM = ["--threads", "2", "--rate", "2000"];
 
 /** A migration whose two ends have ended. */
@@ -139,7 +141,7 @@ Deno.test("workload whose destination dies in precopy leaves its guest unharmed"
 
 Deno.test("workload whose destination dies in postcopy does not run its guest twice", async () => {
   const { source, sourceEnd } = await migrate(
-    ["--postcopy", "now", "--max-postcopy-bandwidth", "1M", ...CALM],
+    ["--postcopy", "now", "--max-postcopy-bandwidth", "1M", "--recover-timeout", "0", ...CALM],
     ["--rate", "100"],
     async (_, destination) => {
       await destination.event(
@@ -173,8 +175,51 @@ Deno.test("workload that is interrupted in postcopy warns, and abandons its gues
     },
   );
   assertEquals(sourceEnd.code, 130);
-  assertStringIncludes(sourceEnd.errors, "Too late to cancel: the guest runs at the destination");
+  assertStringIncludes(sourceEnd.errors, "The guest runs at the destination and lacks");
   assertEquals(source.result.check, undefined);
+});
+
+Deno.test("workload that is told to end in postcopy says what the guest lacks, and goes on", async () => {
+  const { sourceEnd, source, result } = await migrate(
+    ["--postcopy", "now", ...ASKED, ...CALM],
+    ["--until-touched"],
+    async (source, destination) => {
+      await destination.event(
+        "accesses there",
+        (event) => event.event === "progress" && event.workload.accesses > 0,
+      );
+      for (const signal of ["SIGTERM", "SIGHUP", "SIGTERM"] as const) {
+        source.kill(signal);
+        await source.says(`that only this sends: going on until it has them all (${signal})`);
+      }
+    },
+  );
+  assertEquals(sourceEnd.code, 0, sourceEnd.errors);
+  assertEquals(source.result.statistics.status, "completed");
+  assertEquals(result?.check.wrongPages, 0);
+});
+
+Deno.test("workload tells that it is paused when its connections break, and that it goes on", async () => {
+  await using destination = new WorkloadProcess("tcp:127.0.0.1:0", ["--write", "--until-touched"]);
+  await using relay = await FaultRelay.start(
+    parseSocketAddress(await destination.address()),
+  );
+  const uri = formatSocketAddress(relay.address);
+  const args = ["--postcopy", "now", ...ASKED, ...CALM];
+  await using source = new LiveWorkloadProcess(uri, args);
+  await destination.event(
+    "accesses there",
+    (event) => event.event === "progress" && event.workload.accesses > 0,
+  );
+  relay.cut();
+  assertEquals(await source.says("postcopy: Paused: Destination "), true);
+  assertEquals(await source.says(`Trying to connect to ${uri}`), true);
+  assertEquals(await source.says("postcopy: Connected again: asking what the guest lacks"), true);
+  assertEquals(await source.says("postcopy: Going on: "), true);
+  const { code, errors } = await within("the source to end", source.ended);
+  assertEquals(code, 0, errors);
+  await within("the destination to end", destination.ended);
+  assertEquals(destination.last("result")?.check.wrongPages, 0);
 });
 
 Deno.test("workload without a destination leaves its guest unharmed and ends with 4", async () => {
@@ -193,7 +238,7 @@ Deno.test("workload at the source refuses arguments that it does not understand"
       [["--downtime-limit", "-"], "--downtime-limit"],
       [["--size", "5000"], "Size is no positive multiple of 4096: 5000"],
       [["--compressible", "3"], "Unknown --compressible: 3: use 1, 2, 4, 8, 16, 32, 64"],
-      [["--page-size", "1G"], "Unknown --page-size: 1G: use 4K, 2M"],
+      [["--page-size", "3M"], "Unknown --page-size: 3M: use 4K, 2M, 1G"],
       [["--threads", "0"], "Threads must be a whole number from 1"],
       [["--warm-up", "soon"], "after --warm-up: soon"],
       [["here"], "Unexpected argument: here"],

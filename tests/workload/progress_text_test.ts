@@ -4,7 +4,8 @@ import { progressText, type WorkloadProgress } from "../../client/command/worklo
 function progress(status: string, more: { "error-desc"?: string } = {}): WorkloadProgress {
   const destination = {
     status,
-    received: 512,
+    received: 500,
+    absent: 12,
     pages: 1024,
     "total-time": 2000,
     "main-bytes": 3 * 2 ** 20,

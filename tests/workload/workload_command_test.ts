@@ -95,6 +95,30 @@ Deno.test("workload-image --compressible makes a guest that compresses, and runs
   }
 });
 
+Deno.test("workload-image replaces no file unless --overwrite is given", async () => {
+  for (const name of ["guest.img", "guest.img.json", "guest.img.devices"]) {
+    const directory = await Deno.makeTempDir();
+    try {
+      const image = `${directory}/guest.img`;
+      const args = ["workload-image", image, "--size", "1M"];
+      await Deno.writeTextFile(`${directory}/${name}`, "precious");
+      const refused = await run([program("client/main.ts"), ...args]).output();
+      assertEquals(refused.code, 1);
+      const errors = new TextDecoder().decode(refused.stderr);
+      assertStringIncludes(errors, `${directory}/${name}`);
+      assertStringIncludes(errors, "--overwrite");
+      assertEquals([...Deno.readDirSync(directory)].map((file) => file.name), [name]);
+      assertEquals(await Deno.readTextFile(`${directory}/${name}`), "precious");
+      const made = await run([program("client/main.ts"), ...args, "--overwrite"]).output();
+      assertEquals(made.code, 0);
+      assertEquals((await Deno.stat(image)).size, 1 << 20);
+      assertEquals([...Deno.readDirSync(directory)].length, 3);
+    } finally {
+      await Deno.remove(directory, { recursive: true });
+    }
+  }
+});
+
 Deno.test("workload-image refuses another --compressible than those there are", async () => {
   const args = ["workload-image", "/nowhere/guest.img", "--compressible", "128"];
   const { code, stderr } = await run([program("client/main.ts"), ...args]).output();

@@ -40,7 +40,7 @@ function opening(region: LiveRegion, postcopy: boolean): Opening {
   const machine = streamMachine(region);
   const decoder = new StreamDecoder(heard);
   decoder.feed(encodeGreeting(machine.configuration));
-  decoder.feed(encodeOpening(machine, [], postcopy));
+  decoder.feed(encodeOpening(machine, [], { postcopy }));
   return heard;
 }
 

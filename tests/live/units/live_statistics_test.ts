@@ -12,6 +12,7 @@ const NEVER = {
   started: 0,
   connected: 0,
   prepared: 0,
+  pages: 0,
   stopped: 0,
   paused: 0,
   saved: 0,
@@ -23,7 +24,8 @@ const SECOND = 1e9;
 
 /** Figures of a migration without compression. */
 function figures(state: SourceState, times: SourceTimes): SourceFigures {
-  return { mode: "vanilla", layout, state, times, compression: undefined, threads: [] };
+  const none = { compression: undefined, multifd: undefined };
+  return { mode: "vanilla", layout, state, times, ...none, threads: [] };
 }
 
 Deno.test("liveStatistics has the names of query-migrate", () => {
@@ -79,6 +81,7 @@ Deno.test("liveStatistics counts the bytes of each phase once", () => {
     started: SECOND,
     connected: 2 * SECOND,
     prepared: 3 * SECOND,
+    pages: 0,
     stopped: 4 * SECOND,
     paused: 4.01 * SECOND,
     saved: 4.05 * SECOND,
@@ -133,7 +136,7 @@ Deno.test("liveStatistics tells what compression did in the names of query-migra
 });
 
 Deno.test("liveStatistics has no downtime before the destination has loaded the guest", () => {
-  const times = { ...NEVER, started: 1, connected: 2, prepared: 3, stopped: 4 };
+  const times = { ...NEVER, started: 1, connected: 2, prepared: 3, pages: 0, stopped: 4 };
   const state = new SourceState();
   const live = new LiveState();
   const statistics = liveStatistics("device", figures(state, times), live, 0, 9);

@@ -33,3 +33,12 @@ Deno.test("sentPagesText tells what compression brought, and why pages went as t
   );
   assertEquals(text({}), "1,234 pages, 0 zlib pages and 56 zero pages sent");
 });
+
+Deno.test("sentPagesText tells what went on channels of multifd", () => {
+  const ram = { normal: 1234, duplicate: 56 } as SourceStatistics["ram"];
+  const multifd = { channels: 4, compression: "zstd", bytes: 3 << 20 } as const;
+  assertEquals(
+    sentPagesText({ ram, multifd } as SourceStatistics),
+    "1,234 pages and 56 zero pages sent (3 MiB on 4 multifd channels by zstd)",
+  );
+});

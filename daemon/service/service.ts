@@ -1,0 +1,395 @@
+/** What the daemon does, whoever asks for it: images, sessions, their limits, and what happens to them. */
+
+import { requireNothingAtStake } from "./at_stake.ts";
+import { requireDirectories } from "./required_directories.ts";
+import { parseSocketAddress } from "../../ffi/socket_address.ts";
+import type { DirtyPages } from "../../client/lazy/written_memory.ts";
+import { unsupported } from "./session_record.ts";
+import { type Carried, Idempotency } from "./idempotency.ts";
+import type { DaemonConfig } from "../config/config.ts";
+import { endNow, finish } from "./ending.ts";
+import { EventLog } from "./event_log.ts";
+import { ImageCatalog } from "./image_catalog.ts";
+import { Claims, destinationNames } from "./claims.ts";
+import { BandwidthShares } from "./bandwidth_shares.ts";
+import { MapCache } from "./map_cache.ts";
+import { MemoryAccount } from "./memory_account.ts";
+import type { MemoryMap } from "../../migration/memory/memory_map.ts";
+import type { MigrationRequest, StartRequest } from "./requests.ts";
+import { ServiceError } from "./service_error.ts";
+import { LazyHostSession } from "./lazy_session.ts";
+import { OutgoingSession } from "./outgoing_session.ts";
+import type { Direction, Session, SessionLimits, SessionStatus, SessionView } from "./session.ts";
+import { codeOf } from "./session_record.ts";
+import { SessionStarter, type StartAs } from "./session_starter.ts";
+import { type KeptSession, requestAgain, StateStore } from "./state_store.ts";
+
+/** What a wait is for: a status, or the end, whatever it is. */
+export type Until = SessionStatus | "ended";
+
+/** A session that was started. */
+export interface Started {
+  readonly session: SessionView;
+  /** Whether a request with the same key had started it before. */
+  readonly replayed: boolean;
+}
+
+/** The service. */
+export class Service implements AsyncDisposable {
+  /** What happened. */
+  readonly events: EventLog = new EventLog();
+  /** The images. */
+  readonly images: ImageCatalog;
+  /** What is kept for the next daemon. */
+  readonly store: StateStore;
+  readonly #sessions = new Map<string, Session>();
+  readonly #shares = new BandwidthShares<OutgoingSession>(() => this.#config.limits.bandwidth);
+  readonly #idempotency = new Idempotency<Session>();
+  readonly #memory: MemoryAccount;
+  readonly #claims = new Claims();
+  /** Of those that a daemon before this one began, and that are not gone on with yet: why. */
+  readonly #notYet = new Map<string, string>();
+  readonly #maps = new MapCache();
+  #config: DaemonConfig;
+  #starting = 0;
+  #draining = false;
+
+  private constructor(config: DaemonConfig, store: StateStore) {
+    this.#config = config;
+    this.images = new ImageCatalog(config.images);
+    this.store = store;
+    this.#memory = new MemoryAccount(() => this.#config.limits.memory, () => this.#bytesToCome);
+  }
+
+  /**
+   * Makes a service; nothing of a daemon before it is gone on with.
+   *
+   * @throws {DaemonError} when a directory is missing that the configuration names
+   */
+  static async open(config: DaemonConfig): Promise<Service> {
+    await requireDirectories(config);
+    const store = new StateStore(config.stateDirectory);
+    await store.prepare();
+    return new Service(config, store);
+  }
+
+  /** The configuration. */
+  get config(): DaemonConfig {
+    return this.#config;
+  }
+
+  /** Whether it takes no more sessions. */
+  get draining(): boolean {
+    return this.#draining;
+  }
+
+  /** All sessions, those that have ended and are kept too, the oldest first. */
+  list(...directions: readonly Direction[]): SessionView[] {
+    return this.#all(directions).map((session) => session.view());
+  }
+
+  /**
+   * A session.
+   *
+   * @throws {ServiceError} `NO_SUCH_SESSION`
+   */
+  get(id: string): SessionView {
+    return this.#get(id).view();
+  }
+
+  /**
+   * Starts a session.
+   *
+   * @param request what is asked for
+   * @param key by which the same request is known when it comes again; it is carried out once
+   * @param as of one that is gone on with: its name and time
+   * @throws what keeps it from starting: nothing has changed then
+   */
+  async start(request: StartRequest, key?: string, as?: StartAs): Promise<Started> {
+    const carried: Carried<Session> = await this.#idempotency.once(
+      key,
+      request,
+      () => this.#start(request, key, as),
+    );
+    return { session: carried.outcome.view(), replayed: carried.replayed };
+  }
+
+  /**
+   * Goes on with a session of a daemon before this one. What keeps it from starting, an image that is not there yet,
+   * say, is waited for: nobody else has what its guest needs. A request with its key is answered when it has begun.
+   *
+   * @param again called with why it cannot be gone on with yet; it is tried again when that resolves
+   * @returns resolves when it has begun, or the service takes no more sessions
+   */
+  async takeUp(kept: KeptSession, again: (why: Error) => Promise<void>): Promise<void> {
+    const { id, startedAt, key, request: original } = kept;
+    const started = this.#takeUp(requestAgain(kept), key, { id, startedAt, original }, again);
+    started.catch(() => {}); // whoever repeats the request hears it too
+    if (key !== undefined) this.#idempotency.remember(key, original, started);
+    try {
+      await started;
+    } catch (error) {
+      if (!this.#draining) throw error;
+    }
+  }
+
+  /** Breaks the connection of a session in postcopy, which waits until it is recovered. */
+  async pause(id: string): Promise<SessionView> {
+    const session = this.#get(id);
+    await session.pause();
+    return session.view();
+  }
+
+  /**
+   * Has a paused session go on.
+   *
+   * @param to where the destination listens now; of an incoming one, where to listen too
+   */
+  async recover(id: string, to?: string): Promise<SessionView> {
+    const session = this.#get(id);
+    if (session.direction !== "outgoing" || to === undefined) {
+      await session.recover(to);
+      return session.view();
+    }
+    using claim = this.#claims.take(await destinationNames(parseSocketAddress(to)), id);
+    await session.recover(to);
+    claim.until(session.ended);
+    return session.view();
+  }
+
+  /** Ends the precopy of a session. */
+  startPostcopy(id: string): SessionView {
+    const session = this.#get(id);
+    session.startPostcopy();
+    return session.view();
+  }
+
+  /**
+   * Ends a session.
+   *
+   * @param force although a guest would be lost
+   * @throws {ServiceError} `GUEST_AT_STAKE` otherwise
+   */
+  async cancel(id: string, force: boolean = false): Promise<SessionView> {
+    const session = this.#get(id);
+    if (session.over) {
+      throw new ServiceError("WRONG_STATE", `Session has ended: ${session.view().status}`);
+    }
+    if (!force) requireNothingAtStake(session);
+    await session.cancel();
+    return session.view();
+  }
+
+  /** Changes the limits of a session while it runs. */
+  setLimits(id: string, limits: SessionLimits): SessionView {
+    const session = this.#get(id);
+    if (session instanceof OutgoingSession && this.#shares.has(session)) {
+      this.#shares.set(session, limits.maxPostcopyBandwidth);
+    } else {
+      session.setLimits(limits);
+    }
+    return session.view();
+  }
+
+  /** A session's memory in so many parts; undefined when it is not known. */
+  map(id: string, cells: number): MemoryMap | undefined {
+    const session = this.#get(id);
+    // The last one is final, and asked for but once by each who looks.
+    if (session.over) return session.map(cells);
+    return this.#maps.get(id, cells, (cells) => session.map(cells));
+  }
+
+  /** What the processes of a lazy session have written to since they were restored. */
+  async dirtyPages(id: string): Promise<DirtyPages[]> {
+    const session = this.#get(id);
+    if (session instanceof LazyHostSession) return await session.dirtyPages();
+    throw unsupported(session.direction, "what is written to is told of lazy ones");
+  }
+
+  /**
+   * Waits until a session stands somewhere, or has ended.
+   *
+   * @param signal ends the wait
+   * @returns the session as it is then
+   */
+  async wait(id: string, until: Until, signal: AbortSignal): Promise<SessionView> {
+    const session = this.#get(id);
+    while (!session.over && !signal.aborted) {
+      const { last } = this.events;
+      if (session.view().status === until) break;
+      await this.events.news(last, signal);
+    }
+    return session.view();
+  }
+
+  /**
+   * Forgets a session that has ended.
+   *
+   * @throws {ServiceError} `WRONG_STATE` when it has not
+   */
+  forget(id: string): void {
+    const session = this.#get(id);
+    if (!session.over) {
+      throw new ServiceError(
+        "WRONG_STATE",
+        `Session has not ended: ${session.view().status}: cancel it first`,
+      );
+    }
+    this.#sessions.delete(id);
+    this.events.add({ event: "forgotten", id });
+  }
+
+  /**
+   * Takes another configuration: what is asked for from now on goes by it. Where it listens and keeps its state
+   * stays as it was.
+   */
+  reload(config: DaemonConfig): void {
+    this.#config = config;
+    this.images.places = config.images;
+    this.#shares.divide();
+    this.events.add({ event: "reloaded" });
+  }
+
+  /** Takes no more sessions, ends those that nobody needs, and resolves when all others have ended. */
+  async drain(): Promise<void> {
+    if (!this.#draining) this.events.add({ event: "draining" });
+    this.#draining = true;
+    await Promise.all(this.#running.map((session) => finish(session, this.events)));
+  }
+
+  /** Ends all sessions. Migrations that a guest needs are kept for the next daemon. */
+  async close(): Promise<void> {
+    this.#draining = true;
+    await Promise.all(this.#running.map(endNow));
+  }
+
+  /** Closes it. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #takeUp(
+    request: MigrationRequest,
+    key: string | undefined,
+    as: StartAs,
+    again: (why: Error) => Promise<void>,
+  ): Promise<Session> {
+    this.#notYet.set(as.id, "it is about to be");
+    while (true) {
+      try {
+        const session = await this.#start(request, key, as);
+        this.#notYet.delete(as.id);
+        return session;
+      } catch (error) {
+        if (this.#draining) throw error;
+        if (request.direction === "incoming" && codeOf(error) === "NO_SUCH_IMAGE") {
+          // What was received is gone, or became the image: there is nothing to go on with.
+          this.#notYet.delete(as.id);
+          await this.store.forget(as.id);
+          throw error;
+        }
+        this.#notYet.set(as.id, (error as Error).message);
+        await again(error as Error);
+      }
+    }
+  }
+
+  /** The sessions that have not ended. */
+  get running(): readonly Pick<Session, "id" | "atStake">[] {
+    return this.#running;
+  }
+
+  get #running(): Session[] {
+    return [...this.#sessions.values()].filter((session) => !session.over);
+  }
+
+  get #bytesToCome(): number {
+    return this.#running.reduce(
+      (sum, session) => sum + (session instanceof LazyHostSession ? session.bytesToCome : 0),
+      0,
+    );
+  }
+
+  #all(directions: readonly Direction[]): Session[] {
+    return [...this.#sessions.values()].filter(({ direction }) =>
+      directions.length === 0 || directions.includes(direction)
+    );
+  }
+
+  #get(id: string): Session {
+    const session = this.#sessions.get(id);
+    if (session !== undefined) return session;
+    const why = this.#notYet.get(id);
+    if (why !== undefined) {
+      throw new ServiceError(
+        "NOT_YET",
+        `Session of a daemon before this one, which is not gone on with yet: ${id}: ${why}`,
+      );
+    }
+    throw new ServiceError(
+      "NO_SUCH_SESSION",
+      `No such session: ${id}: postcopy status lists those that there are`,
+    );
+  }
+
+  async #start(
+    request: StartRequest,
+    key: string | undefined,
+    as: StartAs = { id: this.#newId(), startedAt: new Date().toISOString() },
+  ): Promise<Session> {
+    if (this.#draining) throw drainingError();
+    const { sessions } = this.#config.limits;
+    if (this.#running.length + this.#starting >= sessions) {
+      throw new ServiceError(
+        "TOO_MANY_SESSIONS",
+        `As many sessions run as may: ${sessions}`,
+        "wait until one has ended, or raise limits.sessions",
+      );
+    }
+    this.#starting++;
+    try {
+      const { events, images, store } = this;
+      const starter = new SessionStarter({
+        config: this.#config,
+        events,
+        images,
+        store,
+        memory: this.#memory,
+        claims: this.#claims,
+      });
+      const session = await starter.start(request, key, as);
+      if (this.#draining) { // it was told to while an image was opened: nobody waits for this one
+        await endNow(session);
+        throw drainingError();
+      }
+      this.#sessions.set(session.id, session);
+      this.events.add({ event: "started", session: session.view() });
+      if (session instanceof OutgoingSession && "direction" in request) {
+        const own = request.direction === "outgoing" ? request.maxPostcopyBandwidth : undefined;
+        this.#shares.set(session, own ?? this.#config.serve.source.maxPostcopyBandwidth ?? 0);
+      }
+      session.ended.then(() => this.#end(session));
+      return session;
+    } finally {
+      this.#starting--;
+    }
+  }
+
+  #end(session: Session): void {
+    if (session instanceof OutgoingSession) this.#shares.delete(session);
+    this.events.add({ event: "ended", session: session.view() });
+    const ended = [...this.#sessions.values()].filter(({ over }) => over);
+    for (const { id } of ended.slice(0, ended.length - this.#config.limits.ended)) {
+      this.#sessions.delete(id);
+    }
+  }
+
+  #newId(): string {
+    const id = crypto.randomUUID().slice(0, 8);
+    return this.#sessions.has(id) ? this.#newId() : id;
+  }
+}
+
+function drainingError(): ServiceError {
+  return new ServiceError("DRAINING", "Daemon is about to end, and takes no more sessions");
+}

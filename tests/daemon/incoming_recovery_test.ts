@@ -1,0 +1,118 @@
+/** A daemon that is killed, or told to end, while it receives a guest that its source cannot take back. */
+import "../support/native.ts";
+import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import { ApiError } from "../../daemon/command/api_error.ts";
+import type { SessionView } from "../../daemon/service/session.ts";
+import { parseSocketAddress } from "../../ffi/socket_address.ts";
+import { HostileSource } from "../hostile/scripted_source.ts";
+import { ALL, assertPatternImage, PAGES } from "../receive/received.ts";
+import { resumeAll } from "../receive/resuming_source.ts";
+import { until } from "../support/deadline.ts";
+import { DaemonPlace, type DaemonProcess } from "./daemon_process.ts";
+
+/** Has a source hand its guest over, and send some of its pages. */
+async function begin(place: DaemonPlace, daemon: DaemonProcess, sent: number) {
+  const { id, peer } = await daemon.client.ask<SessionView>("/migrations", {
+    method: "POST",
+    body: { direction: "incoming", image: "vm", listen: "tcp:127.0.0.1:0" },
+  });
+  const source = new HostileSource(parseSocketAddress(peer), { ram: PAGES });
+  await source.connect();
+  await source.switchOver();
+  source.encodePages(ALL.slice(0, sent));
+  await source.flush();
+  // The device state is in the file by then: before that the guest would be handed back.
+  await source.hear(({ pongs }) => pongs.includes(3));
+  await until("the pages", async () => {
+    const { statistics } = await daemon.session(id);
+    return "remaining" in statistics && statistics.remaining === PAGES - sent;
+  });
+  await until("the session to be kept", () => place.kept.length === 1);
+  return { id, peer, source };
+}
+
+async function withImages(test: (place: DaemonPlace, images: string) => Promise<void>) {
+  await using place = new DaemonPlace();
+  const directory = `${place.directory}/images`;
+  await Deno.mkdir(directory);
+  place.configure({}, { images: { directory } });
+  await test(place, directory);
+}
+
+/** Has the next daemon's source resume where it was told to, and compares the image. */
+async function completes(daemon: DaemonProcess, id: string, peer: string, images: string) {
+  const paused = await daemon.reaches(id, "postcopy-paused");
+  assertEquals([paused.peer, paused.recover], [peer, `migrate -d -r ${peer}`]);
+  using source = await resumeAll(parseSocketAddress(peer));
+  assertEquals(source.missing(), ALL);
+  assertEquals((await daemon.reaches(id, "ended")).status, "completed");
+  await assertPatternImage(`${images}/vm`);
+  assertEquals([...Deno.readDirSync(images)].map(({ name }) => name), ["vm"]);
+}
+
+Deno.test("daemon that was killed takes up by itself what it had received behind the switch", () =>
+  withImages(async (place, images) => {
+    const first = await place.start();
+    const { id, peer, source } = await begin(place, first, 20);
+    using _source = source;
+    await first.end("SIGKILL");
+    const second = await place.start();
+    await completes(second, id, peer, images);
+    assertEquals(place.kept, []);
+  }));
+
+Deno.test("daemon that is told to end leaves a paused receive to the next one", () =>
+  withImages(async (place, images) => {
+    const first = await place.start();
+    const { id, peer, source } = await begin(place, first, 20);
+    source[Symbol.dispose]();
+    await first.reaches(id, "postcopy-paused");
+    const { code, errors } = await first.end();
+    assertEquals(code, 0, errors);
+    assertEquals(place.kept, [`${id}.session.json`]);
+    const second = await place.start();
+    await completes(second, id, peer, images);
+    assertEquals(place.kept, []);
+  }));
+
+Deno.test("daemon that was killed waits where its receive was told to listen last", () =>
+  withImages(async (place, images) => {
+    const first = await place.start();
+    const { id, source } = await begin(place, first, 20);
+    source[Symbol.dispose]();
+    await first.reaches(id, "postcopy-paused");
+    const path = `/migrations/${id}/recover`;
+    const body = { to: "tcp:127.0.0.1:0" };
+    const { peer } = await first.client.ask<SessionView>(path, { method: "POST", body });
+    await first.end("SIGKILL");
+    const second = await place.start();
+    await completes(second, id, peer, images);
+    assertEquals(place.kept, []);
+  }));
+
+Deno.test("daemon forgets a receive of which nothing is left", () =>
+  withImages(async (place, images) => {
+    const first = await place.start();
+    const { id, source } = await begin(place, first, 20);
+    using _source = source;
+    await first.end("SIGKILL");
+    for (const { name } of Deno.readDirSync(images)) await Deno.remove(`${images}/${name}`);
+    const second = await place.start();
+    assertEquals(await second.says("cannot be gone on with"), true);
+    await until("it to be forgotten", () => place.kept.length === 0);
+    await assertRejects(() => second.session(id), ApiError, "No such session");
+  }));
+
+Deno.test("daemon forgets a receive that was ended by force, and says what is left of it", () =>
+  withImages(async (place) => {
+    const daemon = await place.start();
+    const { id, source } = await begin(place, daemon, 20);
+    using _source = source;
+    const ended = await daemon.client.ask<SessionView>(`/migrations/${id}/cancel`, {
+      method: "POST",
+      body: { force: true },
+    });
+    assertEquals(ended.status, "cancelled");
+    assertStringIncludes(ended.reason!, "--recover");
+    assertEquals(place.kept, []);
+  }));
