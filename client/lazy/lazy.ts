@@ -133,6 +133,7 @@ export class Lazy implements AsyncDisposable {
   readonly #arriving = new Set<Promise<void>>();
   #listener: Listener | undefined;
   #held: HeldMemory | undefined;
+  #dropping: Promise<unknown> = Promise.resolve();
   #accepting: Promise<void> = Promise.resolve();
   #closed: Promise<void> | undefined;
 
@@ -263,6 +264,7 @@ export class Lazy implements AsyncDisposable {
     await Promise.all([...this.#sessions].map((session) => session.close()));
     await Promise.all(this.#arriving);
     await this.#tasks.close();
+    await this.#dropping; // whoever ends the holder behind this finds nothing in it
     if (this.#held === undefined) this.#listener?.close();
     else this.#listener?.leave(); // the next server goes on with it
     // Last: from here on the next server may read what this one did not.
@@ -335,10 +337,14 @@ export class Lazy implements AsyncDisposable {
     session.ended.then(() => {
       this.#sessions.delete(session);
       if (arriving !== undefined) remote!.leave(arriving);
-      if (id !== undefined && !session.closed) this.#held!.drop(id);
+      if (id !== undefined && !session.closed) this.#drop(id);
       this.#tell({ event: "ended", ...session.statistics() });
       if (touches !== undefined) this.#keepOrder(touches);
     });
+  }
+
+  #drop(id: string): void {
+    this.#dropping = Promise.all([this.#dropping, this.#held!.drop(id)]);
   }
 
   #keepOrder(touches: TouchLog): void {

@@ -28,7 +28,8 @@ for (const fill of [false, true]) {
       const { lazy, events } = await serving(file, { dirty: true, fill });
       await using _lazy = lazy;
       await using vmm = await Vmm.start(file.socket, { regions: TWO_REGIONS, track: true });
-      if (fill) await until("all is filled", () => events.some(({ event }) => event === "filled"));
+      const served = fill ? "filled" : "handed-over";
+      await until(served, () => events.some(({ event }) => event === served));
       assertEquals((await lazy.dirtyPages()).map(({ pages }) => pages), [0]);
       await vmm.remove(20 * PAGE, 10 * PAGE);
       await vmm.order("run 5 4 300 0");

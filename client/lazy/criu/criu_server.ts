@@ -180,8 +180,7 @@ export class CriuServer implements Task, CriuTree<CriuProcess> {
     for (const map of keeping.maps) {
       const uffd = keeping.take(PouchKind.PROCESS, map.id);
       if (uffd === undefined) {
-        keeping.over(map);
-        this.#tell({ kind: "missed", pid: map.imageId, reason: MISSED });
+        keeping.missed(map);
         continue;
       }
       const runs = this.#runsOf(map.imageId);
@@ -194,7 +193,8 @@ export class CriuServer implements Task, CriuTree<CriuProcess> {
       const plan = this.#init.orders.get(map.imageId)?.plan;
       this.#add({ uffd, map, runs, placed, plan, pid: map.imageId }).wakeAll();
     }
-    const { connected, restored, abandoned } = keeping.facts;
+    const { connected, restored, abandoned, missed } = keeping.facts;
+    for (const pid of missed.values()) this.#tell({ kind: "missed", pid, reason: MISSED });
     const over = restored || abandoned;
     const connection = over ? undefined : keeping.take(PouchKind.CONNECTION, 0);
     keeping.dropRest();

@@ -16,12 +16,20 @@ export interface TreeFacts {
   connected: boolean;
   restored: boolean;
   abandoned: boolean;
+  /** Processes that nobody serves, by their numbers in the tree: theirs in the images, of a child its parent's. */
+  readonly missed: Map<number, number>;
 }
 
 /** Nothing has happened. */
 export function newFacts(): TreeFacts {
-  const arrived = new Set<number>();
-  return { nextId: 0, arrived, connected: false, restored: false, abandoned: false };
+  return {
+    nextId: 0,
+    arrived: new Set(),
+    connected: false,
+    restored: false,
+    abandoned: false,
+    missed: new Map(),
+  };
 }
 
 /** The map of a process that was written down as it was. */
@@ -65,6 +73,8 @@ export class TreeHistory {
       case RecordKind.ABANDONED:
         facts.abandoned = true;
         return;
+      case RecordKind.MISSED:
+        return void facts.missed.set(id, a);
       case RecordKind.ARRIVED:
         facts.arrived.add(a);
         this.maps.set(id, new ProcessMap(id, a, this.#segmentsOf(a)));
@@ -176,4 +186,5 @@ function writeFacts(record: TreeRecord, facts: TreeFacts): void {
   if (facts.connected) record.append(RecordKind.CONNECTED, 0);
   if (facts.restored) record.append(RecordKind.RESTORED, 0);
   if (facts.abandoned) record.append(RecordKind.ABANDONED, 0);
+  for (const [id, imageId] of facts.missed) record.append(RecordKind.MISSED, id, imageId);
 }

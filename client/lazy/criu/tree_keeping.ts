@@ -129,6 +129,13 @@ export class TreeKeeping {
     }
   }
 
+  /** A process is served by nobody: so it is said by each server from here on, as one may be killed before. */
+  missed(map: ProcessMap): void {
+    this.facts.missed.set(map.id, map.imageId);
+    this.record?.append(RecordKind.MISSED, map.id, map.imageId);
+    this.over(map);
+  }
+
   /** A process is served no longer. */
   over(map: ProcessMap): void {
     this.record?.append(RecordKind.OVER, map.id);

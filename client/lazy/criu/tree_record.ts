@@ -22,6 +22,8 @@ export const RecordKind = {
   RESTORED: 0x86,
   /** CRIU left before it said so. */
   ABANDONED: 0x87,
+  /** Nobody serves a process, which no server had the userfaultfd of: its number in the images. */
+  MISSED: 0x88,
   /** Of a record written anew: the number of the next process. */
   NEXT: 0x90,
   /** CRIU has handed a process over, which may be gone: its number in the images. */

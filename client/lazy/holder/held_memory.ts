@@ -75,8 +75,8 @@ export class HeldMemory implements Disposable {
   }
 
   /** A process needs nothing any more. */
-  drop(id: string): void {
-    this.#places!.drop(id);
+  drop(id: string): Promise<void> {
+    return this.#places!.drop(id);
   }
 
   /** Leaves everything to the next server. */

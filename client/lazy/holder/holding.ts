@@ -1,7 +1,7 @@
 /** A server's connection to its holder. */
 
 import { Socket } from "../../../ffi/socket.ts";
-import { type Held, HolderChannel, type HolderLine } from "./holder_channel.ts";
+import { type Held, HolderChannel, type HolderLine, type HolderMessage } from "./holder_channel.ts";
 import type { HeldVisitor, Keeper } from "./keeper.ts";
 
 /** Gives a holder what the next server must have, and takes over what the last one left. */
@@ -40,19 +40,13 @@ export class Holding implements Keeper, Disposable {
   }
 
   /** See {@linkcode Keeper.keep}; fails when the holder is gone. */
-  async keep(held: Held, descriptors: readonly number[]): Promise<void> {
-    const kept = this.#confirming.catch(() => {}).then(async () => {
-      await this.#channel.send(held, descriptors);
-      await this.#channel.send({ kind: "end" });
-      requireLine(await this.#channel.receive());
-    });
-    this.#confirming = kept.catch(() => {});
-    return await kept;
+  keep(held: Held, descriptors: readonly number[]): Promise<void> {
+    return this.#confirmed(held, descriptors);
   }
 
   /** See {@linkcode Keeper.drop}. A holder that is gone holds nothing. */
   async drop(id: string): Promise<void> {
-    await this.#channel.send({ kind: "drop", id }).catch(() => {});
+    await this.#confirmed({ kind: "drop", id }).catch(() => {});
   }
 
   /** See {@linkcode Keeper.watch}. */
@@ -67,6 +61,17 @@ export class Holding implements Keeper, Disposable {
 
   [Symbol.dispose](): void {
     this.close();
+  }
+
+  /** Sends a line, and resolves when the holder has done what it says. */
+  #confirmed(message: HolderMessage, descriptors: readonly number[] = []): Promise<void> {
+    const confirmed = this.#confirming.then(async () => {
+      await this.#channel.send(message, descriptors);
+      await this.#channel.send({ kind: "end" });
+      requireLine(await this.#channel.receive());
+    });
+    this.#confirming = confirmed.catch(() => {});
+    return confirmed;
   }
 }
 

@@ -12,7 +12,7 @@ export interface Keeper {
    * @throws {Error} when they are not held
    */
   keep(held: Held, descriptors: readonly number[]): Promise<void>;
-  /** Has it held no longer: nobody needs it. */
+  /** Has it held no longer, for nobody needs it; resolves when it is not. */
   drop(id: string): Promise<void>;
   /** Has it told when it is gone, and holds nothing any more. */
   watch(lost: () => void): void;

@@ -102,6 +102,11 @@ export class CriuTask implements AsyncDisposable {
     return Deno.readTextFileSync(`${this.directory}/result`).trim();
   }
 
+  /** How its children ended that did not end well: for the message of a test that fails. */
+  why(): string {
+    return this.has("why") ? Deno.readTextFileSync(`${this.directory}/why`) : "";
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     // It leads a session, which all of its children are in, dumped or restored.
     await new Deno.Command("kill", { args: ["-9", "--", `-${this.pid}`], stderr: "null" }).output();

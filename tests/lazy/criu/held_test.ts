@@ -125,9 +125,13 @@ testUnless(
     moved.loseChildren(); // as a kill between the read and the putting into the pouch does
     moved.replace();
     assertEquals(await moved.hears("child"), "child 0");
-    const missed = moved.told.filter(({ kind }) => kind === "missed");
-    assertEquals(missed.length, 1);
+    const missed = () => moved.told.filter(({ kind }) => kind === "missed").length;
+    assertEquals(missed(), 1);
     assertEquals(await touch(moved, 3), wordOf(3));
+    // So does the next: nobody may have heard the one before.
+    moved.replace();
+    assertEquals(await touch(moved, 4), wordOf(4));
+    assertEquals(missed(), 2);
   }),
 );
 

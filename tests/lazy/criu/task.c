@@ -5,7 +5,7 @@
  *   task MODE DIRECTORY
  *
  * It makes DIRECTORY/ready when there is something to dump, waits for DIRECTORY/go, does its work, and writes
- * DIRECTORY/result: "wrong=N ...". MODE is
+ * DIRECTORY/result: "wrong=N ..."; why children ended wrongly stands in DIRECTORY/why. MODE is
  *   memory   64 MiB, checked by four threads at random, and by system calls
  *   tree     threads, children and grandchildren, each with pages of its own; forks again at once
  *   churn    threads that map, unmap, move and remove without an end, also before the dump
@@ -163,11 +163,24 @@ static void memory_mode(void) {
 
 /* ---- tree */
 
+/* Adds a line to DIRECTORY/why, for whoever reads what a test says of "wrong". */
+static void tell(const char *what, const char *how, int number) {
+  char path[512];
+  snprintf(path, sizeof path, "%s/why", directory);
+  FILE *file = fopen(path, "a");
+  if (file == NULL) exit(4);
+  fprintf(file, "%d: %s %s %d\n", getpid(), what, how, number);
+  fclose(file);
+}
+
 /* Of a fork: 0 where all was right. */
 static int status_of(pid_t child) {
   int status;
-  if (child < 0 || waitpid(child, &status, 0) != child) return 1;
-  return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+  if (child < 0) return tell("fork", "errno", errno), 1;
+  if (waitpid(child, &status, 0) != child) return tell("waitpid", "errno", errno), 1;
+  if (WIFSIGNALED(status)) return tell("child", "signal", WTERMSIG(status)), 1;
+  if (WEXITSTATUS(status) != 0) tell("child", "status", WEXITSTATUS(status));
+  return WEXITSTATUS(status);
 }
 
 static int check_with_late_child(void) {
@@ -175,7 +188,7 @@ static int check_with_late_child(void) {
   if (late == 0) {
     _exit(check_all(1) == 0 ? 0 : 10);
   }
-  return (check_all(2) == 0 ? 0 : 20) + status_of(late);
+  return (check_all(2) == 0 ? 0 : 20) + (status_of(late) == 0 ? 0 : 1);
 }
 
 static int be_child(int depth, uint32_t number) {
@@ -195,7 +208,7 @@ static int be_child(int depth, uint32_t number) {
   put(name, "");
   wait_for_go();
   int bad = check_with_late_child();
-  for (int i = 0; i < count; i++) bad += status_of(children[i]);
+  for (int i = 0; i < count; i++) bad += status_of(children[i]); /* fewer than 20 late ones */
   return bad > 250 ? 250 : bad;
 }
 
