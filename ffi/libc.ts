@@ -301,9 +301,21 @@ const SYMBOLS = {
     parameters: ["i32", /* which */ "u32", /* who */ "i32" /* nice */],
     result: "i32",
   },
+  getpriority: { parameters: ["i32", /* which */ "u32" /* who */], result: "i32" },
   sched_yield: { parameters: [], result: "i32" },
   sched_setscheduler: {
     parameters: ["i32", /* pid */ "i32", /* policy */ "buffer" /* sched_param */],
+    result: "i32",
+  },
+  // By its number: glibc has it from 2.41 on.
+  sched_setattr: {
+    name: "syscall",
+    parameters: [
+      "i64", /* number */
+      "i64", /* pid, 0 for the calling thread */
+      "buffer", /* sched_attr */
+      "u64", /* flags */
+    ],
     result: "i32",
   },
   sched_setaffinity: {

@@ -13,9 +13,11 @@ export class UnsupportedPlatformError extends Error {
 
 /** System call numbers by architecture, from Linux arch/x86/entry/syscalls/syscall_64.tbl and include/uapi/asm-generic/unistd.h. */
 const SYSCALL_NUMBERS = {
-  x86_64: { userfaultfd: 323, gettid: 186, futex: 202 },
-  aarch64: { userfaultfd: 282, gettid: 178, futex: 98 },
+  x86_64: { userfaultfd: 323, gettid: 186, futex: 202, sched_setattr: 314 },
+  aarch64: { userfaultfd: 282, gettid: 178, futex: 98, sched_setattr: 274 },
 } as const satisfies Record<Architecture, Record<string, number>>;
+
+type SyscallName = keyof typeof SYSCALL_NUMBERS[Architecture];
 
 /**
  * Returns the architecture this process runs on.
@@ -35,6 +37,6 @@ export function requirePlatform(
 }
 
 /** Returns the system call numbers of this machine. */
-export function syscallNumbers(): Readonly<Record<"userfaultfd" | "gettid" | "futex", number>> {
+export function syscallNumbers(): Readonly<Record<SyscallName, number>> {
   return SYSCALL_NUMBERS[requirePlatform()];
 }

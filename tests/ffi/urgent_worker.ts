@@ -1,0 +1,4 @@
+import { becomeUrgentThread, threadId } from "../../ffi/scheduling.ts";
+
+becomeUrgentThread();
+postMessage(threadId());
