@@ -113,6 +113,23 @@ testUnless(
   },
 );
 
+Deno.test("GET /v1/lazy/{id}/wait answers when the session stands there, has ended, or the time is over", async () => {
+  await using daemon = await TestDaemon.start();
+  await Deno.writeFile(`${daemon.images}/memory`, memoryContent(LENGTH));
+  const { id } = await daemon.done("POST", "/v1/lazy", LAZY);
+  const path = `/v1/lazy/${id}/wait`;
+  assertEquals((await daemon.done("GET", `${path}?for=active&timeout=60`)).status, "active");
+  assertEquals((await daemon.done("GET", `${path}?timeout=0`)).status, "active");
+  const ended = daemon.done("GET", `${path}?for=ended&timeout=60`);
+  await daemon.done("POST", `/v1/lazy/${id}/cancel`);
+  assertEquals((await ended).status, "cancelled");
+  const elsewhere = await daemon.refused("GET", `/v1/migrations/${id}/wait?timeout=0`);
+  assertEquals([elsewhere.status, elsewhere.code], [404, "NO_SUCH_SESSION"]);
+  const wrong = await daemon.refused("GET", `${path}?for=nothing`);
+  assertEquals([wrong.status, wrong.code], [400, "BAD_REQUEST"]);
+  assertEquals(daemon.mistakes, []);
+});
+
 Deno.test("POST /v1/lazy takes no copy of an image that is more than there may be of memory", async () => {
   using file = new MemoryFile(LENGTH);
   await Deno.truncate(file.path, 8 * 2 ** 30); // nothing of it is read
