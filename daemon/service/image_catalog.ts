@@ -5,6 +5,7 @@ import type { Image } from "../../image/image.ts";
 import { openImage } from "../../image/open_image.ts";
 import { isPartialName } from "../../image/partial_name.ts";
 import { checkName, findWithin } from "./contained.ts";
+import { BY_MIGRATE } from "./received_again.ts";
 import { ServiceError } from "./service_error.ts";
 
 /** Where images are. */
@@ -223,6 +224,7 @@ function beginOpening(path: string, offset: number | undefined, stamp: FileStamp
   const image = openImage(path, {
     offset,
     signal: abort.signal,
+    again: BY_MIGRATE,
     // What is read in one step is open as soon as anybody could be told that it is not.
     onProgress: () => {
       if (++steps === 2) indexing.resolve();
