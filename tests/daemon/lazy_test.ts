@@ -113,6 +113,34 @@ testUnless(
   },
 );
 
+testUnless(
+  needsVmm,
+  "Service that is told to end leaves VMs to their holder, and the next session serves them",
+  async () => {
+    await using first = await TestDaemon.start();
+    await Deno.writeFile(`${first.images}/memory`, memoryContent(LENGTH));
+    await using holder = new Holder();
+    await holder.listen(`${first.directory}/sockets/vm.holder`);
+    const body = { ...LAZY, fill: false, holder: "vm.holder" };
+    const { id } = await first.done("POST", "/v1/lazy", body);
+    await using vmm = await Vmm.start(`${first.directory}/sockets/vm.sock`, { regions });
+    assertEquals(await vmm.touch(PAGE), "image");
+    await within("the drain", first.service.drain());
+    assertEquals((await first.done("GET", `/v1/lazy/${id}`)).status, "cancelled");
+    const touched = vmm.touch(2 * PAGE); // nobody serves it now
+    await using next = await TestDaemon.start();
+    await Deno.copyFile(`${first.images}/memory`, `${next.images}/memory`);
+    await Deno.symlink(
+      `${first.directory}/sockets/vm.holder`,
+      `${next.directory}/sockets/vm.holder`,
+    );
+    await next.done("POST", "/v1/lazy", body);
+    assertEquals(await within("the page", touched), "image");
+    await vmm.kill();
+    assertEquals([first.mistakes, next.mistakes], [[], []]);
+  },
+);
+
 Deno.test("GET /v1/lazy/{id}/wait answers when the session stands there, has ended, or the time is over", async () => {
   await using daemon = await TestDaemon.start();
   await Deno.writeFile(`${daemon.images}/memory`, memoryContent(LENGTH));
