@@ -11,6 +11,7 @@ import {
 } from "../migration/protocol/mod.ts";
 import { ImageError } from "./image_error.ts";
 import { hasPartialMark } from "./mapped_ram/partial_mark.ts";
+import { BY_RECEIVE, type TakenUpAgain } from "./taken_up.ts";
 import { isPartialName } from "./partial_name.ts";
 import { descriptionPath } from "./raw/raw_description.ts";
 import { type Packer, unpackRemedy } from "./unpack_remedy.ts";
@@ -75,16 +76,20 @@ export function foreignFormat(path: string, head: Uint8Array): ImageError | unde
  * The error for a file that starts so, is of no known kind, and has no description beside it.
  *
  * @param streamOffset where in it a stream of QEMU seems to begin, in bytes
+ * @param again how one goes on that lacks pages
  */
-export function unknownFormat(path: string, head: Uint8Array, streamOffset?: number): ImageError {
+export function unknownFormat(
+  path: string,
+  head: Uint8Array,
+  streamOffset?: number,
+  again: TakenUpAgain = BY_RECEIVE,
+): ImageError {
   if (hasPartialMark(head)) {
     return new ImageError(
       "not-an-image",
       path,
       "Image that lacks pages, which its source still has",
-      "if its receive has ended, take it up again: " +
-        `postcopy receive --recover ${path} --listen tcp:HOST:PORT, then migrate -d -r tcp:HOST:PORT at the ` +
-        "source",
+      `if its receive has ended, take it up again: ${again(path)}`,
     );
   }
   if (isPartialName(path)) {

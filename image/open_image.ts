@@ -54,7 +54,7 @@ export async function openImage(path: string, options: OpenImageOptions = {}): P
     const head = memory.bytes(0, Math.min(16, memory.length)).slice();
     throw foreignFormat(path, head) ??
       (description === undefined
-        ? unknownFormat(path, head, seekStream(memory))
+        ? unknownFormat(path, head, seekStream(memory), options.again)
         : notADescription(path, description));
   } catch (error) {
     memory.close();

@@ -1,5 +1,7 @@
 /** How an image is opened. */
 
+import type { TakenUpAgain } from "./taken_up.ts";
+
 /** How to open an image. The first opening of a captured stream reads all of it. */
 export interface OpenImageOptions {
   /**
@@ -11,4 +13,10 @@ export interface OpenImageOptions {
   readonly signal?: AbortSignal | undefined;
   /** Called now and then with the bytes read and the bytes in all. */
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
+  /**
+   * How errors advise to go on with a file that lacks pages; default: in the words of `receive`.
+   *
+   * @internal
+   */
+  readonly again?: TakenUpAgain | undefined;
 }

@@ -8,10 +8,14 @@ import { peerHost } from "../../ffi/peer_host.ts";
 import { PollEvents } from "../../ffi/poll.ts";
 import { waitReady } from "../../ffi/wait_ready.ts";
 import { type CallerFacts, callerLimit, leastLikely, mayNotBeSilent } from "./callers.ts";
+import { pauseFor } from "../pause_for.ts";
 import { Entrance, type EntranceInit } from "./entrance.ts";
 import { type Ending, tellEnding } from "./late_source.ts";
 import type { IncomingConnections } from "./preempt_door.ts";
 import { SentAway } from "./sent_away.ts";
+
+/** Milliseconds until it is tried again to accept, when there were no descriptors left. */
+const FULL_INTERVAL = 10;
 
 /** Errors of who was gone, or not allowed, before he was accepted. */
 const NOBODY: readonly number[] = [Errno.EAGAIN, Errno.EINTR, Errno.ECONNABORTED];
@@ -180,8 +184,10 @@ export class IncomingChannels implements AsyncDisposable {
         // it may be the preempt channel.
         signal.throwIfAborted();
         const owned = this.#take();
-        if (owned === undefined) continue;
-        if (this.#refusing) this.#refuse(owned, signal);
+        // Others of this process hold the descriptors, and none of them tells when it lets go of one.
+        if (owned === "full") await pauseFor(FULL_INTERVAL, signal);
+        else if (owned === undefined) continue;
+        else if (this.#refusing) this.#refuse(owned, signal);
         else this.#admit(owned, signal);
       }
     } catch (error) {
@@ -201,16 +207,27 @@ export class IncomingChannels implements AsyncDisposable {
     );
   }
 
-  #take(): OwnedConnection | undefined {
+  /**
+   * Takes whoever has come.
+   *
+   * @returns undefined when there is nobody; `"full"` when no descriptor is left for him, and nobody to be sent
+   * away in his favour: he waits, be it a channel of this migration or a source that has not heard how it ended
+   * @throws {SyscallError} when it cannot be accepted; also for want of a descriptor as long as nobody has come
+   * whose migration would wait
+   */
+  #take(): OwnedConnection | "full" | undefined {
     const taken = this.#entrance.take();
     if (typeof taken !== "number") {
       return new OwnedConnection(taken, `a client of ${this.#name}`, this.#stallTimeout);
     }
     if (NOBODY.includes(-taken)) return undefined;
     const full = [Errno.EMFILE, Errno.ENFILE].some((code) => code === -taken);
-    if (!full || this.#refusing || this.#silent.length === 0) {
+    const canWait = this.#refusing || this.#mainCaller !== undefined;
+    const canMakeRoom = !this.#refusing && this.#silent.length > 0;
+    if (!full || !(canWait || canMakeRoom)) {
       throw new SyscallError("accept", -taken, this.#name);
     }
+    if (!canMakeRoom) return "full";
     this.#makeRoom();
     return undefined;
   }

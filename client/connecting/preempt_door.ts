@@ -155,8 +155,7 @@ export class PreemptDoor implements Disposable {
   }
 
   /**
-   * Looks at what the last poll found; to be called before the first poll too, for what was said before,
-   * and when {@linkcode PreemptDoor.resume} was called.
+   * Looks at what the last poll found; to be called before the first poll too, for what was said before.
    *
    * @returns the preempt channel, once; what came by it already is in its head
    */
@@ -208,8 +207,7 @@ export class PreemptDoor implements Disposable {
     this.#acceptAt(() => true);
     this.#unheard = true;
     this.#hear();
-    this.#held = false;
-    this.#unheard = true;
+    this.#held = false; // who speaks from here on is found by the next poll
   }
 
   /** A connection that was found is another's to close from here on. */

@@ -26,6 +26,8 @@ export class FaultIntake implements Disposable {
   readonly #absent: AbsentPages;
   /** Whether pages are asked for; else they are only marked, while a source that resumes is not ready. */
   asking = true;
+  /** Whether the userfaultfd could not be read: nothing is gained by another try before a source has resumed. */
+  unreadable = false;
 
   /**
    * @param uffd the userfaultfd, owned elsewhere
@@ -71,6 +73,7 @@ export class FaultIntake implements Disposable {
     const count = this.#faults.read();
     if (count < 0) {
       if (count === -Errno.EAGAIN || count === -Errno.EINTR) return;
+      this.unreadable = true;
       throw new MigrationError("GUEST_FAILED", `Cannot read faults: ${errnoName(-count)}`);
     }
     const now = monotonicNanoseconds();

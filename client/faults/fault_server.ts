@@ -284,18 +284,18 @@ export class FaultServer implements Task {
   }
 
   #pause(code: string, reason: string): void {
-    const breaks = this.#state.pause();
+    // What fails while it holds is news, whatever it was paused for.
+    const breaks = this.#holding ? this.#state.breakAgain() : this.#state.pause();
     if (breaks > 0) this.#tell({ kind: "paused", breaks, code, reason });
   }
 
   /**
    * Keeps threads that wait for a missing page waiting: nothing is asked for, nothing placed. In
    * shared memory a page that is here may still have to be mapped again, and one that the source does not
-   * hold is made at any time.
-   *
-   * Both connections end, for a source may have noticed nothing, or the end of one alone.
+   * hold is made at any time. Both connections end, for a source may have noticed nothing, or the end of one alone.
    */
   #beginToHold(): void {
+    if (!this.#holding) this.#poll.again(); // whoever comes again may be here already
     this.#holding = true;
     this.#recovering = false;
     this.#intake.asking = false;
@@ -308,11 +308,12 @@ export class FaultServer implements Task {
     this.#recovery.clear();
     this.#door.hold();
     signalEvent(this.#init.mainWakeFd); // it lets go of the main channel
-    this.#poll.again(); // whoever comes again may be here already
   }
 
+  /** A userfaultfd that cannot be read would be found ready again and again. */
   #watchHeldFaults(): void {
-    const answers = this.#map.hasMinorFaults || this.#state.absent > 0;
+    const answers = !this.#intake.unreadable &&
+      (this.#map.hasMinorFaults || this.#state.absent > 0);
     this.#poll.watch(UFFD, answers ? this.#init.uffd : -1, PollEvents.IN);
   }
 
@@ -381,6 +382,7 @@ export class FaultServer implements Task {
   /** The source goes on: from here on it is asked for what is missed. */
   #resume(): void {
     this.#recovering = false;
+    this.#intake.unreadable = false;
     this.#intake.asking = true;
     this.#poll.watch(UFFD, this.#init.uffd, PollEvents.IN);
     this.#door.resume();

@@ -8,9 +8,10 @@ import { ProtocolError } from "../../migration/protocol/protocol_error.ts";
 import type { BlockEntry } from "../../migration/protocol/ram.ts";
 import type { StreamHandler } from "../../migration/protocol/stream.ts";
 import type { StreamDecoderOptions } from "../../migration/protocol/stream_decoder.ts";
-import type { RamSection, StreamMachine } from "../../migration/protocol/stream_machine.ts";
+import type { StreamMachine } from "../../migration/protocol/stream_machine.ts";
 import type { MainRounds } from "../multifd/main_rounds.ts";
 import { AbsentNames } from "./absent_pages.ts";
+import { DescribedMachine } from "./described_machine.ts";
 import type { IncomingPages } from "./incoming_memory.ts";
 import { IncomingPackage } from "./incoming_package.ts";
 import {
@@ -20,10 +21,9 @@ import {
   refuseOther,
   requireDevices,
   requireMemory,
-  unknownBitmap,
 } from "./memory_account.ts";
 import { PrecopyEnd } from "./precopy_end.ts";
-import { pageSizesOf, requireNoCapabilities, useExtensions } from "./source_features.ts";
+import { useExtensions } from "./source_features.ts";
 import type { StreamEvents } from "./stream_events.ts";
 
 /**
@@ -34,14 +34,9 @@ export class IncomingStream implements StreamHandler {
   readonly #memory: IncomingPages;
   readonly #events: StreamEvents;
   readonly #multifd: MainRounds | undefined;
-  readonly #entries: BlockEntry[] = [];
+  readonly #machine = new DescribedMachine();
   #bufferAddress = 0;
-  #configuration: Configuration | undefined;
-  #targetPageSize = 4096;
-  #section: RamSection | undefined;
-  #pageSizeSummary: number | undefined;
   #returnPath = false;
-  #announced = 0;
   #open = false;
   #pagesCame = false;
   #memoryEnded = false;
@@ -85,14 +80,8 @@ export class IncomingStream implements StreamHandler {
   }
 
   /** Takes over from another that has read the stream to LISTEN, or beyond, and is no more. */
-  adopt(
-    { configuration, targetPageSize, blocks, ramSection, pageSizeSummary }: StreamMachine,
-  ): void {
-    this.#configuration = configuration;
-    this.#targetPageSize = targetPageSize;
-    this.#entries.push(...blocks);
-    this.#section = ramSection;
-    this.#pageSizeSummary = pageSizeSummary;
+  adopt(machine: StreamMachine): void {
+    this.#machine.adopt(machine);
     this.#open = true;
     this.#pagesCame = true;
     this.#listening = true;
@@ -112,8 +101,7 @@ export class IncomingStream implements StreamHandler {
     this.#package = undefined;
     this.#ended = false;
     this.#recovering = true;
-    const { id: ramSectionId } = this.#section!;
-    return { resumed: true, targetPageSize: this.#targetPageSize, ramSectionId };
+    return this.#machine.resumed();
   }
 
   /** True while what came waits for pages on their way: {@linkcode IncomingPages.held}. */
@@ -165,11 +153,7 @@ export class IncomingStream implements StreamHandler {
   header(): void {}
 
   configuration(configuration: Configuration): void {
-    requireNoCapabilities(configuration);
-    if (configuration.targetPageBits !== undefined) {
-      this.#targetPageSize = 2 ** configuration.targetPageBits;
-    }
-    this.#configuration = configuration;
+    this.#machine.configure(configuration);
     this.#events.configuration(configuration);
   }
 
@@ -181,8 +165,7 @@ export class IncomingStream implements StreamHandler {
         this.#returnPath = true;
         return this.#events.returnPathOpened();
       case "advise":
-        this.#pageSizeSummary = pageSizesOf(command, this.#targetPageSize);
-        return;
+        return this.#machine.advise(command);
       case "discard":
         if (!this.#open || this.#listening) {
           throw new MigrationError("BAD_PEER", "Discard before the RAM blocks or after LISTEN");
@@ -214,7 +197,7 @@ export class IncomingStream implements StreamHandler {
   }
 
   sectionStart(id: number, _name: string, instance: number, version: number): void {
-    this.#section = { id, instance, version };
+    this.#machine.section({ id, instance, version });
   }
 
   sectionPart(_id: number): void {}
@@ -228,27 +211,12 @@ export class IncomingStream implements StreamHandler {
   }
 
   blockList(total: number): void {
-    this.#announced = total;
+    this.#machine.announce(total);
   }
 
   blockEntry(entry: BlockEntry): void {
-    this.#entries.push(entry);
-    this.#announced -= entry.usedLength;
-    if (this.#announced > 0) return;
-    if (this.#configuration === undefined) {
-      throw new MigrationError(
-        "UNSUPPORTED",
-        "Source does not say its machine type: use one that does, all since QEMU 2.4",
-      );
-    }
-    const summary = this.#pageSizeSummary;
-    const machine: StreamMachine = {
-      configuration: this.#configuration,
-      ramSection: this.#section!,
-      targetPageSize: this.#targetPageSize,
-      blocks: this.#entries,
-      ...summary === undefined ? {} : { pageSizeSummary: summary },
-    };
+    const machine = this.#machine.block(entry);
+    if (machine === undefined) return;
     this.#memory.open(machine);
     this.#open = true;
     this.#events.opened(machine);
@@ -353,7 +321,7 @@ export class IncomingStream implements StreamHandler {
   }
 
   #listen(): void {
-    if (!this.#open || this.#pageSizeSummary === undefined || this.#listening) {
+    if (!this.#open || !this.#machine.advised || this.#listening) {
       throw new MigrationError("BAD_PEER", "LISTEN without ADVISE and RAM blocks, or twice");
     }
     this.#memory.settle(() => {
@@ -365,8 +333,8 @@ export class IncomingStream implements StreamHandler {
   }
 
   #wantBitmap(name: string): void {
-    if (this.#entries.some((entry) => entry.name === name)) return this.#events.bitmapWanted(name);
-    throw unknownBitmap(name);
+    this.#machine.requireBlock(name);
+    this.#events.bitmapWanted(name);
   }
 
   #openPackage(contents: IncomingPackage): void {

@@ -2,7 +2,12 @@
 
 import { mergeOrder } from "../../image/order/merge_order.ts";
 import type { OrderOwner } from "../../image/order/order_codec.ts";
-import { isVacant, readOrderOf, writeOrderFile } from "../../image/order/order_file.ts";
+import {
+  isVacant,
+  ORDER_ELSEWHERE,
+  readOrderOf,
+  writeOrderFile,
+} from "../../image/order/order_file.ts";
 import { emptyOrder } from "../../image/order/order_list.ts";
 import { TouchLog } from "./touch_log.ts";
 
@@ -97,6 +102,6 @@ export class KeptOrder {
     const why = await writeOrderFile(path, { ...this.#owner, list: merged }, await this.#mode());
     return why === undefined
       ? `Order kept in ${path}: ${merged.pages.length} pages`
-      : `Order is not kept: ${why}: name a file elsewhere with --order`;
+      : `Order is not kept: ${why}: ${ORDER_ELSEWHERE}`;
   }
 }

@@ -1,6 +1,7 @@
 /** What became of a guest whose migration into an image failed. */
 
 import { MigrationError, type MigrationErrorCode } from "../../migration/migration_error.ts";
+import { BY_RECEIVE, type TakenUpAgain } from "../../image/taken_up.ts";
 import { formatCount } from "../../migration/report/units.ts";
 import type { DestinationStatus } from "../statistics.ts";
 import { Holder, type ReceiveState } from "./receive_state.ts";
@@ -22,6 +23,7 @@ export interface Fate {
  * @param error why the migration failed
  * @param cancelled whether it was ended from this side
  * @param statistics the figures at the end
+ * @param again how the file is taken up again
  * @returns a MigrationError with the error as its cause; a mistake of this program stays what it is
  */
 export function withFate(
@@ -29,11 +31,12 @@ export function withFate(
   cancelled: boolean,
   fate: Fate,
   statistics: ReceiveStatistics,
+  again: TakenUpAgain = BY_RECEIVE,
 ): unknown {
   const code = cancelled ? "CANCELLED" : codeOf(error);
   if (code === undefined) return error;
   const message = error instanceof Error ? error.message : String(error);
-  const told = fate.holder === Holder.IMAGE ? "" : `: ${fateOf(fate, statistics)}`;
+  const told = fate.holder === Holder.IMAGE ? "" : `: ${fateOf(fate, statistics, again)}`;
   return new MigrationError(code, message + told, { cause: error });
 }
 
@@ -87,7 +90,11 @@ export function resumption(
     `${formatCount(pages)} pages are to come. Resume it there with ${resume}: this waits`;
 }
 
-function fateOf({ holder, complete, partialPath }: Fate, statistics: ReceiveStatistics): string {
+function fateOf(
+  { holder, complete, partialPath }: Fate,
+  statistics: ReceiveStatistics,
+  again: TakenUpAgain,
+): string {
   if (holder === Holder.SOURCE) {
     return "no image was made, and the guest is unharmed at the source";
   }
@@ -98,8 +105,9 @@ function fateOf({ holder, complete, partialPath }: Fate, statistics: ReceiveStat
   if (holder === Holder.SWITCHING) {
     return "no image can be made of it, and the source has the guest, with all of its memory. See info " +
       "migrate there: when it says postcopy-paused, neither cancel nor end it, but have the guest handed " +
-      `back: postcopy receive --recover ${partialPath} --listen tcp:HOST:PORT, then migrate -d -r ` +
-      "tcp:HOST:PORT at the source, then cont. When it says anything else, remove the file: the guest " +
+      `back: ${
+        again(partialPath)
+      }, then cont. When it says anything else, remove the file: the guest ` +
       "runs there, or the command cont lets it go on";
   }
   if (complete) {
@@ -111,9 +119,9 @@ function fateOf({ holder, complete, partialPath }: Fate, statistics: ReceiveStat
     "keeps it stopped, with all of its memory, until it is ended; of the image " +
     `${formatCount(remaining)} of ${
       formatCount(pages)
-    } pages are missing. Leave the source as it is and ` +
-    `take the file up again: postcopy receive --recover ${partialPath} --listen tcp:HOST:PORT, then ` +
-    "migrate -d -r tcp:HOST:PORT at the source";
+    } pages are missing. Leave the source as it is and take the file up again: ${
+      again(partialPath)
+    }`;
 }
 
 /** Errors of the task have crossed as plain data, with their name. */

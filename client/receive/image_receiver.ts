@@ -365,7 +365,7 @@ export class ImageReceiver extends IncomingMigration implements AsyncDisposable 
     if (!came && this.#takenUp === undefined) return this.#board.fail(error);
     const cause = this.#multifd.explain(reviveMigrationError(error));
     const cancelled = cause === this.#cancelled;
-    this.#board.fail(withFate(cause, cancelled, this.fate, this.statistics()));
+    this.#board.fail(withFate(cause, cancelled, this.fate, this.statistics(), this.#options.again));
   }
 
   #mustBePaused(): void {

@@ -1,6 +1,7 @@
 /** How an image is received. */
 
 import type { SwitchoverAckOptions } from "../../migration/protocol/switchover_ack.ts";
+import type { TakenUpAgain } from "../../image/taken_up.ts";
 import type { AccessOptions } from "../connecting/access.ts";
 
 /** What to receive into. */
@@ -27,6 +28,12 @@ export interface ImageReceiverOptions extends AccessOptions, SwitchoverAckOption
    * capability `multifd` is on. Default none. How they are compressed (none, zlib, zstd) they say themselves.
    */
   readonly multifdChannels?: number;
+  /**
+   * How errors advise to take the file up again, looked at when there is one; default: in the words of `receive`.
+   *
+   * @internal
+   */
+  readonly again?: TakenUpAgain;
   /** Ends it early: `finished` rejects with what became of the guest. */
   readonly signal?: AbortSignal;
 }

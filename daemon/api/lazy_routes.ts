@@ -2,6 +2,7 @@
 
 import { createRoute, z } from "../npm/zod_openapi.ts";
 import { lazyRequest } from "../service/requests.ts";
+import type { Direction } from "../service/session.ts";
 import { answer, body, cancelBody, cancelRequest, idParameter, PROBLEMS } from "./responses.ts";
 import {
   type Api,
@@ -13,8 +14,10 @@ import {
   sessionOf,
 } from "./route_kit.ts";
 import { dirtySchema, lazySchema, sessionSchema } from "./schemas.ts";
+import { addWaitRoute } from "./wait_route.ts";
 
 const tags = ["lazy"];
+const LAZY: readonly Direction[] = ["lazy"];
 
 const list = createRoute({
   method: "get",
@@ -84,18 +87,18 @@ const dirty = createRoute({
 });
 
 /** Adds the routes. */
-export function addLazyRoutes(api: Api, { service }: ApiContext): void {
+export function addLazyRoutes(api: Api, routing: ApiContext): void {
+  const { service } = routing;
+  const of = (id: string) => sessionOf(service, id, LAZY);
   api.openapi(list, () => reply({ lazy: service.list("lazy") }));
   api.openapi(start, async (context) => {
     const started = await service.start(context.req.valid("json"), idempotencyKey(context));
     return replyStarted(started, "lazy");
   }, explaining(lazyRequest));
-  api.openapi(
-    show,
-    (context) => reply(sessionOf(service, context.req.valid("param").id, ["lazy"])),
-  );
+  api.openapi(show, (context) => reply(of(context.req.valid("param").id)));
+  addWaitRoute(api, routing, "lazy", LAZY);
   api.openapi(dirty, async (context) => {
-    const { id } = sessionOf(service, context.req.valid("param").id, ["lazy"]);
+    const { id } = of(context.req.valid("param").id);
     const processes = await service.dirtyPages(id);
     return reply({
       processes: processes.map(({ pid, pages, bitmap }) => ({
@@ -106,12 +109,12 @@ export function addLazyRoutes(api: Api, { service }: ApiContext): void {
     });
   });
   api.openapi(cancel, async (context) => {
-    const { id } = sessionOf(service, context.req.valid("param").id, ["lazy"]);
+    const { id } = of(context.req.valid("param").id);
     const { force } = context.req.valid("json") ?? {};
     return reply(await service.cancel(id, force));
   }, explaining(cancelBody));
   api.openapi(end, async (context) => {
-    const session = sessionOf(service, context.req.valid("param").id, ["lazy"]);
+    const session = of(context.req.valid("param").id);
     if (session.endedAt === undefined) {
       await service.cancel(session.id, context.req.valid("query").force);
     }

@@ -3,9 +3,8 @@
 import { createRoute, z } from "../npm/zod_openapi.ts";
 import { MOST_CELLS } from "../../migration/memory/memory_map.ts";
 import { migrationRequest } from "../service/requests.ts";
-import type { Until } from "../service/service.ts";
 import { ServiceError } from "../service/service_error.ts";
-import { type Direction, SESSION_STATUSES, type SessionView } from "../service/session.ts";
+import type { Direction, SessionView } from "../service/session.ts";
 import { answer, body, cancelBody, cancelRequest, idParameter, PROBLEMS } from "./responses.ts";
 import {
   type Api,
@@ -17,12 +16,10 @@ import {
   sessionOf,
 } from "./route_kit.ts";
 import { mapSchema, sessionSchema, sessionsSchema } from "./schemas.ts";
+import { addWaitRoute } from "./wait_route.ts";
 
 const tags = ["migrations"];
 const MIGRATIONS: readonly Direction[] = ["outgoing", "incoming"];
-/** Seconds. */
-const DEFAULT_WAIT = 60;
-const LONGEST_WAIT = 3600;
 
 const session = answer(sessionSchema, "The migration");
 
@@ -135,22 +132,6 @@ const postcopy = createRoute({
   responses: { 200: session, ...PROBLEMS },
 });
 
-const waitQuery = z.object({
-  for: z.enum(["ended", ...SESSION_STATUSES]).default("ended"),
-  timeout: z.coerce.number().nonnegative().max(LONGEST_WAIT).default(DEFAULT_WAIT).openapi({
-    description: "Seconds",
-  }),
-});
-
-const wait = createRoute({
-  method: "get",
-  path: "/v1/migrations/{id}/wait",
-  tags,
-  summary: "Answers when it stands there, has ended, or the time is over",
-  request: { params: idParameter, query: waitQuery },
-  responses: { 200: session, ...PROBLEMS },
-});
-
 const mapQuery = z.object({
   cells: z.coerce.number().int().positive().max(MOST_CELLS).default(1024),
 });
@@ -171,7 +152,8 @@ function withNewestEnded(sessions: readonly SessionView[], most = Infinity): Ses
 }
 
 /** Adds the routes. */
-export function addMigrationRoutes(api: Api, { service, ending }: ApiContext): void {
+export function addMigrationRoutes(api: Api, routing: ApiContext): void {
+  const { service } = routing;
   const of = (id: string) => sessionOf(service, id, MIGRATIONS);
   api.openapi(list, (context) => {
     const { ended } = context.req.valid("query");
@@ -209,18 +191,7 @@ export function addMigrationRoutes(api: Api, { service, ending }: ApiContext): v
     const { id } = of(context.req.valid("param").id);
     return reply(service.startPostcopy(id));
   });
-  api.openapi(wait, async (context) => {
-    const { id } = of(context.req.valid("param").id);
-    const { for: until, timeout } = context.req.valid("query");
-    const timer = new AbortController();
-    const timed = setTimeout(() => timer.abort(), timeout * 1000);
-    try {
-      const signal = AbortSignal.any([timer.signal, ending]);
-      return reply(await service.wait(id, until as Until, signal));
-    } finally {
-      clearTimeout(timed);
-    }
-  }, explaining(waitQuery));
+  addWaitRoute(api, routing, "migrations", MIGRATIONS);
   api.openapi(map, (context) => {
     const { id } = of(context.req.valid("param").id);
     const map = service.map(id, context.req.valid("query").cells);

@@ -64,6 +64,7 @@ const STATUSES: Readonly<Record<string, number>> = {
   TOO_MUCH_MEMORY: 503,
   DRAINING: 503,
   NOT_YET: 503,
+  NO_DIRECTORY: 503,
   KEY_REUSED: 422,
   UNKNOWN_HOST: 422,
 };

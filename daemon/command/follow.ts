@@ -35,7 +35,7 @@ export async function follow(client: ApiClient, session: SessionView): Promise<S
     try {
       if (!await passed(INTERVAL, signal)) throw signal.reason;
       now = await client.ask<SessionView>(sessionPath(session), { signal });
-      silence.isOver();
+      silence.isOver(now);
     } catch (error) {
       teller.clear();
       silence.bear(error);
@@ -47,7 +47,8 @@ export async function follow(client: ApiClient, session: SessionView): Promise<S
 /** A daemon that does not answer, or not yet, and for how long that is borne. */
 class Silence {
   readonly #teller: Teller;
-  readonly #session: SessionView;
+  /** As it was told last. */
+  #session: SessionView;
   #since: number | undefined;
 
   constructor(teller: Teller, session: SessionView) {
@@ -56,7 +57,8 @@ class Silence {
   }
 
   /** It has answered. */
-  isOver(): void {
+  isOver(session: SessionView): void {
+    this.#session = session;
     if (this.#since !== undefined) this.#teller.line("The daemon answers again");
     this.#since = undefined;
   }
@@ -84,13 +86,17 @@ class Silence {
   }
 }
 
+/** Where a session stood whose guest may not have run. */
+const BEFORE_RUN: readonly string[] = ["setup", "active"];
+
 /**
  * Says why a daemon may know a session no more.
  *
  * @param silent whether it did not answer before
  * @returns any other error as it is
  */
-function unknown(error: unknown, { id, direction }: SessionView, silent: boolean): unknown {
+function unknown(error: unknown, session: SessionView, silent: boolean): unknown {
+  const { id, direction } = session;
   if (!(error instanceof ApiError) || error.code !== "NO_SUCH_SESSION") return error;
   const { status } = error;
   if (!silent) {
@@ -102,7 +108,11 @@ function unknown(error: unknown, { id, direction }: SessionView, silent: boolean
   const detail = direction === "lazy"
     ? `${id} is gone with the daemon that was: whoever it served waits, or stops at the next page that is ` +
       "missing: where a holder keeps what was handed over (--held-by), start it again with the same options"
-    : `${id} is gone: the daemon was started anew before its guest could run: nothing ran: start it again`;
+    : BEFORE_RUN.includes(session.status)
+    ? `${id} is gone: the daemon was started anew, most likely before its guest could run: where its log ` +
+      "(journalctl -u postcopy) does not say otherwise nothing ran: start it again"
+    : `${id} has ended with the daemon that was, whose log says how (journalctl -u postcopy): its guest may run: do ` +
+      "not start it again before you know that it does not";
   return new ApiError({ status, detail });
 }
 

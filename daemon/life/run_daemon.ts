@@ -4,6 +4,7 @@ import { ApiServer } from "../api/listen.ts";
 import type { DaemonConfig } from "../config/config.ts";
 import { readConfig } from "../config/read_config.ts";
 import type { Logger } from "../npm/logtape.ts";
+import { requireDirectories } from "../service/required_directories.ts";
 import { Service } from "../service/service.ts";
 import { takeUpKept } from "./kept_sessions.ts";
 import { Life, type LifeEnd } from "./life.ts";
@@ -44,6 +45,7 @@ export async function runDaemon(config: DaemonConfig): Promise<LifeEnd> {
     logger,
     reload: async () => {
       const read = await readConfig(config.path);
+      await requireDirectories(read);
       await api.reload(read.api);
       service.reload(read);
       log.change(read.log);

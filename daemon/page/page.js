@@ -158,21 +158,21 @@ function follow() {
   void followEvents(heard);
 }
 
-/** Does something to the session that is shown, and looks what became of it. */
-function act(path, body = {}) {
-  const session = selected();
-  return call(`/migrations/${encodeURIComponent(session.id)}${path}`, { method: "POST", body })
+/** Does something to a migration, and looks what became of it. */
+function act({ id }, path, body = {}) {
+  return call(`/migrations/${encodeURIComponent(id)}${path}`, { method: "POST", body })
     .finally(() => lookIn(SOON));
 }
 
 /** For what cannot be asked beforehand: a refusal is shown. */
 async function actNow(path, what) {
+  const session = selected(); // another may be shown before it is tried again
   try {
-    await act(path);
+    await act(session, path);
   } catch (error) {
     ask(
       { title: `${what} was refused`, text: error.message, go: "Try again" },
-      () => act(path).then(() => {}),
+      () => act(session, path).then(() => {}),
     );
   }
 }
@@ -180,7 +180,8 @@ async function actNow(path, what) {
 the("pause").addEventListener("click", () => actNow("/pause", "Pausing"));
 the("postcopy").addEventListener("click", () => actNow("/postcopy", "Switching"));
 the("recover").addEventListener("click", () => {
-  const { image, direction, peer } = selected();
+  const session = selected(); // while this is asked a newer one may come to be shown
+  const { image, direction, peer } = session;
   const outgoing = direction === "outgoing";
   ask({
     title: `Recover ${image}`,
@@ -191,7 +192,7 @@ the("recover").addEventListener("click", () => {
     field: outgoing ? "Destination" : "Listen at",
     value: peer,
     go: "Recover",
-  }, async (to) => void await act("/recover", to === "" || to === peer ? {} : { to }));
+  }, async (to) => void await act(session, "/recover", to === "" || to === peer ? {} : { to }));
 });
 
 the("limit").addEventListener("click", () => {

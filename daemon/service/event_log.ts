@@ -121,7 +121,13 @@ export class EventLog {
     if (this.last > after || signal.aborted) return;
     const { promise, resolve } = Promise.withResolvers<void>();
     using _listening = this.listen(() => resolve());
-    signal.addEventListener("abort", () => resolve(), { once: true });
-    await promise;
+    const onAbort = () => resolve();
+    signal.addEventListener("abort", onAbort);
+    try {
+      await promise;
+    } finally {
+      // A signal may end many waits, one after the other, and live for an hour.
+      signal.removeEventListener("abort", onAbort);
+    }
   }
 }

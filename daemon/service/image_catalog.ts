@@ -5,6 +5,7 @@ import type { Image } from "../../image/image.ts";
 import { openImage } from "../../image/open_image.ts";
 import { isPartialName } from "../../image/partial_name.ts";
 import { checkName, findWithin } from "./contained.ts";
+import { BY_MIGRATE } from "./received_again.ts";
 import { ServiceError } from "./service_error.ts";
 
 /** Where images are. */
@@ -67,15 +68,16 @@ export class ImageCatalog {
     this.places = places;
   }
 
-  /** All images, by name. */
+  /**
+   * All images, by name.
+   *
+   * @throws {ServiceError} `NO_DIRECTORY`
+   */
   async list(): Promise<ImageEntry[]> {
     const found = new Map<string, string>();
     const { directory, files } = this.places;
     if (directory !== undefined) {
-      const names = new Set<string>();
-      for await (const { name, isDirectory } of Deno.readDir(directory)) {
-        if (!isDirectory) names.add(name);
-      }
+      const names = await filesIn(directory);
       for (const name of names) {
         if (isImageName(name, names)) found.set(name, `${directory}/${name}`);
       }
@@ -145,7 +147,7 @@ export class ImageCatalog {
   /**
    * Returns the path of an image that is to be made.
    *
-   * @throws {ServiceError} `BAD_NAME`
+   * @throws {ServiceError} `BAD_NAME`, `NO_DIRECTORY`
    */
   async toWrite(name: string): Promise<string> {
     checkName("image", name);
@@ -164,7 +166,10 @@ export class ImageCatalog {
         `Name of what lies beside an image: ${name}: choose another name`,
       );
     }
-    return `${await Deno.realPath(directory)}/${name}`;
+    const home = await Deno.realPath(directory).catch((error) => {
+      throw unreadable(directory, error);
+    });
+    return `${home}/${name}`;
   }
 
   /**
@@ -223,6 +228,7 @@ function beginOpening(path: string, offset: number | undefined, stamp: FileStamp
   const image = openImage(path, {
     offset,
     signal: abort.signal,
+    again: BY_MIGRATE,
     // What is read in one step is open as soon as anybody could be told that it is not.
     onProgress: () => {
       if (++steps === 2) indexing.resolve();
@@ -232,6 +238,33 @@ function beginOpening(path: string, offset: number | undefined, stamp: FileStamp
   // Whoever waits for it hears why it cannot be.
   image.then(() => opened.isOpen = true, () => {});
   return opened;
+}
+
+/**
+ * The files of the directory of images.
+ *
+ * @throws {ServiceError} `NO_DIRECTORY` when it is not there any more, or cannot be read
+ */
+async function filesIn(directory: string): Promise<Set<string>> {
+  const names = new Set<string>();
+  try {
+    for await (const { name, isDirectory } of Deno.readDir(directory)) {
+      if (!isDirectory) names.add(name);
+    }
+  } catch (error) {
+    throw unreadable(directory, error);
+  }
+  return names;
+}
+
+function unreadable(directory: string, error: unknown): ServiceError {
+  return new ServiceError(
+    "NO_DIRECTORY",
+    `Directory of images cannot be read: ${directory}: ${
+      (error as Error).message
+    }: see that it is mounted, ` +
+      "and that the user may read it that the daemon runs as",
+  );
 }
 
 function isImageName(name: string, names: ReadonlySet<string>): boolean {

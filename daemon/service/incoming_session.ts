@@ -28,6 +28,8 @@ import {
   unsupported,
 } from "./session_record.ts";
 import { stakeHere } from "./at_stake.ts";
+import { receiveCommand, receivedAgain } from "./received_again.ts";
+import { SessionKeeper } from "./session_keeper.ts";
 import { ServiceError } from "./service_error.ts";
 import type { KeptSession, StateStore } from "./state_store.ts";
 
@@ -56,6 +58,7 @@ export class IncomingSession implements Session {
   readonly #init: IncomingInit;
   readonly #record: SessionRecord;
   readonly #abort: AbortController;
+  readonly #keeper: SessionKeeper;
   #receiver: ImageReceiver | undefined;
   #final: ReceiveStatistics | undefined;
   #finalMap: MemoryMap | undefined;
@@ -74,6 +77,7 @@ export class IncomingSession implements Session {
     this.#record = record;
     this.#receiver = receiver;
     this.#abort = abort;
+    this.#keeper = new SessionKeeper({ ...init, record });
     if (init.isKept) this.#kept = Promise.resolve();
     // A mistake in one session ends that one, and not the daemon with all others.
     this.ended = this.#run(receiver).catch((error) =>
@@ -90,8 +94,10 @@ export class IncomingSession implements Session {
     const abort = new AbortController();
     const record = new SessionRecord(init, "");
     const { tls } = init.options;
+    let session: IncomingSession | undefined;
     const receiver = new ImageReceiver({
       ...init.options,
+      again: receivedAgain(init.image, () => session?.leftTo),
       ...tls === undefined
         ? {}
         : { tls: { ...tls, onWarning: (text: string) => record.note(text) } },
@@ -103,7 +109,7 @@ export class IncomingSession implements Session {
       await receiver.close();
       throw error;
     }
-    return new IncomingSession(init, record, receiver, abort);
+    return session = new IncomingSession(init, record, receiver, abort);
   }
 
   /** Its name. */
@@ -186,6 +192,15 @@ export class IncomingSession implements Session {
     await this.cancel();
   }
 
+  /** What is typed at the source where the next daemon goes on with it; undefined where none does. */
+  get leftTo(): string | undefined {
+    return this.#left && this.#kept !== undefined ? this.#resume : undefined;
+  }
+
+  get #resume(): string {
+    return resumeCommand(parseSocketAddress(this.#record.peer));
+  }
+
   get #running(): ImageReceiver {
     if (this.#receiver !== undefined) return this.#receiver;
     throw new ServiceError("WRONG_STATE", `Migration has ended: ${this.#record.status}`);
@@ -213,7 +228,9 @@ export class IncomingSession implements Session {
     await receiver.close();
     this.#receiver = undefined;
     await this.#kept;
-    if (this.#kept !== undefined && (!this.#left || end === "completed")) await this.#forget();
+    if (this.#kept !== undefined && (!this.#left || end === "completed")) {
+      await this.#keeper.forget();
+    }
     this.#record.end(end, why);
   }
 
@@ -234,38 +251,17 @@ export class IncomingSession implements Session {
   }
 
   /** The source cannot take the guest back: the next daemon must know, should this one be killed. */
-  async #keep(partialPath: string): Promise<void> {
-    const { id, startedAt, original, key, store } = this.#init;
-    // Where the source was told to resume.
-    const to = this.#record.peer;
+  #keep(partialPath: string): Promise<void> {
     const partial = partialPath.slice(partialPath.lastIndexOf("/") + 1);
-    try {
-      await store.keep({
-        ...{ id, startedAt, request: original, partial, to },
-        ...key === undefined ? {} : { key },
-      });
-    } catch (error) {
-      this.#record.note(
-        `State of this session cannot be kept: ${
-          (error as Error).message
-        }: should the daemon be killed, go ` +
-          `on with it by postcopy migrate --listen --recover ${partial}`,
-      );
-    }
-  }
-
-  async #forget(): Promise<void> {
-    try {
-      await this.#init.store.forget(this.id);
-    } catch (error) {
-      this.#record.note(`State of this session cannot be removed: ${(error as Error).message}`);
-    }
+    // Where the source was told to resume.
+    const { peer: to, image } = this.#record;
+    return this.#keeper.keep({ partial, to }, receiveCommand(image, partialPath));
   }
 
   #why(receiver: ImageReceiver): Explanation {
     const { pauseReason, waitReason, fate } = receiver;
     if (pauseReason !== undefined) {
-      const resume = resumeCommand(parseSocketAddress(this.#record.peer));
+      const resume = this.#resume;
       return {
         ...explanationOf(pauseReason),
         remedy: resumption(fate, resume, receiver.statistics()),

@@ -183,10 +183,10 @@ export class LazyHostSession implements Session {
     throw unsupported("lazy", "what processes write to is told where dirty was given at the start");
   }
 
-  /** Resolves when no process needs it any more, or it has ended. */
+  /** Resolves when no process needs it any more, as none does that a holder keeps for the next, or it has ended. */
   async idle(): Promise<void> {
     const server = this.#server;
-    if (server === undefined) return;
+    if (server === undefined || this.#traits.held()) return;
     await Promise.race([this.ended, server instanceof Lazy ? server.idle() : server.done]);
   }
 

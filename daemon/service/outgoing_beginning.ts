@@ -20,6 +20,8 @@ export interface BeginningInit {
   readonly order: OrderArguments;
   /** The image, which need not be open yet; the session lets go of it. */
   readonly opening: ImageOpening;
+  /** The session's name. */
+  readonly id: string;
 }
 
 /** What it has then. */
@@ -42,14 +44,14 @@ export interface Beginning {
  * @throws the signal's reason
  */
 export async function waitToBegin(
-  { options, opening, request, order }: BeginningInit,
+  { options, opening, request, order, id }: BeginningInit,
   to: string,
   signal: AbortSignal,
 ): Promise<Beginning> {
   const opened = await untilAborted(opening.image, signal);
   const intent = request.recover ? "recover" : request.startAnew ? "start-anew" : "start";
   const command = migrateCommand(request.image, to);
-  const guard = await HandOverGuard.look(opened, options.to, intent, command);
+  const guard = await HandOverGuard.look(opened, options.to, intent, command, id);
   try {
     const keeper = await OrderKeeper.open(opened, order);
     const image = withHugeBlocks(opened, hugePagesArgument(request.hugePages?.join()));

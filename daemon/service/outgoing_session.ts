@@ -12,7 +12,8 @@ import type { SourceStatistics, SourceStatus } from "../../server/outgoing/stati
 import { checkSourceOptions } from "../../server/source_options.ts";
 import type { ServedAgain } from "../../server/outgoing/fate.ts";
 import { type BeginningInit, waitToBegin } from "./outgoing_beginning.ts";
-import { servedAgain } from "./served_again.ts";
+import { migrateCommand, servedAgain } from "./served_again.ts";
+import { SessionKeeper } from "./session_keeper.ts";
 import { statisticsBefore } from "./statistics_before.ts";
 import { stakeThere } from "./at_stake.ts";
 import {
@@ -53,6 +54,7 @@ export class OutgoingSession implements Session {
   readonly #record: SessionRecord;
   readonly #abort = new AbortController();
   readonly #again: ServedAgain;
+  readonly #keeper: SessionKeeper;
   #guarded: GuardedSource | undefined;
   #final: SourceStatistics | undefined;
   #finalMap: MemoryMap | undefined;
@@ -65,6 +67,7 @@ export class OutgoingSession implements Session {
     this.#init = init;
     this.#record = record;
     this.#again = servedAgain(record, () => this.#left);
+    this.#keeper = new SessionKeeper({ ...init, record });
   }
 
   /**
@@ -209,9 +212,15 @@ export class OutgoingSession implements Session {
     const ending = `by postcopy cancel ${this.id} --force`;
     const lines = pausedLines(reason, this.#statistics, to, this.#again.recover, ending);
     const [first = ""] = lines;
+    const remedy = lines.slice(first.startsWith("Paused: ") ? 1 : 0);
+    if (lines.some((line) => line.includes("migrate_recover "))) {
+      remedy.push(
+        `If it listens at another address then: postcopy recover ${this.id} --to ADDRESS`,
+      );
+    }
     return {
       ...reason === undefined ? {} : explanationOf(reason),
-      remedy: lines.slice(first.startsWith("Paused: ") ? 1 : 0).join("\n"),
+      remedy: remedy.join("\n"),
       recover: `migrate_recover ${this.#record.peer}`,
     };
   }
@@ -255,7 +264,7 @@ export class OutgoingSession implements Session {
   }
 
   async #run(guard: HandOverGuard): Promise<void> {
-    const { request, opening, store } = this.#init!;
+    const { request, opening } = this.#init!;
     const guarded = this.#guarded!;
     let end: SourceStatus = "completed";
     let why: Explanation = {};
@@ -275,34 +284,17 @@ export class OutgoingSession implements Session {
     this.#guarded = undefined;
     guard[Symbol.dispose]();
     opening[Symbol.dispose]();
-    try {
-      if (!goesOn) await store.forget(this.id);
-    } catch (error) {
-      this.#record.note(`State of this session cannot be removed: ${(error as Error).message}`);
-    }
+    if (!goesOn) await this.#keeper.forget();
     this.#init = undefined;
     this.#record.end(end, why);
   }
 
   /** The guest may run from now on: the next daemon must know, should this one be killed. */
   async #keep(): Promise<void> {
-    const { id, startedAt, original, key, store } = this.#init!;
-    const { peer } = this.#record;
-    try {
-      await store.keep({
-        id,
-        startedAt,
-        request: original,
-        ...original.direction === "outgoing" && peer === original.to ? {} : { to: peer },
-        ...key === undefined ? {} : { key },
-      });
-    } catch (error) {
-      this.#record.note(
-        `State of this session cannot be kept: ${
-          (error as Error).message
-        }: should the daemon be killed, go ` +
-          "on with it by postcopy migrate --recover",
-      );
-    }
+    const { original } = this.#init!;
+    const { peer, image } = this.#record;
+    const isThere = original.direction === "outgoing" && peer === original.to;
+    const command = `${migrateCommand(image, peer)} --recover`;
+    await this.#keeper.keep(isThere ? {} : { to: peer }, command);
   }
 }

@@ -6,6 +6,8 @@ export type ServiceErrorCode =
   | "NO_SUCH_SESSION"
   /** A daemon before this one began it, and it cannot be gone on with yet. */
   | "NOT_YET"
+  /** The directory of images is not there any more, or cannot be read. */
+  | "NO_DIRECTORY"
   /** No image has that name. */
   | "NO_SUCH_IMAGE"
   /** A name that cannot be, or leads out of the directory that it is of. */

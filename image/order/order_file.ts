@@ -17,6 +17,10 @@ import type { OrderList } from "./order_list.ts";
 /** What an order's name has behind the image's. */
 export const ORDER_SUFFIX = ".postcopy-order";
 
+/** What to do where one cannot be written; a daemon has no other place for it than beside its image. */
+export const ORDER_ELSEWHERE =
+  "let it be written there, or leave it out with --order off; a command takes --order FILE for one elsewhere";
+
 /** The name of an image's order. */
 export function orderPath({ path, streamOffset, libvirt }: Image): string {
   return `${streamName(path, streamOffset, libvirt)}${ORDER_SUFFIX}`;

@@ -29,6 +29,8 @@ interface HandOverGuardInit {
   readonly guest: string;
   /** The forms of the address, and of others where the same guest listened. */
   readonly places: readonly string[];
+  /** Of a daemon; undefined for a command. */
+  readonly session: string | undefined;
   /** Marks that are over once this guard has its own, or the guest is complete. */
   readonly superseded: readonly FoundHandOver[];
   readonly notes: readonly string[];
@@ -57,6 +59,7 @@ export class HandOverGuard implements Disposable {
    * @param to where it is to be served
    * @param intent what for
    * @param command the words that serve it so, with a shell's quotes
+   * @param session of the daemon that is to serve it; undefined for a command
    * @throws {HandedOverError} when the guest would be lost
    */
   static async look(
@@ -64,6 +67,7 @@ export class HandOverGuard implements Disposable {
     to: SocketAddress,
     intent: Intent,
     command: string,
+    session?: string,
   ): Promise<HandOverGuard> {
     const [guest, places, { found, notes }] = await Promise.all([
       guestOf(image),
@@ -74,7 +78,7 @@ export class HandOverGuard implements Disposable {
     const isHere = (mark: FoundHandOver) => mark.places.some((place) => places.includes(place));
     const here = found.filter(isHere);
     const live = here.find((mark) => mark.live);
-    if (live !== undefined) throw beingServed(live, uri);
+    if (live !== undefined) throw beingServed(live, uri, session);
     // Several of one save may be served at once: where nobody can tell whether one still is, only its own
     // destination counts.
     const left = found.filter((mark) =>
@@ -83,14 +87,17 @@ export class HandOverGuard implements Disposable {
     const near = left.filter((mark) =>
       mark.places.some((one) => places.some((other) => sameHost(one, other)))
     );
-    const init = { image: image.path, to, guest, places, superseded: here, notes };
+    const init = { image: image.path, to, guest, places, session, superseded: here, notes };
     if (intent === "recover") return new HandOverGuard({ ...init, ...recovered(init, near) });
     const nearest = near.find(isHere) ?? near[0];
     if (intent === "start" && nearest !== undefined) throw mayRun(nearest, uri, command);
     const elsewhere = left.filter((mark) => !here.includes(mark));
     return new HandOverGuard({
       ...init,
-      notes: [...notes, ...elsewhereNote(here.filter((mark) => mark.guest !== guest), elsewhere)],
+      notes: [
+        ...notes,
+        ...elsewhereNote(here.filter((mark) => mark.guest !== guest), elsewhere, session),
+      ],
     });
   }
 
@@ -101,10 +108,10 @@ export class HandOverGuard implements Disposable {
    */
   async keep(): Promise<readonly string[]> {
     if (this.#kept !== undefined) return [];
-    const { image, to, places, guest } = this.#init;
-    this.#kept = HandOverMark.make(image, to, places, guest);
+    const { image, to, places, guest, session } = this.#init;
+    this.#kept = HandOverMark.make(image, to, places, guest, session);
     const kept = await this.#kept;
-    return typeof kept === "string" ? [notKeptNote(kept)] : await this.#removeSuperseded();
+    return typeof kept === "string" ? [notKeptNote(kept, session)] : await this.#removeSuperseded();
   }
 
   /**

@@ -26,6 +26,8 @@ export interface HandOver {
   readonly since: string;
   /** The number of the process that serves. */
   readonly process: number;
+  /** The daemon's session, when a daemon serves; absent for a command. */
+  readonly session?: string;
 }
 
 /** A mark that was found. */
@@ -81,6 +83,7 @@ export class HandOverMark {
    * @param to where its guest is handed over to
    * @param places the forms of the address
    * @param guest which guest it is
+   * @param session of the daemon that serves it; undefined for a command
    * @returns the mark, or why there is none
    */
   static async make(
@@ -88,6 +91,7 @@ export class HandOverMark {
     to: SocketAddress,
     places: readonly string[],
     guest: string,
+    session?: string,
   ): Promise<HandOverMark | string> {
     let path = image;
     try {
@@ -107,6 +111,7 @@ export class HandOverMark {
           guest,
           since: new Date().toISOString(),
           process: Deno.pid,
+          ...session === undefined ? {} : { session },
         });
         syncDirectory(directory);
         return mark;
@@ -139,7 +144,11 @@ export class HandOverMark {
   }
 
   async #write(contents: HandOver): Promise<void> {
-    const note = "The guest of this image may run at the destination: see postcopy serve --recover";
+    const { session } = contents;
+    const see = session === undefined
+      ? "postcopy serve --recover"
+      : `postcopy status ${session}, and postcopy recover ${session}`;
+    const note = `The guest of this image may run at the destination: see ${see}`;
     const text = `${JSON.stringify({ note, ...contents }, null, 2)}\n`;
     const bytes = new TextEncoder().encode(text);
     for (let at = 0; at < bytes.length;) at += await this.#file.write(bytes.subarray(at));
@@ -192,9 +201,9 @@ async function readMark(path: string): Promise<FoundHandOver | undefined> {
 }
 
 function isHandOver(contents: HandOver): boolean {
-  const { to, guest, since, process, places } = contents;
+  const { to, guest, since, process, places, session = "" } = contents;
   return typeof process === "number" && Array.isArray(places) &&
-    [to, guest, since, ...places].every((text) => typeof text === "string");
+    [to, guest, since, session, ...places].every((text) => typeof text === "string");
 }
 
 function directoryOf(path: string): string {

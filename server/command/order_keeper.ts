@@ -7,6 +7,7 @@ import { mergeOrder } from "../../image/order/merge_order.ts";
 import type { OrderOwner } from "../../image/order/order_codec.ts";
 import {
   isVacant,
+  ORDER_ELSEWHERE,
   orderMode,
   orderPath,
   readOrderOf,
@@ -117,9 +118,7 @@ export class OrderKeeper {
     const order = { ...this.#owner, list: merged };
     const why = await writeOrderFile(path, order, await orderMode(this.#image));
     if (why !== undefined) {
-      return [
-        `Order is not kept: ${why}: name a file elsewhere with --order, or write --order off`,
-      ];
+      return [`Order is not kept: ${why}: ${ORDER_ELSEWHERE}`];
     }
     if (holdBack === 0) return [];
     const { order: before } = source.statistics();

@@ -35,7 +35,7 @@ export function withAdvice(
     : channelsThere(multifd, machine);
   return extended(
     error,
-    "the machine did not start (if its guest was paused there from a serve before, --recover goes on with " +
+    "the machine did not start (if its guest was paused there since another source ended, --recover goes on with " +
       "it): look into the destination's log, and see that it " +
       `has machine type ${machine}, the same memory and devices, and ${capabilities}${
         refused === undefined ? "" : pageSizes(refused)

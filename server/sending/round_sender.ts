@@ -130,15 +130,12 @@ export class RoundSender {
 
   /** All is sent: ends the memory. False when it was told to stop first. */
   *finish(): Steps<boolean> {
-    const { records, sectionId, saver, main } = this.#init;
+    const { records, sectionId, saver } = this.#init;
     records.begin();
     records.openSection(ELEMENT.SECTION_END, sectionId);
     saver.beside?.mark();
     yield* this.#settleBatch();
-    records.closeSection(sectionId);
-    records.end();
-    if (!(yield* main.send(records.gather))) return false;
-    saver.sent();
+    if (!(yield* this.#sendSection())) return false;
     this.#countBeside();
     return true;
   }
@@ -194,7 +191,7 @@ export class RoundSender {
 
   /** Sends the batch if it is to be sent; false when it was told to stop first. */
   *#endBatch(): Steps<boolean> {
-    const { records, saver, main, sectionId } = this.#init;
+    const { records, saver } = this.#init;
     const { beside } = saver;
     if (beside?.marksAll && records.full && !beside.marked) {
       beside.mark();
@@ -202,14 +199,25 @@ export class RoundSender {
     }
     const due = beside === undefined ? records.length > 0 : beside.marked || records.full;
     if (due) {
-      records.closeSection(sectionId);
-      records.end();
-      if (!(yield* main.send(records.gather))) return false;
-      saver.sent();
+      if (!(yield* this.#sendSection())) return false;
       this.#begun = false;
       this.#countBatch();
     }
     this.#countBeside();
+    return true;
+  }
+
+  /**
+   * Sends the section that is open. Not when it was told to stop: the pages that were waited for are not in it
+   * then, nor on the channels beside it, and it would say that they are.
+   */
+  *#sendSection(): Steps<boolean> {
+    const { records, saver, main, sectionId, state } = this.#init;
+    if (state.stopped) return false;
+    records.closeSection(sectionId);
+    records.end();
+    if (!(yield* main.send(records.gather))) return false;
+    saver.sent();
     return true;
   }
 

@@ -24,9 +24,10 @@ async function look(
   path: string,
   to: string = TO,
   intent: Intent = "start",
+  session?: string,
 ): Promise<HandOverGuard> {
   using image = await openImage(path);
-  return await HandOverGuard.look(image, parseSocketAddress(to), intent, COMMAND);
+  return await HandOverGuard.look(image, parseSocketAddress(to), intent, COMMAND, session);
 }
 
 /** Leaves a mark as a `serve` does that is killed once the guest may run. */
@@ -95,6 +96,44 @@ guards(
     for (const to of ["tcp:127.0.0.1:4444 at 2", "tcp:127.0.0.2:4444 at 2"]) {
       assertStringIncludes(note!, to);
     }
+  },
+);
+
+guards(
+  "HandOverGuard advises whoever finds a daemon's session to leave the daemon alone",
+  async ({ path }) => {
+    using guard = await look(path, TO, "start", "ab12");
+    assertEquals(await guard.keep(), []);
+    const mark = `${path.slice(0, path.lastIndexOf("/"))}/${marks(path)[0]}`;
+    assertMatch(JSON.parse(await Deno.readTextFile(mark)).note, /: see .*postcopy recover ab12$/);
+    for (const [session, again] of [[undefined, "serve"], ["cd34", "migrate"]] as const) {
+      const serving = await assertRejects(
+        () => look(path, TO, "recover", session),
+        HandedOverError,
+      );
+      assertStringIncludes(serving.message, "by itself, or by postcopy recover ab12; ");
+      const end = `end it first (postcopy cancel ab12 --force), then postcopy ${again} --recover`;
+      assertStringIncludes(serving.message, end);
+      assert(!/kill/.test(serving.message), serving.message);
+    }
+  },
+);
+
+guards(
+  "HandOverGuard names the daemon's session that was left, before what goes on without it",
+  async ({ path }) => {
+    {
+      using left = await look(path, TO, "start", "ab12");
+      await left.keep();
+    }
+    const { message } = await assertRejects(() => look(path), HandedOverError);
+    const lines = message.split("\n").filter((line) => line.startsWith("  "));
+    assertEquals(lines, ["  postcopy recover ab12 --to ADDRESS", `  ${COMMAND} --recover`]);
+    using guard = await look(path, "tcp:127.0.0.2:4444", "start", "cd34");
+    const [note = ""] = guard.notes;
+    assertStringIncludes(note, "of a daemon's session: postcopy recover ab12 --to ADDRESS)");
+    assertStringIncludes(note, "it needs postcopy migrate --recover;");
+    assert(!/serve/.test(note), note);
   },
 );
 
@@ -280,6 +319,16 @@ guards(
       );
       assertEquals(marks(path), []);
       assertEquals(await guard.completed(), []);
+      using daemons = await look(path, TO, "start", "ab12");
+      const [note = ""] = await daemons.keep();
+      assertStringIncludes(
+        note,
+        "should this session end before it has completed, go on with --recover",
+      );
+      assertStringIncludes(
+        note,
+        "the next daemon goes on with it by itself, or by postcopy recover ab12",
+      );
     });
   },
 );

@@ -81,3 +81,24 @@ Deno.test("eventStream says that it is alive when nothing happens", async () => 
   assertEquals((await within("a word", reader.read())).value, ": alive\n\n");
   await reader.cancel();
 });
+
+Deno.test("EventLog.news leaves nothing at the signal of a wait that goes on", async () => {
+  const log = new EventLog();
+  let listening = 0;
+  class Watched extends EventTarget {
+    readonly aborted = false;
+    override addEventListener(): void {
+      listening++;
+    }
+    override removeEventListener(): void {
+      listening--;
+    }
+  }
+  const signal = new Watched() as unknown as AbortSignal;
+  for (let round = 0; round < 3; round++) {
+    const news = log.news(log.last, signal);
+    log.add({ event: "reloaded" });
+    await news;
+  }
+  assertEquals(listening, 0);
+});

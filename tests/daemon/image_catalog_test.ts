@@ -93,6 +93,13 @@ Deno.test("ImageCatalog lists images, and nothing that lies beside them", () =>
     assertEquals(list.map(({ order }) => order), [false, true, false]);
   }));
 
+Deno.test("ImageCatalog whose directory is gone says so", () =>
+  withDirectories(async (root, catalog) => {
+    await Deno.remove(`${root}/images`, { recursive: true });
+    assertEquals(await codeOf(() => catalog.list()), "NO_DIRECTORY");
+    assertEquals(await codeOf(() => catalog.toWrite("new")), "NO_DIRECTORY");
+  }));
+
 Deno.test("ImageCatalog opens an image once for all, and anew when the file has changed", async () => {
   using saved = await TestImage.make({ ram: 16 });
   const catalog = new ImageCatalog({ directory: undefined, files: { vm: saved.path } });

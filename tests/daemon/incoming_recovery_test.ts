@@ -1,6 +1,6 @@
 /** A daemon that is killed, or told to end, while it receives a guest that its source cannot take back. */
 import "../support/native.ts";
-import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { ApiError } from "../../daemon/command/api_error.ts";
 import type { SessionView } from "../../daemon/service/session.ts";
 import { parseSocketAddress } from "../../ffi/socket_address.ts";
@@ -29,6 +29,13 @@ async function begin(place: DaemonPlace, daemon: DaemonProcess, sent: number) {
   });
   await until("the session to be kept", () => place.kept.length === 1);
   return { id, peer, source };
+}
+
+/** The file that a receive has left. */
+function left(images: string): string {
+  const names = [...Deno.readDirSync(images)].map(({ name }) => name);
+  const [partial] = names.filter((name) => name.startsWith("vm.partial-"));
+  return partial!;
 }
 
 async function withImages(test: (place: DaemonPlace, images: string) => Promise<void>) {
@@ -103,8 +110,8 @@ Deno.test("daemon forgets a receive of which nothing is left", () =>
     await assertRejects(() => second.session(id), ApiError, "No such session");
   }));
 
-Deno.test("daemon forgets a receive that was ended by force, and says what is left of it", () =>
-  withImages(async (place) => {
+Deno.test("daemon forgets a receive that was ended by force, and says how its file is taken up", () =>
+  withImages(async (place, images) => {
     const daemon = await place.start();
     const { id, source } = await begin(place, daemon, 20);
     using _source = source;
@@ -113,6 +120,49 @@ Deno.test("daemon forgets a receive that was ended by force, and says what is le
       body: { force: true },
     });
     assertEquals(ended.status, "cancelled");
-    assertStringIncludes(ended.reason!, "--recover");
+    assertStringIncludes(
+      ended.reason!,
+      `postcopy migrate vm --listen tcp:HOST:PORT --recover ${
+        left(images)
+      }, then migrate -d -r tcp:`,
+    );
+    assert(!/\breceive --recover/.test(ended.reason!), ended.reason);
     assertEquals(place.kept, []);
+    // As it says.
+    const again = await daemon.client.ask<SessionView>("/migrations", {
+      method: "POST",
+      body: {
+        direction: "incoming",
+        image: "vm",
+        listen: "tcp:127.0.0.1:0",
+        recover: left(images),
+      },
+    });
+    await completes(daemon, again.id, again.peer, images);
+  }));
+
+Deno.test("daemon that is asked for a receive's file says how it is taken up, in its own words", () =>
+  withImages(async (place, images) => {
+    const daemon = await place.start();
+    const { id, source } = await begin(place, daemon, PAGES);
+    using _source = source;
+    await daemon.client.ask(`/migrations/${id}/cancel`, { method: "POST", body: { force: true } });
+    const partial = left(images);
+    const words = `postcopy migrate vm --listen tcp:HOST:PORT --recover ${partial}, then`;
+    const error = await assertRejects(() => daemon.client.ask(`/images/${partial}`), ApiError);
+    assertStringIncludes(error.message, words);
+  }));
+
+Deno.test("daemon that leaves a receive to the next one says so in its log", () =>
+  withImages(async (place, images) => {
+    const daemon = await place.start();
+    const { peer, source } = await begin(place, daemon, 20);
+    using _source = source;
+    const ended = daemon.end();
+    source[Symbol.dispose]();
+    const { code, errors } = await ended;
+    assertEquals(code, 0, errors);
+    const how = `start the daemon, which goes on with it by itself, then migrate -d -r ${peer} at`;
+    assertStringIncludes(errors, how);
+    assert(!errors.includes(`--recover ${left(images)}`), errors);
   }));

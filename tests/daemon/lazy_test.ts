@@ -113,6 +113,51 @@ testUnless(
   },
 );
 
+testUnless(
+  needsVmm,
+  "Service that is told to end leaves VMs to their holder, and the next session serves them",
+  async () => {
+    await using first = await TestDaemon.start();
+    await Deno.writeFile(`${first.images}/memory`, memoryContent(LENGTH));
+    await using holder = new Holder();
+    await holder.listen(`${first.directory}/sockets/vm.holder`);
+    const body = { ...LAZY, fill: false, holder: "vm.holder" };
+    const { id } = await first.done("POST", "/v1/lazy", body);
+    await using vmm = await Vmm.start(`${first.directory}/sockets/vm.sock`, { regions });
+    assertEquals(await vmm.touch(PAGE), "image");
+    await within("the drain", first.service.drain());
+    assertEquals((await first.done("GET", `/v1/lazy/${id}`)).status, "cancelled");
+    const touched = vmm.touch(2 * PAGE); // nobody serves it now
+    await using next = await TestDaemon.start();
+    await Deno.copyFile(`${first.images}/memory`, `${next.images}/memory`);
+    await Deno.symlink(
+      `${first.directory}/sockets/vm.holder`,
+      `${next.directory}/sockets/vm.holder`,
+    );
+    await next.done("POST", "/v1/lazy", body);
+    assertEquals(await within("the page", touched), "image");
+    await vmm.kill();
+    assertEquals([first.mistakes, next.mistakes], [[], []]);
+  },
+);
+
+Deno.test("GET /v1/lazy/{id}/wait answers when the session stands there, has ended, or the time is over", async () => {
+  await using daemon = await TestDaemon.start();
+  await Deno.writeFile(`${daemon.images}/memory`, memoryContent(LENGTH));
+  const { id } = await daemon.done("POST", "/v1/lazy", LAZY);
+  const path = `/v1/lazy/${id}/wait`;
+  assertEquals((await daemon.done("GET", `${path}?for=active&timeout=60`)).status, "active");
+  assertEquals((await daemon.done("GET", `${path}?timeout=0`)).status, "active");
+  const ended = daemon.done("GET", `${path}?for=ended&timeout=60`);
+  await daemon.done("POST", `/v1/lazy/${id}/cancel`);
+  assertEquals((await ended).status, "cancelled");
+  const elsewhere = await daemon.refused("GET", `/v1/migrations/${id}/wait?timeout=0`);
+  assertEquals([elsewhere.status, elsewhere.code], [404, "NO_SUCH_SESSION"]);
+  const wrong = await daemon.refused("GET", `${path}?for=nothing`);
+  assertEquals([wrong.status, wrong.code], [400, "BAD_REQUEST"]);
+  assertEquals(daemon.mistakes, []);
+});
+
 Deno.test("POST /v1/lazy takes no copy of an image that is more than there may be of memory", async () => {
   using file = new MemoryFile(LENGTH);
   await Deno.truncate(file.path, 8 * 2 ** 30); // nothing of it is read

@@ -135,6 +135,10 @@ Deno.test("SIGHUP has the daemon read its configuration again, and says what hol
   daemon.kill("SIGHUP");
   assertEquals(await daemon.says("all stays as it was"), true);
   assertEquals(await daemon.says("did you mean files?"), true);
+  const gone = `${place.directory}/gone`;
+  place.configure({}, { images: { directory: gone } });
+  daemon.kill("SIGHUP");
+  assertEquals(await daemon.says(`No such directory: ${gone}`), true);
   assertEquals(await names(), ["other", "vm"]);
   assertEquals((await daemon.end()).code, 0);
 });

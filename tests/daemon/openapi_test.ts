@@ -38,6 +38,8 @@ const ROUTES = [
   "GET /v1/lazy/{id}",
   "DELETE /v1/lazy/{id}",
   "POST /v1/lazy/{id}/cancel",
+  "GET /v1/lazy/{id}/wait",
+  "GET /v1/lazy/{id}/dirty",
   "GET /v1/events",
 ];
 

@@ -169,3 +169,30 @@ testUnless(needsChromium(), "the page lets in nobody without the token", async (
   await screenshot(page, "token-light-wide");
   assertEquals(wrong, []);
 });
+
+testUnless(
+  needsChromium(),
+  "the page recovers the session that it was asked about, though a newer one is shown by then",
+  () =>
+    withRestless(async (host, to) => {
+      const start = async (body: Record<string, unknown>): Promise<string> => {
+        const init = { method: "POST", body: JSON.stringify(body) };
+        return (await (await host.daemon.ask("/v1/migrations", init)).json()).id;
+      };
+      const id = await start({
+        ...{ direction: "outgoing", image: "db-main", to, maxPostcopyBandwidth: 512 },
+      });
+      const { page, wrong } = await host.open();
+      await stands(page, "postcopy-active");
+      await page.getByRole("button", { name: "Pause" }).click();
+      await stands(page, "postcopy-paused");
+      await page.getByRole("button", { name: "Recover" }).click();
+      await start({ direction: "incoming", image: "newer", listen: "tcp:127.0.0.1:0" });
+      await page.locator("#detail-title").getByText("newer").waitFor();
+      await answer(page, "Recover");
+      await page.locator("#ask-dialog").waitFor({ state: "hidden" });
+      const path = `/v1/migrations/${id}/wait?for=postcopy-active&timeout=60`;
+      assertEquals((await (await host.daemon.ask(path)).json()).status, "postcopy-active");
+      assertEquals(wrong, []);
+    }),
+);

@@ -189,6 +189,12 @@ export class HostileSource implements Disposable {
     await this.flush();
   }
 
+  /** Connects the main channel, and switches over. */
+  async connectAndSwitch(): Promise<void> {
+    await this.connect();
+    await this.switchOver();
+  }
+
   /**
    * Encodes pages in a section of the main channel.
    *
@@ -200,6 +206,25 @@ export class HostileSource implements Disposable {
     for (const page of pages) this.#encodePage(this.stream, page, change);
     this.stream.endOfSection();
     this.stream.sectionFooter(SECTION);
+  }
+
+  /** Sends pages on the main channel, see {@linkcode HostileSource.encodePages}. */
+  async sendPages(pages: Iterable<number>, change = 0): Promise<void> {
+    this.encodePages(pages, change);
+    await this.flush();
+  }
+
+  /** Sends pages on the main channel, and the regular end. */
+  async sendLast(pages: Iterable<number>, change = 0): Promise<void> {
+    this.encodePages(pages, change);
+    this.encodeEnd();
+    await this.flush();
+  }
+
+  /** Sends pages on the preempt channel. */
+  async sendUrgent(pages: Iterable<number>): Promise<void> {
+    this.encodeUrgent(pages);
+    await this.flushPreempt();
   }
 
   /** Encodes pages for the preempt channel. */

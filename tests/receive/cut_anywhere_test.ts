@@ -62,8 +62,7 @@ async function recoversFrom(seed: number, to: SocketAddress, receiver: ImageRece
   let known = 0;
   {
     using source = new ResumingSource(to, BLOCKS);
-    await source.connect();
-    await source.switchOver();
+    await source.connectAndSwitch();
     await source.listen(({ pongs }) => pongs.includes(4));
     await sendAndBreak(random, source, EVERY);
   }
@@ -90,9 +89,7 @@ async function recoversFrom(seed: number, to: SocketAddress, receiver: ImageRece
       await sendAndBreak(random, source, missing);
       continue;
     }
-    source.encodePages(shuffled(random, missing));
-    source.encodeEnd();
-    await source.flush();
+    await source.sendLast(shuffled(random, missing));
     await source.listen(({ shuts }) => shuts.length > 0);
     assertEquals(source.heard.shuts, [0]);
   }

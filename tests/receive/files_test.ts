@@ -11,11 +11,8 @@ import { ALL, PAGES, receiving, Reception } from "./received.ts";
 
 /** Sends a whole guest. */
 async function sendAll({ source }: Reception): Promise<void> {
-  await source.connect();
-  await source.switchOver();
-  source.encodePages(ALL);
-  source.encodeEnd();
-  await source.flush();
+  await source.connectAndSwitch();
+  await source.sendLast(ALL);
 }
 
 /** Runs with an image that is there already. */
@@ -43,10 +40,8 @@ Deno.test(
   withOldImage((path) =>
     receiving(async (reception) => {
       const { source } = reception;
-      await source.connect();
-      await source.switchOver();
-      source.encodePages(ALL);
-      await source.flush();
+      await source.connectAndSwitch();
+      await source.sendPages(ALL);
       await source.hear(({ pongs }) => pongs.includes(4));
       assertEquals(await Deno.readTextFile(path), "old");
       source.encodeEnd();
@@ -77,10 +72,8 @@ Deno.test(
   "ImageReceiver does not replace an image that came into being meanwhile",
   receiving(async (reception) => {
     const { source, receiver } = reception;
-    await source.connect();
-    await source.switchOver();
-    source.encodePages(ALL);
-    await source.flush();
+    await source.connectAndSwitch();
+    await source.sendPages(ALL);
     await source.hear(({ pongs }) => pongs.includes(4));
     await Deno.writeTextFile(reception.path, "somebody else's");
     source.encodeEnd();

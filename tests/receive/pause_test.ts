@@ -18,8 +18,7 @@ Deno.test(
       "Cannot pause before the guest has switched",
     );
     await assertRejects(() => receiver.recover(), Error, "only while it is postcopy-paused: setup");
-    await source.connect();
-    await source.switchOver();
+    await source.connectAndSwitch();
     await source.hear(({ pongs }) => pongs.includes(4));
     await receiver.pause();
     assertEquals([receiver.status, receiver.pauseReason?.code], ["postcopy-paused", "CANCELLED"]);
@@ -51,8 +50,7 @@ Deno.test(
     source[Symbol.dispose]();
     await reception.pauses();
     using _again = await resumeAll(reception.to); // the old one is as good
-    await reception.completes();
-    await reception.assertImage();
+    await reception.makesImage();
   }),
 );
 
@@ -77,16 +75,14 @@ testUnless(
   "ImageReceiver says what is in the file, and not before the file could take it",
   receiving(async (reception) => {
     const { source, receiver, to } = reception;
-    await source.connect();
-    await source.switchOver();
+    await source.connectAndSwitch();
     await source.hear(({ pongs }) => pongs.includes(4));
     const ignore = () => {};
     Deno.addSignalListener("SIGXFSZ", ignore);
     limitFiles((1 << 20) + 40_960); // pages begin at 1 MiB
     using again = new ResumingSource(to);
     try {
-      source.encodePages(ALL.slice(0, 40));
-      await source.flush();
+      await source.sendPages(ALL.slice(0, 40));
       await until("the wait", () => receiver.waitReason !== undefined);
       source[Symbol.dispose]();
       await again.connect();
@@ -103,9 +99,7 @@ testUnless(
     assertEquals(missing.slice(-24), ALL.slice(40));
     assertLess(missing.length, PAGES - 10);
     assert(await again.resume());
-    again.encodePages(missing);
-    again.encodeEnd();
-    await again.flush();
+    await again.sendLast(missing);
     await reception.completes();
     assertFigures(receiver, { received: PAGES, duplicates: 0 });
     await reception.assertImage();

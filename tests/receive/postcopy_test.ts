@@ -30,11 +30,8 @@ Deno.test(
   "ImageReceiver answers every PING and says SHUT 0 once the image is there",
   receiving(async (reception) => {
     const { source, receiver } = reception;
-    await source.connect();
-    await source.switchOver();
-    source.encodePages(ALL);
-    source.encodeEnd();
-    await source.flush();
+    await source.connectAndSwitch();
+    await source.sendLast(ALL);
     await source.hear(({ shuts }) => shuts.length > 0);
     assertEquals(reception.files, ["image"]);
     assertEquals([source.heard.shuts, source.heard.requests], [[0], []]);
@@ -53,17 +50,11 @@ Deno.test(
     await source.connectPreempt();
     await source.switchOver();
     await source.hear(({ pongs }) => pongs.includes(3));
-    source.encodeUrgent(ALL.slice(0, 20));
-    await source.flushPreempt();
-    source.encodePages(ALL.slice(20, 40));
-    await source.flush();
-    source.encodeUrgent(ALL.slice(40, 50));
-    await source.flushPreempt();
-    source.encodePages(ALL.slice(50));
-    source.encodeEnd();
-    await source.flush();
-    await reception.completes();
-    await reception.assertImage();
+    await source.sendUrgent(ALL.slice(0, 20));
+    await source.sendPages(ALL.slice(20, 40));
+    await source.sendUrgent(ALL.slice(40, 50));
+    await source.sendLast(ALL.slice(50));
+    await reception.makesImage();
   }),
 );
 
@@ -74,14 +65,10 @@ Deno.test(
     await source.connect();
     await source.connectPreempt();
     await source.switchOver();
-    source.encodePages(ALL.slice(1));
-    source.encodeEnd();
-    await source.flush();
+    await source.sendLast(ALL.slice(1));
     await until("the end to be read", () => receiver.statistics().remaining === 1);
-    source.encodeUrgent([0]);
-    await source.flushPreempt();
-    await reception.completes();
-    await reception.assertImage();
+    await source.sendUrgent([0]);
+    await reception.makesImage();
   }),
 );
 
@@ -90,19 +77,16 @@ Deno.test(
   receiving(async (reception) => {
     const { source, receiver } = reception;
     await switchWaiting(reception);
-    source.encodePages(ALL.slice(1));
-    await source.flush();
+    await source.sendPages(ALL.slice(1));
     await source.hear(({ pongs }) => pongs.includes(4));
     await until("all pages but one", () => receiver.statistics().remaining === 1);
     assertEquals([source.heard.pongs.includes(0x42), receiver.holdsGuest], [false, false]);
-    source.encodePages([0]);
-    await source.flush();
+    await source.sendPages([0]);
     await source.hear(({ pongs }) => pongs.includes(0x42));
     assertEquals(receiver.holdsGuest, true);
     source.encodeEnd();
     await source.flush();
-    await reception.completes();
-    await reception.assertImage();
+    await reception.makesImage();
   }),
 );
 
@@ -117,15 +101,14 @@ Deno.test(
     const contents = joinPackage({ before: [{ kind: "listen" }], devices, after: PACKAGE_LOADED });
     source.stream.packaged(contents.length);
     source.stream.packagedData(contents, 0, contents.length);
-    source.encodePages(ALL.slice(1));
-    await source.flush();
+    await source.sendPages(ALL.slice(1));
     await until("the pages", () => receiver.statistics().received === PAGES - 1);
     // Nothing was taken back, and not all is here: the source must not be let go yet.
     source.encodePages([0]);
     source.stream.command({ kind: "ping", value: 9 });
     await source.flush();
     await source.hear(({ pongs }) => pongs.includes(9));
-    assertEquals(source.heard.pongs, [1, 3, 9]);
+    assertEquals(source.heard.pongs.slice(0, 3), [1, 3, 9]); // the last may be here, too
     await source.hear(({ pongs }) => pongs.includes(0x42));
     source.encodeEnd();
     await source.flush();
@@ -140,8 +123,7 @@ Deno.test(
   receiving(async (reception) => {
     const { source } = reception;
     await switchWaiting(reception);
-    source.encodePages(ALL.slice(1));
-    await source.flush();
+    await source.sendPages(ALL.slice(1));
     await source.hear(({ pongs }) => pongs.includes(3));
     source[Symbol.dispose]();
     const { code, message } = await reception.fails();
@@ -156,8 +138,7 @@ Deno.test(
   receiving(async (reception) => {
     const { source, receiver } = reception;
     await switchWaiting(reception);
-    source.encodePages(ALL);
-    await source.flush();
+    await source.sendPages(ALL);
     await source.hear(({ pongs }) => pongs.includes(0x42));
     source[Symbol.dispose]();
     const { message } = await reception.fails();
@@ -172,8 +153,7 @@ Deno.test(
   "ImageReceiver completes for a source that has switched and is gone before it hears the end",
   receiving(async (reception) => {
     const { source, receiver } = reception;
-    await source.connect();
-    await source.switchOver();
+    await source.connectAndSwitch();
     source.encodePages(ALL);
     source.encodeEnd();
     const stream = source.stream.take();
@@ -194,11 +174,8 @@ Deno.test(
   "ImageReceiver names the pages that a source took back and did not send again",
   receiving(async (reception) => {
     const { source, receiver } = reception;
-    await source.connect();
-    await source.switchOver();
-    source.encodePages(ALL.slice(3));
-    source.encodeEnd();
-    await source.flush();
+    await source.connectAndSwitch();
+    await source.sendLast(ALL.slice(3));
     await source.hear(({ shuts }) => shuts.length > 0);
     assertEquals(source.heard.shuts, []); // it may send them yet
     assertEquals((await reception.pauses()).code, "PAGES_MISSING");
@@ -217,10 +194,8 @@ Deno.test(
   "ImageReceiver keeps what came when the source vanishes after the switch",
   receiving(async (reception) => {
     const { source, receiver } = reception;
-    await source.connect();
-    await source.switchOver();
-    source.encodePages(ALL.slice(0, 10));
-    await source.flush();
+    await source.connectAndSwitch();
+    await source.sendPages(ALL.slice(0, 10));
     await until("ten pages", () => receiver.statistics().remaining === PAGES - 10);
     assertEquals(receiver.holdsGuest, true);
     source[Symbol.dispose]();
@@ -242,9 +217,7 @@ Deno.test(
     source.encodeBlocks();
     source.encodePages(ALL, 1);
     source.encodeSwitchover();
-    source.encodePages(ALL);
-    source.encodeEnd();
-    await source.flush();
+    await source.sendLast(ALL);
     await reception.completes();
     assertFigures(receiver, { received: PAGES, duplicates: 0, remaining: 0 });
     await reception.assertImage();
@@ -255,12 +228,9 @@ Deno.test(
   "ImageReceiver keeps the first of two contents of a page after the switch",
   receiving(async (reception) => {
     const { source, receiver } = reception;
-    await source.connect();
-    await source.switchOver();
+    await source.connectAndSwitch();
     source.encodePages(ALL);
-    source.encodePages([1, 2, 2], 1);
-    source.encodeEnd();
-    await source.flush();
+    await source.sendLast([1, 2, 2], 1);
     await reception.completes();
     assertFigures(receiver, { received: PAGES, duplicates: 3 });
     await reception.assertImage();
@@ -290,13 +260,9 @@ Deno.test(
     await source.hear(({ pongs }) => pongs.includes(3));
     await visit();
     await source.connectPreempt();
-    source.encodeUrgent(ALL.slice(0, 20));
-    await source.flushPreempt();
+    await source.sendUrgent(ALL.slice(0, 20));
     await until("urgent pages", () => receiver.statistics().remaining === PAGES - 20);
-    source.encodePages(ALL.slice(20));
-    source.encodeEnd();
-    await source.flush();
-    await reception.completes();
-    await reception.assertImage();
+    await source.sendLast(ALL.slice(20));
+    await reception.makesImage();
   }),
 );

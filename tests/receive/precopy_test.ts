@@ -12,14 +12,6 @@ const DESCRIPTION = JSON.stringify({
   devices: [{ name: "postcopy-workload", instance_id: 0, version: 1 }],
 });
 
-/** Encodes the start of a stream; a source that listens opens the return path. */
-function encodeStart({ source }: Reception, listens: boolean): void {
-  source.stream.header();
-  source.stream.configuration({ machine: "postcopy-workload" });
-  if (listens) source.stream.command({ kind: "open-return-path" });
-  source.encodeBlocks();
-}
-
 /** Encodes device state and description; without it, only the connection's end tells that it is all. */
 function encodeDevices({ source }: Reception, described = true): void {
   const { stream } = source;
@@ -35,15 +27,24 @@ function encodeDevices({ source }: Reception, described = true): void {
   stream.vmDescriptionData(json, 0, json.length);
 }
 
+/** Encodes all pages, and what follows them: see {@linkcode encodeDevices}. */
+function encodeAll(reception: Reception, described?: boolean): void {
+  reception.source.encodePages(ALL);
+  encodeDevices(reception, described);
+}
+
+/** Sends all of a stream. */
+async function sendAll(reception: Reception, listens: boolean): Promise<void> {
+  await reception.begins(listens);
+  encodeAll(reception);
+  await reception.source.flush();
+}
+
 Deno.test(
   "ImageReceiver says nothing to a source without a return path",
   receiving(async (reception) => {
     const { source } = reception;
-    await source.connect();
-    encodeStart(reception, false);
-    source.encodePages(ALL);
-    encodeDevices(reception);
-    await source.flush();
+    await sendAll(reception, false);
     await reception.completes();
     await Promise.all([reception.receiver.close(), source.hear(() => false)]);
     const { heard: said, resuming: { bitmaps, acks } } = source;
@@ -60,15 +61,10 @@ Deno.test(
   "ImageReceiver says SHUT 0 to a source that listens, once the image is there",
   receiving(async (reception) => {
     const { source } = reception;
-    await source.connect();
-    encodeStart(reception, true);
-    source.encodePages(ALL);
-    encodeDevices(reception);
-    await source.flush();
+    await sendAll(reception, true);
     await source.hear(({ shuts }) => shuts.length > 0);
     assertEquals([reception.files, source.heard.shuts], [["image"], [0]]);
-    await reception.completes();
-    await reception.assertImage();
+    await reception.makesImage();
   }),
 );
 
@@ -79,10 +75,8 @@ for (const described of [true, false]) {
     } a description`,
     receiving(async (reception) => {
       const { source, receiver } = reception;
-      await source.connect();
-      encodeStart(reception, false);
-      source.encodePages(ALL);
-      encodeDevices(reception, described);
+      await reception.begins(false);
+      encodeAll(reception, described);
       const stream = source.stream.take();
       await source.flush(stream.subarray(0, -1));
       // In one turn with the last byte: the source is gone before the receiver looks whether it is.
@@ -100,10 +94,8 @@ Deno.test(
   "ImageReceiver makes no image of a stream without a return path that ends too soon",
   receiving(async (reception) => {
     const { source } = reception;
-    await source.connect();
-    encodeStart(reception, false);
-    source.encodePages(ALL);
-    encodeDevices(reception, false);
+    await reception.begins(false);
+    encodeAll(reception, false);
     await source.flush(source.stream.take().subarray(0, -20)); // in the middle of the device state
     source[Symbol.dispose]();
     const { code, message } = await reception.fails();
@@ -116,8 +108,7 @@ Deno.test(
   "ImageReceiver takes the last content of a page, zero or not",
   receiving(async (reception) => {
     const { source, receiver } = reception;
-    await source.connect();
-    encodeStart(reception, false);
+    await reception.begins(false);
     source.encodePages(ALL, 1);
     source.encodePages(ALL.slice(0, 30));
     source.encodePages(ALL.slice(10));
@@ -138,8 +129,7 @@ Deno.test(
   "ImageReceiver counts pages that never came, and takes them for zero",
   receiving(async (reception) => {
     const { source, receiver } = reception;
-    await source.connect();
-    encodeStart(reception, false);
+    await reception.begins(false);
     source.encodePages(ALL.slice(5));
     encodeDevices(reception);
     await source.flush();
@@ -152,12 +142,7 @@ Deno.test(
 Deno.test(
   "ImageReceiver keeps the source's own description",
   receiving(async (reception) => {
-    const { source } = reception;
-    await source.connect();
-    encodeStart(reception, false);
-    source.encodePages(ALL);
-    encodeDevices(reception);
-    await source.flush();
+    await sendAll(reception, false);
     await reception.completes();
     assertStringIncludes(await Deno.readTextFile(reception.path), DESCRIPTION);
   }),
@@ -167,10 +152,8 @@ Deno.test(
   "ImageReceiver leaves nothing behind when the source vanishes while it copies",
   receiving(async (reception) => {
     const { source, receiver } = reception;
-    await source.connect();
-    encodeStart(reception, true);
-    source.encodePages(ALL);
-    await source.flush();
+    await reception.begins(true);
+    await source.sendPages(ALL);
     await until("the pages", () => receiver.statistics().received === PAGES);
     assertEquals(reception.files.length, 1);
     source[Symbol.dispose]();
@@ -185,10 +168,8 @@ Deno.test(
   "ImageReceiver makes no image for a source that went away before it heard the end",
   receiving(async (reception) => {
     const { source } = reception;
-    await source.connect();
-    encodeStart(reception, true);
-    source.encodePages(ALL);
-    encodeDevices(reception);
+    await reception.begins(true);
+    encodeAll(reception);
     const sent = source.flush();
     source.main.shutdown(); // in one turn with the last byte: the disk takes longer than that
     await sent;
@@ -201,10 +182,8 @@ Deno.test(
   "ImageReceiver tells a source that it was cancelled, and what became of the guest",
   receiving(async (reception) => {
     const { source, receiver } = reception;
-    await source.connect();
-    encodeStart(reception, true);
-    source.encodePages(ALL);
-    await source.flush();
+    await reception.begins(true);
+    await source.sendPages(ALL);
     await until("the pages", () => receiver.statistics().received === PAGES);
     await Promise.all([receiver.close(), source.hear(({ shuts }) => shuts.length > 0)]);
     assertEquals(source.heard.shuts, [1]);

@@ -51,9 +51,7 @@ function commandTest(
 
 commandTest("receive tells what it received, and where", async (command, source) => {
   await source.switchOver();
-  source.encodePages(ALL);
-  source.encodeEnd();
-  await source.flush();
+  await source.sendLast(ALL);
   const result = await command.event("result");
   assertEquals([result.status, result.received, result.image, result.machine], [
     "completed",
@@ -67,8 +65,7 @@ commandTest("receive tells what it received, and where", async (command, source)
 commandTest("receive says that the guest is unharmed when interrupted", async (command, source) => {
   source.encodeAdvise();
   source.encodeBlocks();
-  source.encodePages(ALL);
-  await source.flush();
+  await source.sendPages(ALL);
   await command.event("progress", ({ received }) => received === PAGES);
   command.kill("SIGINT");
   const { code, errors } = await command.end();
@@ -80,12 +77,10 @@ commandTest("receive says that the guest is unharmed when interrupted", async (c
 
 commandTest("receive ends after the switch only when told twice", async (command, source) => {
   await source.switchOver();
-  source.encodePages(ALL.slice(3));
-  await source.flush();
+  await source.sendPages(ALL.slice(3));
   await command.event("progress", ({ remaining }) => remaining === 3);
   command.kill("SIGINT");
-  source.encodePages([2]);
-  await source.flush();
+  await source.sendPages([2]);
   await command.event("progress", ({ remaining }) => remaining === 2);
   command.kill("SIGINT");
   const { code, errors } = await command.end();
@@ -102,8 +97,7 @@ commandTest(
     await source.flush();
     await command.event("progress", ({ pages }) => pages === PAGES);
     limitFiles((1 << 20) + 40_960, command.pid);
-    source.encodePages(ALL);
-    await source.flush();
+    await source.sendPages(ALL);
     await source.hear(({ shuts }) => shuts.length > 0);
     assertEquals(source.heard.shuts, [1]);
     source[Symbol.dispose]();
@@ -123,9 +117,7 @@ commandTest(
     await source.switchOver();
     await source.hear(({ pongs }) => pongs.includes(4));
     limitFiles((1 << 20) + 40_960, command.pid);
-    source.encodePages(ALL);
-    source.encodeEnd();
-    await source.flush();
+    await source.sendLast(ALL);
     const { reason } = await command.event("waiting");
     assertStringIncludes(reason, "pwritev failed with EFBIG: ");
     limitFiles("unlimited", command.pid);
@@ -136,8 +128,7 @@ commandTest(
 
 commandTest("receive tells a paused migration's way on, and takes it", async (command, source) => {
   await source.switchOver();
-  source.encodePages(ALL.slice(3));
-  await source.flush();
+  await source.sendPages(ALL.slice(3));
   await command.event("progress", ({ remaining }) => remaining === 3);
   const { address } = await command.event("listening");
   source[Symbol.dispose]();
@@ -147,17 +138,14 @@ commandTest("receive tells a paused migration's way on, and takes it", async (co
   using again = new ResumingSource(parseSocketAddress(address));
   await again.connect();
   assertEquals([await again.ask(), await again.resume()], [true, true]);
-  again.encodePages(again.missing());
-  again.encodeEnd();
-  await again.flush();
+  await again.sendLast(again.missing());
   const { status, received } = await command.event("result");
   assertEquals([status, received, (await command.end()).code], ["completed", PAGES, 0]);
 });
 
 commandTest("receive that is paused ends when it is told twice", async (command, source) => {
   await source.switchOver();
-  source.encodePages(ALL.slice(3));
-  await source.flush();
+  await source.sendPages(ALL.slice(3));
   await command.event("progress", ({ remaining }) => remaining === 3);
   source[Symbol.dispose]();
   await command.event("paused");
@@ -176,17 +164,13 @@ for (const signal of ["SIGTERM", "SIGHUP"] as const) {
     `receive finishes after the switch when it gets ${signal}`,
     async (command, source) => {
       await source.switchOver();
-      source.encodePages(ALL.slice(3));
-      await source.flush();
+      await source.sendPages(ALL.slice(3));
       await command.event("progress", ({ remaining }) => remaining === 3);
       command.kill(signal);
       command.kill(signal);
-      source.encodePages([2]);
-      await source.flush();
+      await source.sendPages([2]);
       await command.event("progress", ({ remaining }) => remaining === 2);
-      source.encodePages([0, 1]);
-      source.encodeEnd();
-      await source.flush();
+      await source.sendLast([0, 1]);
       const { code, errors } = await command.end();
       assertEquals((await command.event("result")).status, "completed");
       assertEquals(code, 0);

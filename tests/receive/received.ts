@@ -39,6 +39,33 @@ export class Reception {
     await within("the image", this.receiver.finished);
   }
 
+  /** Connects, and encodes the start of a stream; a source that listens opens the return path. */
+  async begins(listens: boolean): Promise<void> {
+    const { source } = this;
+    await source.connect();
+    source.stream.header();
+    source.stream.configuration({ machine: "postcopy-workload" });
+    if (listens) source.stream.command({ kind: "open-return-path" });
+    source.encodeBlocks();
+  }
+
+  /** Sends what was encoded, and waits until the source is told that it is not taken. */
+  async isRefused(): Promise<void> {
+    await this.source.flush();
+    await this.source.hear(({ shuts }) => shuts.length > 0);
+    assertEquals(this.source.heard.shuts, [1]);
+  }
+
+  /**
+   * Waits for the image, and compares it.
+   *
+   * @param zero see {@linkcode Reception.assertImage}
+   */
+  async makesImage(zero?: readonly number[]): Promise<void> {
+    await this.completes();
+    await this.assertImage(zero);
+  }
+
   /** Waits for the failure and returns it. */
   async fails(): Promise<Error & { readonly code: string }> {
     const failed = this.receiver.finished.then(

@@ -29,9 +29,7 @@ Deno.test(
     assertEquals(source.resuming.acks, [1]);
     await until("the resumption", () => receiver.status === "postcopy-active");
     assertEquals(receiver.pauseReason, undefined);
-    source.encodePages(ALL.slice(10));
-    source.encodeEnd();
-    await source.flush();
+    await source.sendLast(ALL.slice(10));
     assert(await source.listen(({ shuts }) => shuts.length > 0));
     await reception.completes();
     assertEquals(source.heard.shuts, [0]);
@@ -47,8 +45,7 @@ Deno.test(
     await source.connect();
     await source.connectPreempt();
     await source.switchOver();
-    source.encodeUrgent(ALL.slice(0, 10));
-    await source.flushPreempt();
+    await source.sendUrgent(ALL.slice(0, 10));
     await until("urgent pages", () => receiver.statistics().received === 10);
     source[Symbol.dispose]();
     await reception.pauses();
@@ -57,10 +54,8 @@ Deno.test(
     await again.connectPreempt(); // as QEMU 7.2: at once
     assert(await again.ask());
     assert(await again.resume());
-    again.encodeUrgent(ALL.slice(10, 30));
-    await again.flushPreempt();
-    again.encodePages(ALL.slice(30));
-    await again.flush();
+    await again.sendUrgent(ALL.slice(10, 30));
+    await again.sendPages(ALL.slice(30));
     await until("all pages", () => receiver.statistics().remaining === 0);
     again.encodeEnd();
     await again.flush();
@@ -77,16 +72,14 @@ Deno.test(
     await source.connect();
     const preempt = await source.connectPreempt();
     await source.switchOver();
-    source.encodeUrgent([0]);
-    await source.flushPreempt();
+    await source.sendUrgent([0]);
     await until("an urgent page", () => receiver.statistics().received === 1);
     preempt.close();
     assertMatch((await reception.pauses()).message, /^Source went away: preempt channel: /);
     await source.hear(() => false); // to the end, which must come
     assertEquals(source.heard.shuts, []);
     using _again = await resumeAll(to);
-    await reception.completes();
-    await reception.assertImage();
+    await reception.makesImage();
   }),
 );
 
@@ -94,8 +87,7 @@ Deno.test(
   "ImageReceiver pauses for bytes that make no sense, and keeps the pages before them",
   receiving(async (reception) => {
     const { source, receiver, to } = reception;
-    await source.connect();
-    await source.switchOver();
+    await source.connectAndSwitch();
     source.encodePages(ALL.slice(0, 7));
     const good = source.stream.take();
     await source.flush(new Uint8Array([...good, 0xee, 0xee]));
@@ -105,8 +97,7 @@ Deno.test(
     assertEquals(source.heard.shuts, []); // a word would be the end at QEMU 11.1
     using again = await resumeAll(to);
     assertEquals(again.missing(), ALL.slice(7));
-    await reception.completes();
-    await reception.assertImage();
+    await reception.makesImage();
   }),
 );
 
@@ -129,8 +120,7 @@ Deno.test(
     assertMatch((await reception.pauses()).message, /block/);
     using again = await resumeAll(to);
     assertEquals(again.missing(), ALL.slice(2));
-    await reception.completes();
-    await reception.assertImage();
+    await reception.makesImage();
   }),
 );
 
@@ -138,17 +128,14 @@ Deno.test(
   "ImageReceiver believes a source that comes again although the old connection seems well",
   receiving(async (reception) => {
     const { source, receiver, to } = reception;
-    await source.connect();
-    await source.switchOver();
-    source.encodePages(ALL.slice(0, 20));
-    await source.flush();
+    await source.connectAndSwitch();
+    await source.sendPages(ALL.slice(0, 20));
     await until("the pages", () => receiver.statistics().received === 20);
     using again = await resumeAll(to);
     assertEquals(again.missing(), ALL.slice(20));
     await source.hear(() => false); // the old connection has ended
     assertEquals(source.heard.shuts, []);
-    await reception.completes();
-    await reception.assertImage();
+    await reception.makesImage();
   }),
 );
 
@@ -160,8 +147,7 @@ Deno.test(
     await silent.connect();
     assert(await silent.ask());
     using _again = await resumeAll(reception.to);
-    await reception.completes();
-    await reception.assertImage();
+    await reception.makesImage();
   }),
 );
 
@@ -180,8 +166,7 @@ Deno.test(
     }
     assertEquals(receiver.status, "postcopy-paused");
     using _again = await resumeAll(to);
-    await reception.completes();
-    await reception.assertImage();
+    await reception.makesImage();
   }),
 );
 
@@ -210,8 +195,7 @@ Deno.test(
     source.encodeAdvise();
     source.encodeBlocks();
     source.encodeSwitchover([{ kind: "ping", value: 0x42 }, { kind: "run" }]);
-    source.encodePages([0]);
-    await source.flush();
+    await source.sendPages([0]);
     await until("a page", () => receiver.statistics().received === 1);
     await until("the switch", () => receiver.status === "postcopy-active");
     await assertRejects(() => receiver.pause(), Error, "the source can still take it back");
@@ -219,11 +203,8 @@ Deno.test(
     await again.connect();
     assertEquals(await again.ask(), false);
     assertEquals(receiver.status, "postcopy-active");
-    source.encodePages(ALL.slice(1));
-    source.encodeEnd();
-    await source.flush();
-    await reception.completes();
-    await reception.assertImage();
+    await source.sendLast(ALL.slice(1));
+    await reception.makesImage();
   }),
 );
 
@@ -231,18 +212,15 @@ Deno.test(
   "ImageReceiver with every page here makes the image at once, and tells a source that comes again",
   receiving(async (reception) => {
     const { source, receiver, to } = reception;
-    await source.connect();
-    await source.switchOver();
-    source.encodePages(ALL);
-    await source.flush();
+    await source.connectAndSwitch();
+    await source.sendPages(ALL);
     await until("the pages", () => receiver.statistics().received === PAGES);
     source[Symbol.dispose]();
     await reception.pauses();
     assertEquals([reception.files, receiver.holdsGuest], [["image"], false]);
     using again = await resumeAll(to);
     assertEquals(again.missing(), []);
-    await reception.completes();
-    await reception.assertImage();
+    await reception.makesImage();
   }),
 );
 
@@ -272,10 +250,8 @@ Deno.test(
   "ImageReceiver with every page here completes when it is closed before its source has come again",
   receiving(async (reception) => {
     const { source, receiver } = reception;
-    await source.connect();
-    await source.switchOver();
-    source.encodePages(ALL);
-    await source.flush();
+    await source.connectAndSwitch();
+    await source.sendPages(ALL);
     await until("the pages", () => receiver.statistics().received === PAGES);
     source[Symbol.dispose]();
     await reception.pauses();
@@ -294,8 +270,7 @@ Deno.test(
     source.encodeAdvise();
     source.encodeBlocks();
     source.encodeSwitchover([{ kind: "ping", value: 0x42 }, { kind: "run" }]);
-    source.encodePages(ALL);
-    await source.flush();
+    await source.sendPages(ALL);
     await source.hear(({ pongs }) => pongs.includes(0x42));
     // QEMU 11.1 lets the guest go on when its connection breaks here.
     source.encodeEnd();
@@ -313,18 +288,14 @@ Deno.test(
   "ImageReceiver has the pages sent again that a source did not send before its end",
   receiving(async (reception) => {
     const { source, to } = reception;
-    await source.connect();
-    await source.switchOver();
-    source.encodePages(ALL.slice(3));
-    source.encodeEnd();
-    await source.flush();
+    await source.connectAndSwitch();
+    await source.sendLast(ALL.slice(3));
     assertMatch(
       (await reception.pauses()).message,
       /without sending every page that it took back: 3$/,
     );
     using again = await resumeAll(to);
     assertEquals(again.missing(), [0, 1, 2]);
-    await reception.completes();
-    await reception.assertImage();
+    await reception.makesImage();
   }),
 );

@@ -24,13 +24,6 @@ const OTHER_SECTIONS: readonly (readonly [string, RegExp])[] = [
   ["new/thing", /: new\/thing: detach the device, or turn the capability off, that adds it: /],
 ];
 
-function encodeStart({ source }: Reception, listens: boolean): void {
-  source.stream.header();
-  source.stream.configuration({ machine: "postcopy-workload" });
-  if (listens) source.stream.command({ kind: "open-return-path" });
-  source.encodeBlocks();
-}
-
 /** The start of an iterable section, as QEMU sends it when a migration begins. */
 function encodeOtherSection({ source }: Reception, name: string): void {
   source.stream.sectionStart(3, name, 0, 1);
@@ -53,13 +46,10 @@ for (const [name, told] of OTHER_SECTIONS) {
   Deno.test(
     `ImageReceiver refuses the section ${name} as soon as it begins, while the guest runs`,
     receiving(async (reception) => {
-      const { source, receiver } = reception;
-      await source.connect();
-      encodeStart(reception, true);
+      const { receiver } = reception;
+      await reception.begins(true);
       encodeOtherSection(reception, name);
-      await source.flush();
-      await source.hear(({ shuts }) => shuts.length > 0);
-      assertEquals(source.heard.shuts, [1]);
+      await reception.isRefused();
       const { code, message } = await reception.fails();
       assertEquals([code, receiver.status, reception.files], ["UNSUPPORTED", "failed", []]);
       assertMatch(message, told);
@@ -72,15 +62,12 @@ Deno.test(
   "ImageReceiver confirms no stream whose memory came inside another section",
   receiving(async (reception) => {
     const { source } = reception;
-    await source.connect();
-    encodeStart(reception, true);
+    await reception.begins(true);
     encodeOtherSection(reception, "dirty-bitmap");
     source.encodePages(ALL);
     endMemory(reception);
     encodeDevices(reception);
-    await source.flush();
-    await source.hear(({ shuts }) => shuts.length > 0);
-    assertEquals(source.heard.shuts, [1]);
+    await reception.isRefused();
     assertEquals((await reception.fails()).code, "UNSUPPORTED");
     assertEquals(reception.files, []);
   }),
@@ -90,13 +77,10 @@ Deno.test(
   "ImageReceiver refuses a source whose pages go over other connections, while the guest runs",
   receiving(async (reception) => {
     const { source } = reception;
-    await source.connect();
-    encodeStart(reception, true);
+    await reception.begins(true);
     source.stream.sectionPart(2);
     source.stream.multifdFlush();
-    await source.flush();
-    await source.hear(({ shuts }) => shuts.length > 0);
-    assertEquals(source.heard.shuts, [1]);
+    await reception.isRefused();
     const { code, message } = await reception.fails();
     assertEquals([code, reception.files], ["UNSUPPORTED", []]);
     assertMatch(message, /capability multifd on: give --multifd .*, or turn it off there: /);
@@ -106,14 +90,10 @@ Deno.test(
 Deno.test(
   "ImageReceiver confirms no stream without a page",
   receiving(async (reception) => {
-    const { source } = reception;
-    await source.connect();
-    encodeStart(reception, true);
+    await reception.begins(true);
     endMemory(reception);
     encodeDevices(reception);
-    await source.flush();
-    await source.hear(({ shuts }) => shuts.length > 0);
-    assertEquals(source.heard.shuts, [1]);
+    await reception.isRefused();
     const { code, message } = await reception.fails();
     assertEquals([code, reception.files], ["PAGES_MISSING", []]);
     assertMatch(message, /did not send all of its memory, .*: turn off there .*multifd/);
@@ -124,13 +104,10 @@ Deno.test(
   "ImageReceiver confirms no stream whose memory has no end, though every page came",
   receiving(async (reception) => {
     const { source } = reception;
-    await source.connect();
-    encodeStart(reception, true);
+    await reception.begins(true);
     source.encodePages(ALL);
     encodeDevices(reception);
-    await source.flush();
-    await source.hear(({ shuts }) => shuts.length > 0);
-    assertEquals(source.heard.shuts, [1]);
+    await reception.isRefused();
     const { code, message } = await reception.fails();
     assertEquals([code, reception.files], ["PAGES_MISSING", []]);
     assertMatch(message, /SECTION_END of ram/);
@@ -142,14 +119,12 @@ for (const [sent, files] of [[PAGES, ["image"]], [PAGES - 1, []]] as const) {
     `ImageReceiver makes ${files.length} image of a guest that runs on, with ${sent} of ${PAGES} pages`,
     receiving(async (reception) => {
       const { source } = reception;
-      await source.connect();
-      encodeStart(reception, false); // `background-snapshot` has no return path
+      await reception.begins(false); // `background-snapshot` has no return path
       source.encodePages(ALL.slice(0, sent));
       encodeDevices(reception, QEMU);
       await source.flush();
       if (files.length > 0) {
-        await reception.completes();
-        await reception.assertImage();
+        await reception.makesImage();
       } else assertEquals((await reception.fails()).code, "PAGES_MISSING");
       assertEquals(reception.files, [...files]);
     }),
@@ -161,16 +136,14 @@ for (const device of ["0000:00:03.0/virtio-mem", "0000:00:04.0/virtio-balloon"])
     `ImageReceiver completes without pages that ${device} has freed`,
     receiving(async (reception) => {
       const { source, receiver } = reception;
-      await source.connect();
-      encodeStart(reception, true);
+      await reception.begins(true);
       source.encodePages(ALL.slice(5));
       endMemory(reception);
       encodeDevices(reception, concat(QEMU, deviceSection(9, device, 1, new Uint8Array(20))));
       await source.flush();
       await source.hear(({ shuts }) => shuts.length > 0);
       assertEquals([source.heard.shuts, receiver.statistics().unnamed], [[0], 5]);
-      await reception.completes();
-      await reception.assertImage(ALL.slice(0, 5));
+      await reception.makesImage(ALL.slice(0, 5));
     }),
   );
 }
@@ -179,14 +152,11 @@ Deno.test(
   "ImageReceiver confirms no stream that lacks a page which nothing can have freed",
   receiving(async (reception) => {
     const { source } = reception;
-    await source.connect();
-    encodeStart(reception, true);
+    await reception.begins(true);
     source.encodePages(ALL.slice(1)); // as with multifd in QEMU 7.2: zero pages here, the others elsewhere
     endMemory(reception);
     encodeDevices(reception, QEMU);
-    await source.flush();
-    await source.hear(({ shuts }) => shuts.length > 0);
-    assertEquals(source.heard.shuts, [1]);
+    await reception.isRefused();
     assertEquals([(await reception.fails()).code, reception.files], ["PAGES_MISSING", []]);
   }),
 );

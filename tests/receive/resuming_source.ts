@@ -39,10 +39,8 @@ export class ResumingSource extends HostileSource {
 /** Switches, sends pages and breaks off. */
 export async function breakOff(reception: Reception, pages: readonly number[]): Promise<void> {
   const { source, receiver } = reception;
-  await source.connect();
-  await source.switchOver();
-  source.encodePages(pages);
-  await source.flush();
+  await source.connectAndSwitch();
+  await source.sendPages(pages);
   await until("the pages", () => receiver.statistics().remaining === PAGES - pages.length);
   source[Symbol.dispose]();
   await reception.pauses();
@@ -54,9 +52,7 @@ export async function resumeAll(to: SocketAddress): Promise<ResumingSource> {
   await source.connect();
   assert(await source.ask());
   assert(await source.resume());
-  source.encodePages(source.missing());
-  source.encodeEnd();
-  await source.flush();
+  await source.sendLast(source.missing());
   assert(await source.listen(({ shuts }) => shuts.length > 0));
   assertEquals(source.heard.shuts, [0]);
   return source;

@@ -24,10 +24,8 @@ function filesOf(directory: string): string[] {
 async function leave(directory: string, pages: readonly number[]): Promise<string> {
   await using command = new ReceiveProcess(["--image", `${directory}/image`]);
   using source = new HostileSource(await command.address(), { ram: PAGES });
-  await source.connect();
-  await source.switchOver();
-  source.encodePages(pages);
-  await source.flush();
+  await source.connectAndSwitch();
+  await source.sendPages(pages);
   await source.hear(({ pongs }) => pongs.includes(3));
   await command.event("progress", ({ remaining }) => remaining === PAGES - pages.length);
   command.kill("SIGKILL");
@@ -96,8 +94,7 @@ Deno.test(
           assertEquals([await again.ask(), again.missing()], [true, [...ALL]]);
           assert(await again.resume());
           const count = random.between(0, PAGES - 1);
-          again.encodePages(again.missing().slice(0, count), 1); // wrong: they must not stay
-          await again.flush();
+          await again.sendPages(again.missing().slice(0, count), 1); // wrong: they must not stay
           await command.event("progress", ({ received }) => received === count);
           command.kill("SIGKILL");
           await within("the kill", command.ended);
@@ -190,8 +187,7 @@ Deno.test(
     const error = assertThrows(() => new ImageReceiver({ path, recover }), ImageError);
     assertMatch(error.message, /a receive is still writing.*let the source resume there/);
     using _again = await resumeAll(to);
-    await reception.completes();
-    await reception.assertImage();
+    await reception.makesImage();
   }),
 );
 

@@ -209,6 +209,6 @@ function wasConnected({ record }: Kept): boolean {
 
 function foreignText(held: HeldMemoryOf): string {
   return held.kind === "tree"
-    ? `Processes of another dump are held, of ${held.images}: they wait for a lazy --criu with that one`
-    : `Process ${held.pid} is held, of a VM: it waits for a lazy with its image`;
+    ? `Processes of another dump are held, of ${held.images}: they wait for who serves that one`
+    : `Process ${held.pid} is held, of a VM: it waits for who serves its image`;
 }

@@ -94,7 +94,7 @@ export class HeldMemory implements Disposable {
 
   #take(held: HeldMemoryOf, descriptors: readonly number[]): void {
     const reason = held.kind === "tree"
-      ? `A process tree of CRIU is held, of ${held.images}: it waits for a lazy --criu`
+      ? `A process tree of CRIU is held, of ${held.images}: it waits for who serves that`
       : held.memoryLength === this.#memoryLength
       ? undefined
       : `Process ${held.pid} was served from another image: of ${held.memoryLength} bytes, this one has ` +

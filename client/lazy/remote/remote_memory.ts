@@ -7,6 +7,7 @@ import { MappedMemory } from "../../../ffi/memory.ts";
 import { checkStallTimeout } from "../../../ffi/peer_watch.ts";
 import { MigrationError, reviveMigrationError } from "../../../migration/migration_error.ts";
 import type { PoolTask, ThreadPool } from "../../../migration/threads/thread_pool.ts";
+import { pauseFor } from "../../pause_for.ts";
 import type { MemoryPages } from "../memory_pages.ts";
 import { BASE_PAGE } from "../region.ts";
 import type { ArrivingInit } from "./arriving_memory.ts";
@@ -306,19 +307,4 @@ function reasonOf(error: unknown): unknown {
   return new MigrationError("BAD_PEER", `Server sent what cannot be understood: ${message}`, {
     cause: error,
   });
-}
-
-/** Resolves after so many milliseconds, or when the signal is aborted. */
-async function pauseFor(milliseconds: number, signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return;
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const timer = setTimeout(resolve, milliseconds);
-  const onAbort = () => resolve();
-  signal.addEventListener("abort", onAbort);
-  try {
-    await promise;
-  } finally {
-    clearTimeout(timer);
-    signal.removeEventListener("abort", onAbort);
-  }
 }
