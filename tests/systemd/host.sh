@@ -19,18 +19,23 @@ remove_cgroup() {
   find "$cgroup" -depth -type d -exec rmdir {} +
 }
 
-mkdir "$cgroup"
+if ! mkdir "$cgroup"; then
+  rmdir "$directory"
+  exit 1
+fi
 if ! [ -e "$cgroup/cgroup.kill" ]; then
   echo "a cgroup cannot be ended as a whole (Linux 5.14)" >&2
   rmdir "$cgroup" "$directory"
   exit 1
 fi
-(
-  echo 0 > "$cgroup/cgroup.procs"
-  unshare --mount --propagation private --pid --fork --kill-child --uts --ipc --cgroup \
-    sh "$here/inside.sh" "$directory" "$@" || true
+{
+  {
+    echo 0 > "$cgroup/cgroup.procs" &&
+      unshare --mount --propagation private --pid --fork --kill-child --uts --ipc --cgroup \
+        sh "$here/inside.sh" "$directory" "$@"
+  } || true
   echo over
-) < /dev/null &
+} < /dev/null &
 
 cat > /dev/null
 # Busy as long as a process of it is there.

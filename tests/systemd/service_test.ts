@@ -78,7 +78,10 @@ testUnless(
     const text = await Deno.readTextFile(file);
     const line = /^# files = .*$/m;
     assertMatch(text, line);
-    await Deno.writeTextFile(file, text.replace(line, 'files = { "other" = "/opt/postcopy/LICENSE" }'));
+    await Deno.writeTextFile(
+      file,
+      text.replace(line, 'files = { "other" = "/opt/postcopy/LICENSE" }'),
+    );
     await unit.control("reload");
     await unit.says("Configuration was read again");
     assertStringIncludes(await host.run("postcopy", "images"), "other");
@@ -181,6 +184,10 @@ testUnless(
     await unit.control("restart");
     const timeouts = await unit.said("Watchdog timeout");
     await withGuest(async ({ service, image, waiting, id }) => {
+      // Well, it says so in time.
+      const heard = await unit.show("WatchdogTimestampMonotonic");
+      await unit.comes("WatchdogTimestampMonotonic", (time) => Number(time) > Number(heard));
+      assertEquals(await unit.said("Watchdog timeout"), timeouts);
       const paused = waiting.destination.waitFor("postcopy-paused");
       await unit.startedAgainAfter(() => unit.control("kill", "--kill-whom=main", "--signal=STOP"));
       await unit.says("Watchdog timeout", timeouts);
@@ -202,6 +209,7 @@ testUnless(
     await using _changed = await unit.changed({ TimeoutStopSec: "1" });
     await withGuest(async ({ image, waiting, daemon, id }) => {
       const update = host.shell(...await documentedBlock("systemctl stop"));
+      update.catch(() => {}); // told below
       await unit.comes("ActiveState", (state) => state === "deactivating");
       await unit.comes("StatusText", (text) => text === "Ending: 1 sessions, 0 paused");
       const since = Number(await unit.show("StateChangeTimestampMonotonic"));

@@ -73,8 +73,9 @@ export class SystemdHost implements AsyncDisposable {
   /** Runs a command there, whatever it says and however it ends. */
   async try(...command: string[]): Promise<{ code: number; output: string; errors: string }> {
     const [program, ...args] = this.words(...command);
-    const { code, stdout, stderr } = await new Deno.Command(program, { args, stdin: "null" })
-      .output();
+    const output = new Deno.Command(program, { args, stdin: "null" }).output();
+    // The longest that systemd waits by itself, for a service that does not say that it is ready, and some more.
+    const { code, stdout, stderr } = await within(command.join(" "), output, 120_000);
     const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes).trimEnd();
     return { code, output: text(stdout), errors: text(stderr) };
   }
