@@ -91,6 +91,7 @@ testUnless(
     await Deno.writeTextFile(file, text.replace("[limits]", "[limit]"));
     await unit.control("reload");
     await unit.says("all stays as it was", reloads);
+    await unit.comes("ActiveState", (state) => state === "active");
     assertStringIncludes(await host.run("postcopy", "images"), "other");
     await Deno.writeTextFile(file, text);
     await unit.control("reload");

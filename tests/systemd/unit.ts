@@ -6,6 +6,17 @@ import type { SystemdHost } from "./systemd_host.ts";
 /** What a drop-in says of a service. */
 export type ServiceSettings = Readonly<Record<string, string>>;
 
+/** Milliseconds between two looks: each takes processes of its own, which tests beside these want the time of. */
+const LOOK_EVERY = 20;
+
+async function comesTrue(what: string, holds: () => Promise<boolean>): Promise<void> {
+  await until(what, async () => {
+    if (await holds()) return true;
+    await new Promise((resolve) => setTimeout(resolve, LOOK_EVERY));
+    return false;
+  });
+}
+
 /** A unit. */
 export class Unit {
   readonly #host: SystemdHost;
@@ -39,14 +50,14 @@ export class Unit {
 
   /** Waits until a property is so. */
   async comes(property: string, holds: (value: string) => boolean): Promise<void> {
-    await until(`${property} of ${this.name}`, async () => holds(await this.show(property)));
+    await comesTrue(`${property} of ${this.name}`, async () => holds(await this.show(property)));
   }
 
   /** Does something that has its process end, and waits until systemd has started another, which is ready. */
   async startedAgainAfter(deed: () => Promise<void>): Promise<void> {
     const before = await this.restarts();
     await deed();
-    await until(`${this.name} to be started again`, async () => {
+    await comesTrue(`${this.name} to be started again`, async () => {
       return await this.restarts() > before && await this.show("ActiveState") === "active";
     });
   }
@@ -58,7 +69,7 @@ export class Unit {
 
   /** Waits until the journal has a text more often than so many times. */
   async says(text: string, times = 0): Promise<void> {
-    await until(`${this.name} to say ${text}`, async () => await this.said(text) > times);
+    await comesTrue(`${this.name} to say ${text}`, async () => await this.said(text) > times);
   }
 
   /** How often the journal has a text. */
