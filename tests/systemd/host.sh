@@ -9,6 +9,16 @@
 #
 # Prints "pid NUMBER", that of process 1 as it is seen here, and "over" when it has ended.
 set -eu
+# Deno kills what it has started when it ends, however: this that is killed leaves all to a child, which sees the end
+# of standard input.
+if [ "$1" != keep ]; then
+  exec 3<&0
+  sh "$0" keep "$@" <&3 3<&- &
+  exec 3<&-
+  wait $!
+  exit
+fi
+shift
 here=${0%/*}
 cgroup=$1
 directory=$2
@@ -38,8 +48,9 @@ fi
 } < /dev/null &
 
 cat > /dev/null
+exec > /dev/null 2>&1 # nobody may read any more: a word would end this by a signal
 # Busy as long as a process of it is there.
-until remove_cgroup 2> /dev/null; do
+until remove_cgroup; do
   echo 1 > "$cgroup/cgroup.kill" || true
   sleep 0.02
 done

@@ -55,6 +55,11 @@ export class SystemdHost implements AsyncDisposable {
     }
   }
 
+  /** The cgroup that all of its processes are in. */
+  get cgroup(): string {
+    return this.#keeper.cgroup;
+  }
+
   /** Its root directory, seen from here. */
   get root(): string {
     return `/proc/${this.pid}/root`;
@@ -119,18 +124,18 @@ class Keeper {
   readonly #child: Deno.ChildProcess;
   readonly #pid = Promise.withResolvers<number>();
   readonly #reading: Promise<unknown>;
+  readonly #directory = Deno.makeTempDirSync({ prefix: "postcopy-systemd-" });
+  readonly cgroup = `${cgroupRoot()}/${this.#directory.replace(/.*\//, "")}`;
   /** All that it said of what failed. */
   errors = "";
   /** Whether systemd has ended. */
   over = false;
 
   constructor() {
-    const directory = Deno.makeTempDirSync({ prefix: "postcopy-systemd-" });
-    const cgroup = `${cgroupRoot()}/${directory.replace(/.*\//, "")}`;
     const script = new URL("./host.sh", import.meta.url).pathname;
     const inside = [systemdTree()!, Deno.execPath(), npmPackages(), ...MASKED];
     this.#child = new Deno.Command("sh", {
-      args: [script, cgroup, directory, ...inside],
+      args: [script, this.cgroup, this.#directory, ...inside],
       stdin: "piped",
       stdout: "piped",
       stderr: "piped",

@@ -2,8 +2,11 @@
 
 import "../support/native.ts";
 import { assert, assertEquals, assertMatch } from "@std/assert";
+import { exists } from "../../tools/debian.ts";
 import { programOf } from "../support/c_program.ts";
+import { until, within } from "../support/deadline.ts";
 import { blocksOf, readDocument } from "../support/documents.ts";
+import { ScriptProcess } from "../support/processes.ts";
 import { firstOf, testUnless } from "../support/skip.ts";
 import { memoryContent, MIB, needsVmm, TWO_REGIONS, Vmm } from "../lazy/vmm.ts";
 import { installCommand } from "./installation.ts";
@@ -25,6 +28,18 @@ async function lazyUnit(): Promise<string> {
   assertEquals(others, []);
   return unit!;
 }
+
+testUnless(
+  needsSystemd,
+  "SystemdHost is gone with the process that started it, also when that does not end it",
+  async () => {
+    await using process = new ScriptProcess("tests/systemd/abandoned_host.ts", []);
+    const { code, output, errors } = await within("its end", process.ended);
+    assertEquals(code, 0, errors);
+    assertMatch(output, /^\/.+\/postcopy-systemd-\w+$/);
+    await until("all of it to be gone", () => !exists(output));
+  },
+);
 
 testUnless(
   needsSystemd,
