@@ -77,6 +77,7 @@ export class DaemonProcess extends ScriptProcess {
     this.#calls = new DaemonCalls(place.socket);
   }
 
+  /** What it is asked with. */
   get client(): ApiClient {
     return this.#calls.client;
   }

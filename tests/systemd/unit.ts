@@ -77,7 +77,7 @@ export class Unit {
     return (await this.journal()).split(text).length - 1;
   }
 
-  /** Writes a file that is a unit, or a drop-in of it; {@linkcode SystemdHost.shell} makes systemd read it. */
+  /** Writes a file below /etc/systemd/system, a unit or a drop-in, and has systemd read it. */
   async write(file: string, text: string): Promise<void> {
     const path = `${this.#host.root}/etc/systemd/system/${file}`;
     await Deno.mkdir(path.replace(/\/[^/]*$/, ""), { recursive: true });
