@@ -1,19 +1,25 @@
-/** The tests that run against another QEMU than the installed one, and a CRIU: `deno task test:peers`. */
+/**
+ * The tests that run against another QEMU than the installed one, a CRIU, and a systemd:
+ * `deno task test:peers`.
+ */
 
 import { commandPath } from "./find_command.ts";
-import { readsRecordings, startsCriu, startsQemu, testFiles } from "./test_files.ts";
+import { readsRecordings, startsCriu, startsQemu, startsSystemd, testFiles } from "./test_files.ts";
 
 /** Bytes of a unix socket's path, which ends with a zero byte (unix(7)). */
 const MOST_PATH_BYTES = 107;
 /** A path below a tree as long as those that the harness makes there. */
 const SOCKET = "/tmp/postcopy-qemu-0123456789abcdef/serial";
 
-/** Lists the tests that start a QEMU or a CRIU, or read what QEMU wrote, relative to the checkout. */
+/** What such a test says. */
+const MARKS = [startsQemu, readsRecordings, startsCriu, startsSystemd];
+
+/**
+ * Lists the tests that start a QEMU, a CRIU or a systemd, or read what QEMU wrote, relative to the
+ * checkout.
+ */
 export function peerTests(): Promise<string[]> {
-  return testFiles(
-    "tests",
-    (_path, text) => startsQemu(text) || readsRecordings(text) || startsCriu(text),
-  );
+  return testFiles("tests", (_path, text) => MARKS.some((mark) => mark(text)));
 }
 
 /** A tree with a QEMU, under a name that is short enough for the sockets in it. */

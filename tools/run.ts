@@ -85,7 +85,7 @@ async function run(name: string, { args, interop }: Command): Promise<number> {
 
 /**
  * Runs the tests that start a QEMU, or read what it wrote, against that of `QEMU_SYSTEM`, else against
- * the newer one in a tree of Debian trixie.
+ * the newer one in a tree of Debian trixie; and those that start what else is in that tree.
  */
 async function peers(command: Command): Promise<number> {
   if (given.includes(WHERE_ROOT) && Deno.uid() !== 0) {

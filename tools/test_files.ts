@@ -32,6 +32,11 @@ export function readsRecordings(text: string): boolean {
   return /\breadRecording\(/.test(text);
 }
 
+/** Tells whether a test file starts a systemd. */
+export function startsSystemd(text: string): boolean {
+  return /\bneedsSystemd\b/.test(text);
+}
+
 /** Tells whether a test file starts a CRIU. */
 export function startsCriu(text: string): boolean {
   return /\bneedsCriu\b/.test(text);

@@ -12,6 +12,7 @@ export const PARTS: readonly (readonly string[])[] = [
   ["tests/end_to_end"],
   ["tests/interop"],
   ["tests/bench"],
+  ["tests/systemd"],
   ["tests/live"],
   ["tests/destination", "tests/receive"],
   ["tests/huge", "tests/order", "tests/hot"],

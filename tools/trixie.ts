@@ -2,7 +2,7 @@
 
 /**
  * A tree of Debian trixie, for tests against newer versions of other programs than the host has:
- * `chroot TREE qemu-system-x86_64` runs the QEMU of its backports. criu/ runs its CRIU.
+ * `chroot TREE qemu-system-x86_64` runs the QEMU of its backports. criu/ runs its CRIU, tests/systemd its systemd.
  *
  * It is made once, in the cache that git ignores, by debootstrap as root; remove it to have a newer
  * one. Whatever debootstrap mounts or starts lives in namespaces of its own, which end with it, so
@@ -16,7 +16,7 @@ import { commandPath, findCommand } from "./find_command.ts";
 const RELEASE = "trixie";
 /** What the tree has besides the least that a Debian has, by the suite that it is taken from. */
 const PACKAGES: Readonly<Record<string, readonly string[]>> = {
-  [RELEASE]: ["criu"],
+  [RELEASE]: ["criu", "systemd", "procps"],
   "trixie-backports": ["qemu-system-x86"],
 };
 /** Settings of the host's apt that the tree's needs as well: how a mirror is reached and believed. */

@@ -47,11 +47,15 @@ function ofPackages(error: unknown): unknown {
   const why = error.message.split("\n").map((line) => line.trim().replace(/^\d+: /, "")).join(": ");
   // Each user has a cache of his own, and a service may have another than its user.
   const cache = Deno.env.get("DENO_DIR");
-  const variable = cache === undefined ? "" : `DENO_DIR=${cache} `;
+  // Deno trusts a list of its own unless it is told otherwise, which leaves out that of many a company.
+  const untrusted = /certificate/i.test(error.message);
+  const variables = (cache === undefined ? "" : `DENO_DIR=${cache} `) +
+    (untrusted ? "DENO_TLS_CA_STORE=system " : "");
+  const trusting = untrusted ? ", which trusts the authorities that this host trusts" : "";
   return new DaemonError(
     `Packages that the daemon needs are not in Deno's cache, and cannot be had from the registry of npm, ` +
       `${registry}: with a network (HTTPS_PROXY names a proxy), and as the user that the daemon runs as, run once: ` +
-      `${variable}postcopy daemon --check: it keeps them for every start: ${why}`,
+      `${variables}postcopy daemon --check${trusting}: it keeps them for every start: ${why}`,
     { cause: error },
   );
 }

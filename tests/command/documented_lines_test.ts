@@ -1,6 +1,7 @@
 /** What the documents tell to type is what the commands take. */
 import { assertEquals, assertGreater } from "@std/assert";
 import { commandLine } from "../../main.ts";
+import { blocksOf, readDocument, shellLines } from "../support/documents.ts";
 import { load } from "./command_lines.ts";
 
 const DOCUMENTS = [
@@ -13,9 +14,7 @@ const DOCUMENTS = [
 
 /** The lines of a document's shell blocks that call a command of this project, in words. */
 async function documentedLines(name: string): Promise<string[][]> {
-  const text = await Deno.readTextFile(new URL(`../../${name}`, import.meta.url));
-  return [...text.matchAll(/^```sh\n([\s\S]*?)^```$/gm)]
-    .flatMap(([, block]) => block!.replaceAll("\\\n", " ").split("\n"))
+  return blocksOf(await readDocument(name), "sh").flatMap(shellLines)
     .map((line) => line.replace(/ +#.*/, "").trim().split(/ +/))
     .filter(([program]) => program === "postcopy");
 }

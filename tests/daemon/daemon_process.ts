@@ -1,10 +1,10 @@
 /** `postcopy daemon` in a process of its own, and how it is asked. */
 
-import { ApiClient } from "../../daemon/command/api_client.ts";
-import { NoDaemonError } from "../../daemon/command/api_error.ts";
-import type { SessionStatus, SessionView } from "../../daemon/service/session.ts";
-import { until, within } from "../support/deadline.ts";
+import type { ApiClient } from "../../daemon/command/api_client.ts";
+import type { SessionView } from "../../daemon/service/session.ts";
+import { within } from "../support/deadline.ts";
 import { type ProcessEnd, ScriptProcess } from "../support/processes.ts";
+import { DaemonCalls } from "./daemon_calls.ts";
 
 /** What a configuration says beside its places. */
 export type ConfigSections = Readonly<Record<string, unknown>>;
@@ -70,47 +70,38 @@ export class DaemonPlace implements AsyncDisposable {
 
 /** One daemon. */
 export class DaemonProcess extends ScriptProcess {
-  readonly client: ApiClient;
+  readonly #calls: DaemonCalls;
 
   constructor(place: DaemonPlace, env: Readonly<Record<string, string>>) {
     super("main.ts", ["daemon", "--config", place.config], env);
-    this.client = new ApiClient({ address: { transport: "unix", path: place.socket } });
+    this.#calls = new DaemonCalls(place.socket);
+  }
+
+  /** What it is asked with. */
+  get client(): ApiClient {
+    return this.#calls.client;
   }
 
   /** Waits until it answers. */
   async answers(): Promise<void> {
-    await until("the daemon to answer", async () => {
+    await this.#calls.answers(async () => {
       if (this.over) throw new Error(`The daemon ended: ${(await this.ended).errors}`);
-      try {
-        await this.client.ask("/health");
-        return true;
-      } catch (error) {
-        if (error instanceof NoDaemonError) return false;
-        throw error;
-      }
     });
   }
 
-  /** Starts a migration of an image. */
-  async migrate(
-    image: string,
-    to: string,
-    more: Readonly<Record<string, unknown>> = {},
-    headers: Readonly<Record<string, string>> = {},
-  ): Promise<SessionView> {
-    const body = { direction: "outgoing", image, to, order: "off", ...more };
-    return await this.client.ask<SessionView>("/migrations", { method: "POST", body, headers });
+  /** See {@linkcode DaemonCalls.migrate}. */
+  migrate(...given: Parameters<DaemonCalls["migrate"]>): Promise<SessionView> {
+    return this.#calls.migrate(...given);
   }
 
-  /** A migration as it is now. */
-  async session(id: string): Promise<SessionView> {
-    return await this.client.ask<SessionView>(`/migrations/${id}`);
+  /** See {@linkcode DaemonCalls.session}. */
+  session(id: string): Promise<SessionView> {
+    return this.#calls.session(id);
   }
 
-  /** Waits until a migration stands somewhere, or has ended. */
-  async reaches(id: string, status: SessionStatus | "ended"): Promise<SessionView> {
-    const path = `/migrations/${id}/wait?for=${status}&timeout=60`;
-    return await within(`${id} to be ${status}`, this.client.ask<SessionView>(path));
+  /** See {@linkcode DaemonCalls.reaches}. */
+  reaches(...given: Parameters<DaemonCalls["reaches"]>): Promise<SessionView> {
+    return this.#calls.reaches(...given);
   }
 
   /** Lines of its log so far, which is JSON. */
@@ -126,7 +117,7 @@ export class DaemonProcess extends ScriptProcess {
   }
 
   override async [Symbol.asyncDispose](): Promise<void> {
-    this.client.close();
+    this.#calls[Symbol.dispose]();
     await super[Symbol.asyncDispose]();
   }
 }

@@ -1,6 +1,6 @@
 /*
  * What systemd does for a service with Restart=always and a descriptor store, as sd_notify(3) and
- * sd_listen_fds(3) have it: for tests, which have no systemd that they may give services to.
+ * sd_listen_fds(3) have it: for tests of what it keeps, where there is no systemd. tests/systemd has a real one.
  *
  *   manager SOCKET MOST COMMAND...   SOCKET is the service's NOTIFY_SOCKET, a path or @ and an abstract name; MOST
  *                                    are descriptors that are kept

@@ -36,6 +36,8 @@ export interface VmmOptions {
   readonly keep?: boolean;
   /** Whether its memory is registered for asynchronous write protection too; then the connection stays open. */
   readonly track?: boolean;
+  /** Words that start vmm.c's program elsewhere; default: it is started here. */
+  readonly words?: readonly [string, ...string[]];
 }
 
 /** A running VMM; killed when disposed of. */
@@ -47,7 +49,8 @@ export class Vmm extends LineProcess {
       `${length}:${offset}:${pageSize}`
     );
     const args = [socket, version, `${piece}`, track ? "track" : keep ? "keep" : "close", ...texts];
-    const vmm = new Vmm(await programOf(import.meta.resolve("./vmm.c")), args);
+    const [program, ...before] = options.words ?? [await programOf(import.meta.resolve("./vmm.c"))];
+    const vmm = new Vmm(program, [...before, ...args]);
     await vmm.says("ready");
     return vmm;
   }

@@ -1,10 +1,11 @@
 import { assert, assertEquals } from "@std/assert";
 import { PeerQemu, peerTests } from "../../tools/peers.ts";
 
-Deno.test("peerTests lists tests that start a QEMU or a CRIU and tests that read recordings, and no others", async () => {
+Deno.test("peerTests lists tests that start a QEMU, a CRIU or a systemd and tests that read recordings, and no others", async () => {
   const files = await peerTests();
   assert(files.includes("tests/demo_qemu_test.ts"));
   assert(files.includes("tests/lazy/criu/criu_test.ts"));
+  assert(files.includes("tests/systemd/service_test.ts"));
   assert(files.some((file) => file.endsWith("/recording_test.ts")));
   assertEquals(files.filter((file) => file.startsWith("tests/tools/")), []);
 });
