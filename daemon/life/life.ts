@@ -47,6 +47,36 @@ export type LifeEnd =
 const SIGNALS = ["SIGTERM", "SIGINT", "SIGHUP"] as const;
 type Signal = typeof SIGNALS[number];
 
+/** Signals that come before there is a life to hear them: without it they would end the process. */
+export class EarlySignals implements Disposable {
+  readonly #stack = new DisposableStack();
+  readonly #heard: Signal[] = [];
+
+  /** Keeps signals from now on. */
+  constructor() {
+    onSignals(this.#stack, (signal) => this.#heard.push(signal));
+  }
+
+  /** Has a life hear them, which hears all others by itself. */
+  passTo(life: Life): void {
+    this.#stack.dispose();
+    for (const signal of this.#heard.splice(0)) life.hear(signal);
+  }
+
+  /** Keeps none any more. */
+  [Symbol.dispose](): void {
+    this.#stack.dispose();
+  }
+}
+
+function onSignals(stack: DisposableStack, hear: (signal: Signal) => void): void {
+  for (const signal of SIGNALS) {
+    const listener = (): void => hear(signal);
+    Deno.addSignalListener(signal, listener);
+    stack.defer(() => Deno.removeSignalListener(signal, listener));
+  }
+}
+
 /**
  * Lives until it is told to end, and nobody needs this process any more.
  *
@@ -65,11 +95,7 @@ export class Life implements Disposable {
   /** Hears signals from now on. */
   constructor(parts: LifeParts) {
     this.#parts = parts;
-    for (const signal of SIGNALS) {
-      const hear = (): void => this.hear(signal);
-      Deno.addSignalListener(signal, hear);
-      this.#stack.defer(() => Deno.removeSignalListener(signal, hear));
-    }
+    onSignals(this.#stack, (signal) => this.hear(signal));
   }
 
   /** Tells the service manager that the work has begun, and resolves when it has ended. */

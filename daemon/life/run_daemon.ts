@@ -7,7 +7,7 @@ import type { Logger } from "../npm/logtape.ts";
 import { requireDirectories } from "../service/required_directories.ts";
 import { Service } from "../service/service.ts";
 import { takeUpKept } from "./kept_sessions.ts";
-import { Life, type LifeEnd } from "./life.ts";
+import { EarlySignals, Life, type LifeEnd } from "./life.ts";
 import { DaemonLog } from "./log.ts";
 import { literal, logEvents } from "./log_events.ts";
 import { survivingMistakes } from "./mistakes.ts";
@@ -22,6 +22,7 @@ import { lockState } from "./state_lock.ts";
  * @throws when it cannot keep its state, or not listen
  */
 export async function runDaemon(config: DaemonConfig): Promise<LifeEnd> {
+  using early = new EarlySignals();
   using log = new DaemonLog(config.log);
   const { logger } = log;
   using manager = new ServiceManager(
@@ -52,6 +53,7 @@ export async function runDaemon(config: DaemonConfig): Promise<LifeEnd> {
       return unchangeable(config, read);
     },
   });
+  early.passTo(life);
   for (const address of api.addresses) logger.info("Listening", { address });
   logger.info("Ready", { config: config.path, kept });
   const end = await life.run();

@@ -4,7 +4,7 @@ import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/
 import { ApiError } from "../../daemon/command/api_error.ts";
 import { until, within } from "../support/deadline.ts";
 import { TestImage } from "../support/images.ts";
-import { DaemonPlace } from "./daemon_process.ts";
+import { DaemonPlace, DaemonProcess } from "./daemon_process.ts";
 import { Waiting } from "./destinations.ts";
 import { begin, completes, letGo, PAGES } from "./held_off.ts";
 import { NotifySocket } from "./notify_socket.ts";
@@ -104,6 +104,24 @@ Deno.test("daemon that is told to end thrice by Ctrl-C ends at once, and the nex
   assertEquals(code, 130);
   assertEquals(place.kept, [`${id}.session.json`]);
   const second = await place.start();
+  await within("the recovery", waiting.destination.waitFor("postcopy-active"));
+  await completes(second, id, image, waiting);
+});
+
+Deno.test("daemon hears the signals that came while it went on with what one before had begun", async () => {
+  using image = await TestImage.make(PAGES);
+  await using place = new DaemonPlace();
+  place.configure({ vm: image.path });
+  await using waiting = await Waiting.start();
+  const first = await place.start();
+  const id = await begin(first, waiting);
+  await waiting.runs();
+  await first.end("SIGKILL");
+  await using second = new DaemonProcess(place, {});
+  assertEquals(await second.says("is gone on with"), true);
+  second.kill("SIGHUP"); // before it answers anybody
+  assertEquals(await second.says("Configuration was read again"), true);
+  await second.answers();
   await within("the recovery", waiting.destination.waitFor("postcopy-active"));
   await completes(second, id, image, waiting);
 });
