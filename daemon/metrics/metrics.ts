@@ -62,7 +62,11 @@ export class Metrics implements Disposable {
     this.#service = service;
     this.#retained = options.retained ?? RETAINED;
     this.#mostSessions = options.mostSessions ?? MOST_SESSIONS;
-    for (const session of service.list()) this.#begin(session); // gone on with from a daemon before
+    const { since } = service.events;
+    for (const session of service.list()) { // also such as are gone on with from a daemon before
+      const { endedAt } = session;
+      if (endedAt === undefined || Date.parse(endedAt) >= since) this.#begin(session);
+    }
     this.#listening = service.events.listen((event) => this.#hear(event));
   }
 

@@ -70,6 +70,11 @@ export class EventLog {
     this.#first = this.#next = Date.now() * NUMBERS_A_MILLISECOND;
   }
 
+  /** When it began, in milliseconds since 1970: whatever ended before, no event told of. */
+  get since(): number {
+    return this.#first / NUMBERS_A_MILLISECOND;
+  }
+
   /** The number of the last event, or one below the first. */
   get last(): number {
     return this.#next - 1;

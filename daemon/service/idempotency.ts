@@ -3,7 +3,7 @@
 import { ServiceError } from "./service_error.ts";
 
 /** Milliseconds for which a key is remembered: a day. */
-const REMEMBERED = 86_400_000;
+export const REMEMBERED = 86_400_000;
 /** Most keys that are remembered: of more the oldest are forgotten. */
 const MOST_KEYS = 10_000;
 

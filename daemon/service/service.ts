@@ -5,7 +5,8 @@ import { requireDirectories } from "./required_directories.ts";
 import { parseSocketAddress } from "../../ffi/socket_address.ts";
 import type { DirtyPages } from "../../client/lazy/written_memory.ts";
 import { unsupported } from "./session_record.ts";
-import { type Carried, Idempotency } from "./idempotency.ts";
+import { type EndedRecord, EndedSession, EndedStore, endOf } from "./ended_session.ts";
+import { type Carried, Idempotency, REMEMBERED } from "./idempotency.ts";
 import type { DaemonConfig } from "../config/config.ts";
 import { endNow, finish } from "./ending.ts";
 import { EventLog } from "./event_log.ts";
@@ -50,6 +51,7 @@ export class Service implements AsyncDisposable {
   /** Of those that a daemon before this one began, and that are not gone on with yet: why. */
   readonly #notYet = new Map<string, string>();
   readonly #maps = new MapCache();
+  readonly #ended: EndedStore;
   #config: DaemonConfig;
   #starting = 0;
   #draining = false;
@@ -58,11 +60,15 @@ export class Service implements AsyncDisposable {
     this.#config = config;
     this.images = new ImageCatalog(config.images);
     this.store = store;
+    this.#ended = new EndedStore(config.stateDirectory, (id, error) => {
+      const text = `The next daemon will not know this session, for its state: ${error.message}`;
+      this.events.add({ event: "note", id, text });
+    });
     this.#memory = new MemoryAccount(() => this.#config.limits.memory, () => this.#bytesToCome);
   }
 
   /**
-   * Makes a service; nothing of a daemon before it is gone on with.
+   * Makes a service. It knows what ended under a daemon before it; nothing is gone on with.
    *
    * @throws {DaemonError} when a directory is missing that the configuration names
    */
@@ -70,7 +76,11 @@ export class Service implements AsyncDisposable {
     await requireDirectories(config);
     const store = new StateStore(config.stateDirectory);
     await store.prepare();
-    return new Service(config, store);
+    const service = new Service(config, store);
+    for (const record of await service.#ended.read(Date.now() - REMEMBERED)) {
+      service.#recall(record);
+    }
+    return service;
   }
 
   /** The configuration. */
@@ -235,7 +245,7 @@ export class Service implements AsyncDisposable {
         `Session has not ended: ${session.view().status}: cancel it first`,
       );
     }
-    this.#sessions.delete(id);
+    this.#forget(id);
     this.events.add({ event: "forgotten", id });
   }
 
@@ -261,6 +271,7 @@ export class Service implements AsyncDisposable {
   async close(): Promise<void> {
     this.#draining = true;
     await Promise.all(this.#running.map(endNow));
+    await this.#ended.settled;
   }
 
   /** Closes it. */
@@ -368,20 +379,43 @@ export class Service implements AsyncDisposable {
         const own = request.direction === "outgoing" ? request.maxPostcopyBandwidth : undefined;
         this.#shares.set(session, own ?? this.#config.serve.source.maxPostcopyBandwidth ?? 0);
       }
-      session.ended.then(() => this.#end(session));
+      session.ended.then(() => this.#end(session, key, as.original ?? request));
       return session;
     } finally {
       this.#starting--;
     }
   }
 
-  #end(session: Session): void {
+  #end(session: Session, key: string | undefined, request: StartRequest): void {
     if (session instanceof OutgoingSession) this.#shares.delete(session);
-    this.events.add({ event: "ended", session: session.view() });
+    const view = session.view();
+    this.events.add({ event: "ended", session: view });
+    if (key !== undefined) this.#ended.keep({ key, request, view });
+    this.#forgetOldest();
+  }
+
+  /** Knows a session again that ended under a daemon before this one. */
+  #recall(record: EndedRecord): void {
+    const session = new EndedSession(record.view);
+    this.#sessions.set(session.id, session);
+    this.#idempotency.remember(
+      record.key,
+      record.request,
+      Promise.resolve(session),
+      endOf(record),
+    );
+    this.#forgetOldest();
+  }
+
+  #forgetOldest(): void {
     const ended = [...this.#sessions.values()].filter(({ over }) => over);
-    for (const { id } of ended.slice(0, ended.length - this.#config.limits.ended)) {
-      this.#sessions.delete(id);
-    }
+    const count = Math.max(ended.length - this.#config.limits.ended, 0);
+    for (const { id } of ended.slice(0, count)) this.#forget(id);
+  }
+
+  #forget(id: string): void {
+    this.#sessions.delete(id);
+    this.#ended.forget(id);
   }
 
   #newId(): string {

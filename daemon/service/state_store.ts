@@ -1,7 +1,7 @@
 /** What the daemon must know of its sessions should it be killed: a small file for each, in one directory. */
 
-import { syncDirectory } from "../../ffi/file.ts";
 import type { IncomingRequest, MigrationRequest, OutgoingRequest } from "./requests.ts";
+import { removeStateFile, writeStateFile } from "./state_file.ts";
 
 /** A migration whose guest is lost, or waits for ever, when nobody goes on with it. */
 export interface KeptSession {
@@ -19,8 +19,6 @@ export interface KeptSession {
 }
 
 const SUFFIX = ".session.json";
-/** Whoever may read it learns where guests are, and no secret. */
-const MODE = 0o600;
 
 /** The files. */
 export class StateStore {
@@ -37,30 +35,13 @@ export class StateStore {
   }
 
   /** Keeps a session: it is on the disk then, whole. */
-  async keep(session: KeptSession): Promise<void> {
-    const path = this.#path(session.id);
-    const temporary = `${path}.tmp`;
-    using file = await Deno.open(temporary, {
-      write: true,
-      create: true,
-      truncate: true,
-      mode: MODE,
-    });
-    const bytes = new TextEncoder().encode(`${JSON.stringify(session, null, 2)}\n`);
-    for (let at = 0; at < bytes.length;) at += await file.write(bytes.subarray(at));
-    await file.syncData();
-    await Deno.rename(temporary, path);
-    syncDirectory(this.#directory);
+  keep(session: KeptSession): Promise<void> {
+    return writeStateFile(this.#directory, `${session.id}${SUFFIX}`, session);
   }
 
   /** Forgets a session, of which nothing need be there. */
-  async forget(id: string): Promise<void> {
-    try {
-      await Deno.remove(this.#path(id));
-      syncDirectory(this.#directory);
-    } catch (error) {
-      if (!(error instanceof Deno.errors.NotFound)) throw error;
-    }
+  forget(id: string): Promise<void> {
+    return removeStateFile(this.#directory, `${id}${SUFFIX}`);
   }
 
   /**
@@ -87,10 +68,6 @@ export class StateStore {
       }
     }
     return { kept, problems };
-  }
-
-  #path(id: string): string {
-    return `${this.#directory}/${id}${SUFFIX}`;
   }
 }
 
