@@ -9,12 +9,12 @@
  */
 export const PARTS: readonly (readonly string[])[] = [
   ["tests/daemon"],
-  ["tests/end_to_end"],
   ["tests/interop"],
+  ["tests/end_to_end"],
   ["tests/bench"],
   ["tests/systemd"],
-  ["tests/live"],
   ["tests/destination", "tests/receive"],
+  ["tests/live"],
   ["tests/huge", "tests/order", "tests/hot"],
   ["tests/lazy", "tests/hostile"],
   ["tests/campaign", "tests/multifd", "tests/dirty", "tests/ffi", "tests/qemu"],

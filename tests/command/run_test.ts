@@ -1,5 +1,6 @@
+import "../support/native.ts";
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { ENTRY_POINTS, run } from "./command_lines.ts";
+import { ENTRY_POINTS, runHere } from "./command_lines.ts";
 
 const CASES: readonly (readonly [string, string])[] = [
   ["serv", "Unknown command: serv: did you mean serve?\npostcopy: See: postcopy help\n"],
@@ -32,7 +33,7 @@ const CASES: readonly (readonly [string, string])[] = [
 
 for (const [args, message] of CASES) {
   Deno.test(`postcopy ${args} is wrong usage, and says so`, async () => {
-    const { code, output, errors } = await run("main.ts", ...args.split(" "));
+    const { code, output, errors } = await runHere("main.ts", ...args.split(" "));
     assertEquals([code, output], [2, ""]);
     assert(errors.startsWith("postcopy: "), errors);
     assertStringIncludes(errors, message);
@@ -41,7 +42,7 @@ for (const [args, message] of CASES) {
 
 Deno.test("serve tells of bad credentials before it looks at its image, whose index may take long", async () => {
   const args = ["--to", "tcp:127.0.0.1:1", "--tls-creds", "/nowhere/credentials"];
-  const { code, output, errors } = await run("main.ts", "serve", "/nowhere/image", ...args);
+  const { code, output, errors } = await runHere("main.ts", "serve", "/nowhere/image", ...args);
   assertEquals([code, output], [1, ""]);
   assert(errors.startsWith("postcopy: No such directory or file: /nowhere/credentials: "), errors);
 });

@@ -2,14 +2,17 @@
 import "../support/native.ts";
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import type { SessionView } from "../../daemon/service/session.ts";
-import { run } from "../command/command_lines.ts";
+import { run, runHere } from "../command/command_lines.ts";
 import { within } from "../support/deadline.ts";
 import { freePort } from "../support/free_port.ts";
 import { TestImage } from "../support/images.ts";
+import { DESTINATION, keepThreads } from "../support/kept_threads.ts";
 import { ScriptProcess } from "../support/processes.ts";
 import { DaemonPlace } from "./daemon_process.ts";
 import { Waiting } from "./destinations.ts";
 import { begin, letGo, PAGES } from "./held_off.ts";
+
+await keepThreads(...DESTINATION);
 
 /** Runs a word against a daemon. */
 function word(place: DaemonPlace, ...args: string[]) {
@@ -30,7 +33,9 @@ Deno.test("every word says what to do when no daemon listens, and ends with 6", 
     ["migrate", "vm", "--to", "tcp:127.0.0.1:1"],
   ];
   for (const each of words) {
-    const { code, output, errors } = await word(place, ...each);
+    const [name, ...rest] = each as [string, ...string[]];
+    const at = ["--daemon", `unix:${place.socket}`];
+    const { code, output, errors } = await runHere("main.ts", name, ...at, ...rest);
     assertEquals([code, output], [6, ""], `${each}: ${errors}`);
     assertStringIncludes(errors, `No daemon listens at unix:${place.socket}: start one`);
   }

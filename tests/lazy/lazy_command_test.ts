@@ -1,5 +1,6 @@
 import "../support/native.ts";
 import { assert, assertEquals } from "@std/assert";
+import { runHere } from "../command/command_lines.ts";
 import { until, within } from "../support/deadline.ts";
 import { testUnless } from "../support/skip.ts";
 import { LazyProcess } from "./lazy_process.ts";
@@ -80,8 +81,7 @@ Deno.test("lazy says what is missing, or cannot be", async () => {
     [[`${file.directory}/no/socket`, file.path], 4, "bind"],
   ];
   for (const [args, code, text] of cases) {
-    await using lazy = new LazyProcess(args);
-    const end = await within("its end", lazy.ended);
+    const end = await runHere("client/main.ts", "lazy", ...args);
     assertEquals(end.code, code, end.errors);
     assert(end.errors.includes(text), end.errors);
   }

@@ -1,5 +1,6 @@
 import "../support/native.ts";
 import { assert, assertEquals } from "@std/assert";
+import { runHere } from "../command/command_lines.ts";
 import type { ListenEvent } from "../../server/command/serve_listen_report.ts";
 import { needsOpenssl } from "../tls/authority.ts";
 import { certificates } from "../tls/credentials.ts";
@@ -192,8 +193,7 @@ Deno.test("serve --listen and lazy --from say what is missing, or cannot be", as
     [[...listen, file.path, "--tls-authz", "a"], 2, "--tls-authz without --tls-creds"],
   ];
   for (const [args, code, text] of serves) {
-    await using serve = new ListenProcess(args);
-    const end = await within("its end", serve.ended);
+    const end = await runHere("server/main.ts", "serve", ...args);
     assertEquals(end.code, code, end.errors);
     assert(end.errors.includes(text), `${text}: ${end.errors}`);
   }
@@ -212,8 +212,7 @@ Deno.test("serve --listen and lazy --from say what is missing, or cannot be", as
     ],
   ];
   for (const [args, code, text] of lazies) {
-    await using lazy = new LazyProcess(args);
-    const end = await within("its end", lazy.ended);
+    const end = await runHere("client/main.ts", "lazy", ...args);
     assertEquals(end.code, code, end.errors);
     assert(end.errors.includes(text), `${text}: ${end.errors}`);
   }

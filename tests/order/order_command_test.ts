@@ -3,7 +3,7 @@ import { RamLayout } from "../../migration/memory/ram_layout.ts";
 import type { OwnedOrder } from "../../image/order/order_codec.ts";
 import { readOrderFile, writeOrderFile } from "../../image/order/order_file.ts";
 import { orderPicture } from "../../server/order/order_picture.ts";
-import { type Printed, run } from "../command/command_lines.ts";
+import { type Printed, runHere } from "../command/command_lines.ts";
 import { withDirectory } from "../image/captures.ts";
 
 const layout = new RamLayout([
@@ -17,7 +17,7 @@ function orderOf(pages: readonly number[], stamp = "a guest"): OwnedOrder {
 }
 
 function order(...args: string[]): Promise<Printed> {
-  return run("main.ts", "order", ...args);
+  return runHere("main.ts", "order", ...args);
 }
 
 async function write(path: string, order: OwnedOrder): Promise<void> {

@@ -1,6 +1,7 @@
 /** `receive` as a user runs it, with a scripted source. */
 import "../support/native.ts";
 import { assertEquals, assertStringIncludes } from "@std/assert";
+import { runHere } from "../command/command_lines.ts";
 import { Listener } from "../../ffi/listener.ts";
 import { formatSocketAddress, parseSocketAddress } from "../../ffi/socket_address.ts";
 import { HostileSource } from "../hostile/scripted_source.ts";
@@ -8,7 +9,7 @@ import { withDirectory } from "../image/captures.ts";
 import { until, within } from "../support/deadline.ts";
 import { limitFiles } from "../support/file_limit.ts";
 import { LOOPBACK } from "../support/migrate.ts";
-import { type ProcessEnd, ScriptProcess } from "../support/processes.ts";
+import type { ProcessEnd } from "../support/processes.ts";
 import { needsCommand, testUnless } from "../support/skip.ts";
 import { ALL, PAGES } from "./received.ts";
 import { ReceiveProcess } from "./receive_process.ts";
@@ -209,8 +210,7 @@ const MISTAKES: readonly [string, readonly string[], number, string][] = [
 ];
 for (const [what, args, exitCode, message] of MISTAKES) {
   Deno.test(`receive ${what} says what is wrong`, async () => {
-    await using command = new ScriptProcess("client/main.ts", ["receive", ...args]);
-    const { code, errors } = await within("receive to end", command.ended);
+    const { code, errors } = await runHere("client/main.ts", "receive", ...args);
     assertStringIncludes(errors, message);
     assertEquals(code, exitCode);
   });
@@ -220,8 +220,7 @@ Deno.test("receive leaves no file behind when its address is taken", () =>
   withDirectory(async (directory) => {
     using taken = await Listener.listen(LOOPBACK);
     const args = ["--listen", formatSocketAddress(taken.address), "--image", `${directory}/image`];
-    await using command = new ScriptProcess("client/main.ts", ["receive", ...args]);
-    const { code, errors } = await within("receive to end", command.ended);
+    const { code, errors } = await runHere("client/main.ts", "receive", ...args);
     assertStringIncludes(errors, "EADDRINUSE");
     assertEquals([code, [...Deno.readDirSync(directory)].length], [4, 0]);
   }));

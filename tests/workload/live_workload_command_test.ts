@@ -2,6 +2,7 @@ import "../support/native.ts";
 import { assert, assertEquals, assertGreater, assertStringIncludes } from "@std/assert";
 import type { WorkloadResult } from "../../client/command/workload_report.ts";
 import { formatSocketAddress, parseSocketAddress } from "../../ffi/socket_address.ts";
+import { runHere } from "../command/command_lines.ts";
 import { until, within } from "../support/deadline.ts";
 import { FaultRelay } from "../support/fault_relay.ts";
 import { LiveWorkloadProcess, type ProcessEnd, WorkloadProcess } from "../support/processes.ts";
@@ -231,6 +232,7 @@ Deno.test("workload without a destination leaves its guest unharmed and ends wit
 });
 
 Deno.test("workload at the source refuses arguments that it does not understand", async () => {
+  const to = "tcp:127.0.0.1:1";
   for (
     const [args, complaint] of [
       [["--postcopy", "0"], "Unknown --postcopy: 0: use never, auto, now, or a number of rounds"],
@@ -244,8 +246,7 @@ Deno.test("workload at the source refuses arguments that it does not understand"
       [["here"], "Unexpected argument: here"],
     ] as const
   ) {
-    await using source = new LiveWorkloadProcess("tcp:127.0.0.1:1", args);
-    const { code, errors } = await within("the end", source.ended);
+    const { code, errors } = await runHere("server/main.ts", "workload", "--to", to, ...args);
     assertEquals(code, 2, errors);
     assertStringIncludes(errors, complaint);
   }

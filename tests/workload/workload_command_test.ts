@@ -5,6 +5,7 @@ import { encodeWorkloadState } from "../../workload/device_state.ts";
 import { writeWorkloadImage } from "../../workload/image.ts";
 import type { WorkloadEvent, WorkloadResult } from "../../client/command/workload_report.ts";
 import { TestPattern } from "../../workload/test_pattern.ts";
+import { runHere } from "../command/command_lines.ts";
 
 const PAGES = 1024;
 const pattern = { seed: 77, zeroEvery: 4 };
@@ -102,15 +103,14 @@ Deno.test("workload-image replaces no file unless --overwrite is given", async (
       const image = `${directory}/guest.img`;
       const args = ["workload-image", image, "--size", "1M"];
       await Deno.writeTextFile(`${directory}/${name}`, "precious");
-      const refused = await run([program("client/main.ts"), ...args]).output();
-      assertEquals(refused.code, 1);
-      const errors = new TextDecoder().decode(refused.stderr);
+      const { code, errors } = await runHere("client/main.ts", ...args);
+      assertEquals(code, 1);
       assertStringIncludes(errors, `${directory}/${name}`);
       assertStringIncludes(errors, "--overwrite");
       assertEquals([...Deno.readDirSync(directory)].map((file) => file.name), [name]);
       assertEquals(await Deno.readTextFile(`${directory}/${name}`), "precious");
-      const made = await run([program("client/main.ts"), ...args, "--overwrite"]).output();
-      assertEquals(made.code, 0);
+      const made = await runHere("client/main.ts", ...args, "--overwrite");
+      assertEquals(made.code, 0, made.errors);
       assertEquals((await Deno.stat(image)).size, 1 << 20);
       assertEquals([...Deno.readDirSync(directory)].length, 3);
     } finally {
@@ -121,9 +121,9 @@ Deno.test("workload-image replaces no file unless --overwrite is given", async (
 
 Deno.test("workload-image refuses another --compressible than those there are", async () => {
   const args = ["workload-image", "/nowhere/guest.img", "--compressible", "128"];
-  const { code, stderr } = await run([program("client/main.ts"), ...args]).output();
+  const { code, errors } = await runHere("client/main.ts", ...args);
   assertEquals(code, 2);
-  assertStringIncludes(new TextDecoder().decode(stderr), "use 1, 2, 4, 8, 16, 32, 64");
+  assertStringIncludes(errors, "use 1, 2, 4, 8, 16, 32, 64");
 });
 
 Deno.test("workload ends with 1 and names the byte when one is wrong", async () => {
@@ -162,9 +162,9 @@ Deno.test("workload refuses arguments that it does not understand", async () => 
       [["--listen", "tcp::1", "--rate", "-"], "--rate"],
     ] as const
   ) {
-    const { code, stderr } = await run([program("client/main.ts"), "workload", ...args]).output();
+    const { code, errors } = await runHere("client/main.ts", "workload", ...args);
     assertEquals(code, 2);
-    assertStringIncludes(new TextDecoder().decode(stderr), complaint);
+    assertStringIncludes(errors, complaint);
   }
 });
 

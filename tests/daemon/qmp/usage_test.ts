@@ -1,6 +1,6 @@
 /** What `restore` and `save` say to words that cannot be. */
 import { assertEquals, assertStringIncludes } from "@std/assert";
-import { run } from "../../command/command_lines.ts";
+import { runHere } from "../../command/command_lines.ts";
 
 const CASES: readonly (readonly [string, ...string[]])[] = [
   ["No QEMU named: say where its monitor is with --qmp unix:PATH", "restore", "vm.img"],
@@ -53,7 +53,7 @@ const CASES: readonly (readonly [string, ...string[]])[] = [
 
 for (const [complaint, ...words] of CASES) {
   Deno.test(`${words[0]} refuses as wrong usage: ${words.join(" ")}`, async () => {
-    const { code, output, errors } = await run("main.ts", ...words);
+    const { code, output, errors } = await runHere("main.ts", ...words);
     assertEquals([code, output], [2, ""], errors);
     assertStringIncludes(errors, complaint);
   });
@@ -61,7 +61,13 @@ for (const [complaint, ...words] of CASES) {
 
 Deno.test("restore and save say that nobody listens at a monitor", async () => {
   for (const command of ["restore", "save"]) {
-    const { code, errors } = await run("main.ts", command, "vm.img", "--qmp", "unix:/nowhere/qmp");
+    const { code, errors } = await runHere(
+      "main.ts",
+      command,
+      "vm.img",
+      "--qmp",
+      "unix:/nowhere/qmp",
+    );
     assertEquals(code, 4, errors);
     assertStringIncludes(errors, "QEMU's monitor cannot be reached at unix:/nowhere/qmp");
   }

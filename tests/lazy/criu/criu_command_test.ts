@@ -1,5 +1,6 @@
 import "../../support/native.ts";
 import { assert, assertEquals } from "@std/assert";
+import { runHere } from "../../command/command_lines.ts";
 import { within } from "../../support/deadline.ts";
 import { freePort } from "../../support/free_port.ts";
 import { testUnless } from "../../support/skip.ts";
@@ -89,8 +90,7 @@ Deno.test("lazy --criu says what is missing, or cannot be", async () => {
       [["--criu", `${images}/none`], 1, "Directory that is not there"],
     ];
     for (const [args, code, text] of cases) {
-      await using lazy = new LazyProcess(args);
-      const end = await within("its end", lazy.ended);
+      const end = await runHere("client/main.ts", "lazy", ...args);
       assert(end.errors.includes(text), `${args}: ${end.errors}`);
       assertEquals(end.code, code, end.errors);
     }
