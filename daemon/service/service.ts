@@ -15,14 +15,14 @@ import { BandwidthShares } from "./bandwidth_shares.ts";
 import { MapCache } from "./map_cache.ts";
 import { MemoryAccount } from "./memory_account.ts";
 import type { MemoryMap } from "../../migration/memory/memory_map.ts";
-import type { MigrationRequest, StartRequest } from "./requests.ts";
+import type { StartRequest } from "./requests.ts";
 import { ServiceError } from "./service_error.ts";
 import { LazyHostSession } from "./lazy_session.ts";
 import { OutgoingSession } from "./outgoing_session.ts";
 import type { Direction, Session, SessionLimits, SessionStatus, SessionView } from "./session.ts";
-import { codeOf } from "./session_record.ts";
 import { SessionStarter, type StartAs } from "./session_starter.ts";
 import { type KeptSession, requestAgain, StateStore } from "./state_store.ts";
+import { WaitingSession } from "./waiting_session.ts";
 
 /** What a wait is for: a status, or the end, whatever it is. */
 export type Until = SessionStatus | "ended";
@@ -47,11 +47,9 @@ export class Service implements AsyncDisposable {
   readonly #idempotency = new Idempotency<Session>();
   readonly #memory: MemoryAccount;
   readonly #claims = new Claims();
-  /** Of those that a daemon before this one began, and that are not gone on with yet: why. */
-  readonly #notYet = new Map<string, string>();
   readonly #maps = new MapCache();
   #config: DaemonConfig;
-  #starting = 0;
+  readonly #starting = new Set<string>();
   #draining = false;
 
   private constructor(config: DaemonConfig, store: StateStore) {
@@ -116,21 +114,24 @@ export class Service implements AsyncDisposable {
 
   /**
    * Goes on with a session of a daemon before this one. What keeps it from starting, an image that is not there yet,
-   * say, is waited for: nobody else has what its guest needs. A request with its key is answered when it has begun.
+   * say, is waited for: nobody else has what its guest needs. It is a session meanwhile, which tells why, and which a
+   * request with its key is answered with.
    *
-   * @param again called with why it cannot be gone on with yet; it is tried again when that resolves
-   * @returns resolves when it has begun, or the service takes no more sessions
+   * @returns resolves when that was tried once
    */
-  async takeUp(kept: KeptSession, again: (why: Error) => Promise<void>): Promise<void> {
-    const { id, startedAt, key, request: original } = kept;
-    const started = this.#takeUp(requestAgain(kept), key, { id, startedAt, original }, again);
-    started.catch(() => {}); // whoever repeats the request hears it too
-    if (key !== undefined) this.#idempotency.remember(key, original, started);
-    try {
-      await started;
-    } catch (error) {
-      if (!this.#draining) throw error;
-    }
+  async takeUp(kept: KeptSession): Promise<void> {
+    const { events, store } = this;
+    const { key, request } = kept;
+    const again = requestAgain(kept);
+    const start = (as: StartAs) => this.#start(again, key, as);
+    const waiting = new WaitingSession({ kept, events, store, start });
+    this.#sessions.set(waiting.id, waiting);
+    events.add({ event: "started", session: waiting.view() });
+    if (key !== undefined) this.#idempotency.remember(key, request, Promise.resolve(waiting));
+    waiting.ended.then(() => {
+      if (this.#sessions.get(waiting.id) === waiting) this.#end(waiting);
+    });
+    await waiting.tried;
   }
 
   /** Breaks the connection of a session in postcopy, which waits until it is recovered. */
@@ -268,32 +269,6 @@ export class Service implements AsyncDisposable {
     return this.close();
   }
 
-  async #takeUp(
-    request: MigrationRequest,
-    key: string | undefined,
-    as: StartAs,
-    again: (why: Error) => Promise<void>,
-  ): Promise<Session> {
-    this.#notYet.set(as.id, "it is about to be");
-    while (true) {
-      try {
-        const session = await this.#start(request, key, as);
-        this.#notYet.delete(as.id);
-        return session;
-      } catch (error) {
-        if (this.#draining) throw error;
-        if (request.direction === "incoming" && codeOf(error) === "NO_SUCH_IMAGE") {
-          // What was received is gone, or became the image: there is nothing to go on with.
-          this.#notYet.delete(as.id);
-          await this.store.forget(as.id);
-          throw error;
-        }
-        this.#notYet.set(as.id, (error as Error).message);
-        await again(error as Error);
-      }
-    }
-  }
-
   /** The sessions that have not ended. */
   get running(): readonly Pick<Session, "id" | "atStake">[] {
     return this.#running;
@@ -319,13 +294,6 @@ export class Service implements AsyncDisposable {
   #get(id: string): Session {
     const session = this.#sessions.get(id);
     if (session !== undefined) return session;
-    const why = this.#notYet.get(id);
-    if (why !== undefined) {
-      throw new ServiceError(
-        "NOT_YET",
-        `Session of a daemon before this one, which is not gone on with yet: ${id}: ${why}`,
-      );
-    }
     throw new ServiceError(
       "NO_SUCH_SESSION",
       `No such session: ${id}: postcopy status lists those that there are`,
@@ -339,14 +307,14 @@ export class Service implements AsyncDisposable {
   ): Promise<Session> {
     if (this.#draining) throw drainingError();
     const { sessions } = this.#config.limits;
-    if (this.#running.length + this.#starting >= sessions) {
+    if (this.#occupied(as.original !== undefined) >= sessions) {
       throw new ServiceError(
         "TOO_MANY_SESSIONS",
         `As many sessions run as may: ${sessions}`,
         "wait until one has ended, or raise limits.sessions",
       );
     }
-    this.#starting++;
+    this.#starting.add(as.id);
     try {
       const { events, images, store } = this;
       const starter = new SessionStarter({
@@ -362,8 +330,18 @@ export class Service implements AsyncDisposable {
         await endNow(session);
         throw drainingError();
       }
+      if (as.signal?.aborted) {
+        await session.cancel();
+        throw as.signal.reason;
+      }
+      const isKnown = this.#sessions.has(session.id); // as one that is waited for
       this.#sessions.set(session.id, session);
-      this.events.add({ event: "started", session: session.view() });
+      const view = session.view();
+      if (!isKnown) this.events.add({ event: "started", session: view });
+      // Wherever else it stands it has told.
+      else if (view.status === "setup") {
+        this.events.add({ event: "status", id: view.id, status: view.status });
+      }
       if (session instanceof OutgoingSession && "direction" in request) {
         const own = request.direction === "outgoing" ? request.maxPostcopyBandwidth : undefined;
         this.#shares.set(session, own ?? this.#config.serve.source.maxPostcopyBandwidth ?? 0);
@@ -371,7 +349,7 @@ export class Service implements AsyncDisposable {
       session.ended.then(() => this.#end(session));
       return session;
     } finally {
-      this.#starting--;
+      this.#starting.delete(as.id);
     }
   }
 
@@ -382,6 +360,12 @@ export class Service implements AsyncDisposable {
     for (const { id } of ended.slice(0, ended.length - this.#config.limits.ended)) {
       this.#sessions.delete(id);
     }
+  }
+
+  /** Sessions that count where there may be so many; of those that wait none for one that is gone on with. */
+  #occupied(goesOn: boolean): number {
+    const running = this.#running.filter((each) => !(goesOn && each instanceof WaitingSession));
+    return new Set([...this.#starting, ...running.map(({ id }) => id)]).size;
   }
 
   #newId(): string {
