@@ -10,7 +10,7 @@ import type { DaemonConfig } from "../config/config.ts";
 import { endNow, finish } from "./ending.ts";
 import { EventLog } from "./event_log.ts";
 import { ImageCatalog } from "./image_catalog.ts";
-import { Claims, destinationNames } from "./claims.ts";
+import { type Claim, Claims, destinationNames } from "./claims.ts";
 import { BandwidthShares } from "./bandwidth_shares.ts";
 import { MapCache } from "./map_cache.ts";
 import { MemoryAccount } from "./memory_account.ts";
@@ -120,11 +120,14 @@ export class Service implements AsyncDisposable {
    * @returns resolves when that was tried once
    */
   async takeUp(kept: KeptSession): Promise<void> {
-    const { events, store } = this;
+    const { events, store, images } = this;
     const { key, request } = kept;
     const again = requestAgain(kept);
+    // Nobody else is to make its image meanwhile.
+    const claim = request.direction === "incoming" ? await this.#claimImage(kept) : undefined;
     const start = (as: StartAs) => this.#start(again, key, as);
-    const waiting = new WaitingSession({ kept, events, store, start });
+    const waiting = new WaitingSession({ kept, events, store, images, start });
+    claim?.until(waiting.ended);
     this.#sessions.set(waiting.id, waiting);
     events.add({ event: "started", session: waiting.view() });
     if (key !== undefined) this.#idempotency.remember(key, request, Promise.resolve(waiting));
@@ -267,6 +270,15 @@ export class Service implements AsyncDisposable {
   /** Closes it. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
+  }
+
+  /** Takes the name of an image that is received; undefined where it is not known, or another one has it. */
+  async #claimImage({ id, request }: KeptSession): Promise<Claim | undefined> {
+    try {
+      return this.#claims.take([`image ${await this.images.toWrite(request.image)}`], id);
+    } catch {
+      return undefined; // what tries to go on with it is told why
+    }
   }
 
   /** The sessions that have not ended. */

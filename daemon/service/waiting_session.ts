@@ -4,6 +4,7 @@ import { RESUME_THERE } from "../../image/taken_up.ts";
 import type { MemoryMap } from "../../migration/memory/memory_map.ts";
 import { stakeKept } from "./at_stake.ts";
 import type { EventLog } from "./event_log.ts";
+import type { ImageCatalog } from "./image_catalog.ts";
 import { receiveCommand } from "./received_again.ts";
 import { migrateCommand } from "./served_again.ts";
 import { ServiceError } from "./service_error.ts";
@@ -16,12 +17,15 @@ import { receivedBefore, statisticsBefore } from "./statistics_before.ts";
 
 /** Milliseconds after which it is tried again. */
 const AGAIN = 5_000;
+const RECEIVED =
+  "Every page was received, and the image has its name: if its source has not heard of that, end it with quit";
 
 /** What it waits with. */
 export interface WaitingInit {
   readonly kept: KeptSession;
   readonly events: EventLog;
   readonly store: StateStore;
+  readonly images: Pick<ImageCatalog, "find">;
   /** Goes on with it. */
   readonly start: (as: StartAs) => Promise<Session>;
 }
@@ -39,6 +43,7 @@ export class WaitingSession implements Session {
   readonly #record: SessionRecord;
   readonly #keeper: SessionKeeper;
   readonly #abort = new AbortController();
+  readonly #since = Date.now();
   #begun: Session | undefined;
   /** Settles when the attempt has ended that is made, or else the next one. */
   #attempt = Promise.withResolvers<void>();
@@ -144,9 +149,8 @@ export class WaitingSession implements Session {
       try {
         this.#begun = await start({ id: this.id, startedAt, original, signal });
       } catch (error) {
-        if (original.direction === "incoming" && codeOf(error) === "NO_SUCH_IMAGE") {
-          // What was received is gone, or became the image: there is nothing to go on with.
-          return await this.#end("failed", explanationOf(error));
+        if (codeOf(error) === "NO_SUCH_IMAGE" && await this.#isImage()) {
+          return await this.#end("completed", { reason: RECEIVED });
         }
         if (!signal.aborted) this.#record.set("postcopy-paused", this.#why(error));
       }
@@ -162,6 +166,20 @@ export class WaitingSession implements Session {
     if (!this.#left) await this.#keeper.forget();
     this.#record.end(status, why);
     this.#attempt.resolve();
+  }
+
+  /** Whether what was received has the image's name: the daemon before this one was killed right behind that. */
+  async #isImage(): Promise<boolean> {
+    const { kept: { request, startedAt }, images } = this.#init;
+    if (request.direction !== "incoming") return false;
+    try {
+      const { mtime } = await Deno.stat(await images.find(request.image));
+      const written = mtime?.getTime() ?? 0;
+      // An older one was to be replaced, a newer one is of somebody else: the file of this one may come yet.
+      return written >= Date.parse(startedAt) && written < this.#since;
+    } catch {
+      return false;
+    }
   }
 
   async #later(): Promise<void> {
