@@ -44,7 +44,7 @@ export async function follow(client: ApiClient, session: SessionView): Promise<S
   }
 }
 
-/** A daemon that does not answer, or not yet, and for how long that is borne. */
+/** A daemon that does not answer, and for how long that is borne. */
 class Silence {
   readonly #teller: Teller;
   /** As it was told last. */
@@ -70,10 +70,7 @@ class Silence {
    */
   bear(error: unknown): void {
     const now = performance.now();
-    if (error instanceof ApiError && error.code === "NOT_YET") {
-      this.#teller.once(error.message);
-      this.#since = now; // it is there, and tries
-    } else if (!(error instanceof NoDaemonError)) {
+    if (!(error instanceof NoDaemonError)) {
       throw unknown(error, this.#session, this.#since !== undefined);
     } else {
       if (this.#since === undefined) {
@@ -143,12 +140,6 @@ class Teller {
     if (standing !== this.#standing && standing !== "") this.line(standing);
     this.#standing = standing;
     this.#line.update(progressOf(session));
-  }
-
-  /** Tells what was not told last. */
-  once(text: string): void {
-    if (text !== this.#standing) this.line(text);
-    this.#standing = text;
   }
 
   /** Removes the line of progress. */

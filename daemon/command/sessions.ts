@@ -3,7 +3,6 @@
 import { UsageError } from "../../migration/command/arguments.ts";
 import type { SessionView } from "../service/session.ts";
 import type { ApiClient, Asking } from "./api_client.ts";
-import { ApiError } from "./api_error.ts";
 
 /** Whether a session is over. */
 export function isOver({ status }: SessionView): boolean {
@@ -20,15 +19,6 @@ export async function allSessions(
     client.ask<{ readonly lazy: readonly SessionView[] }>("/lazy", asking),
   ]);
   return [...migrations.migrations, ...lazy.lazy];
-}
-
-/** @throws {ApiError} when the daemon is about to go on with it, and cannot yet: so it says why */
-async function tellOfNotYet(client: ApiClient, id: string): Promise<void> {
-  try {
-    await client.ask(migrationPath({ id }));
-  } catch (error) {
-    if (!(error instanceof ApiError) || error.code === "NOT_YET") throw error;
-  }
 }
 
 /** The path of what only migrations can do: of another session the daemon says what it is. */
@@ -71,7 +61,6 @@ export async function chosenSession(
   if (exact !== undefined) return exact;
   const found = sessions.filter(({ id }) => id.startsWith(named));
   if (found.length === 1) return found[0]!;
-  if (found.length === 0) await tellOfNotYet(client, named);
   throw new UsageError(
     found.length === 0
       ? `No session of that name: ${named}: postcopy status shows those that there are`

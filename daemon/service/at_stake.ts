@@ -5,6 +5,7 @@ import type { ReceiveStatistics } from "../../client/receive/receive_statistics.
 import { formatCount } from "../../migration/report/units.ts";
 import { ServiceError } from "./service_error.ts";
 import type { Session } from "./session.ts";
+import type { KeptSession } from "./state_store.ts";
 
 /**
  * Sees that a session can be ended and nobody loses anything.
@@ -12,11 +13,11 @@ import type { Session } from "./session.ts";
  * @throws {ServiceError} `GUEST_AT_STAKE` otherwise: what is at stake, and how it goes on
  */
 export function requireNothingAtStake(
-  session: Pick<Session, "id" | "direction" | "atStake">,
+  session: Pick<Session, "id" | "direction" | "atStake" | "instead">,
 ): void {
   const { atStake } = session;
   if (atStake === undefined) return;
-  const remedy = remedyOf(session);
+  const remedy = session.instead ?? remedyOf(session);
   throw new ServiceError("GUEST_AT_STAKE", `Not cancelled. ${atStake}. ${remedy}`, remedy);
 }
 
@@ -59,4 +60,16 @@ export function stakeHere(
   }
   return "The source has switched to postcopy and cannot let the guest go on, which stands still there; " +
     `${formatCount(remaining)} of ${formatCount(pages)} pages are still to come`;
+}
+
+/** Says what is at stake of a guest with which a daemon before this one had begun, and nobody goes on yet. */
+export function stakeKept({ request, partial }: Pick<KeptSession, "request" | "partial">): string {
+  if (request.direction === "outgoing") {
+    return "The guest may run at the destination already, and gets the pages that it lacks there from this session " +
+      "alone, once that is gone on with: without it, it stands still at the first of them that it needs";
+  }
+  return "The source has switched to postcopy and cannot let the guest go on, which stands still there; what has " +
+    `come of it is in ${
+      partial ?? "its partial image"
+    }, and the rest comes to this session once that is gone on with`;
 }

@@ -5,6 +5,7 @@ import { IncomingSession } from "./incoming_session.ts";
 import { LazyHostSession } from "./lazy_session.ts";
 import { OutgoingSession } from "./outgoing_session.ts";
 import type { Session } from "./session.ts";
+import { WaitingSession } from "./waiting_session.ts";
 
 /**
  * Ends a session once nobody needs it: one of which the next daemon can go on with at the latest when it is paused.
@@ -29,6 +30,9 @@ export async function endNow(session: Session): Promise<void> {
 }
 
 /** Whether the next daemon can go on with it. */
-function isMigration(session: Session): session is OutgoingSession | IncomingSession {
-  return session instanceof OutgoingSession || session instanceof IncomingSession;
+function isMigration(
+  session: Session,
+): session is OutgoingSession | IncomingSession | WaitingSession {
+  return session instanceof OutgoingSession || session instanceof IncomingSession ||
+    session instanceof WaitingSession;
 }

@@ -38,6 +38,8 @@ export interface OutgoingInit extends RecordInit, BeginningInit {
   readonly original: KeptSession["request"];
   readonly key: string | undefined;
   readonly store: StateStore;
+  /** Aborted when nobody wants it any more before it has begun. */
+  readonly unwanted?: AbortSignal;
 }
 
 /** Why a session stands in setup that has no connection yet. */
@@ -228,7 +230,9 @@ export class OutgoingSession implements Session {
   async #begin(): Promise<HandOverGuard> {
     const record = this.#record;
     const { signal } = this.#abort;
-    const { image, guard, keeper, notes } = await waitToBegin(this.#init!, record.peer, signal);
+    const { unwanted } = this.#init!;
+    const ending = unwanted === undefined ? signal : AbortSignal.any([signal, unwanted]);
+    const { image, guard, keeper, notes } = await waitToBegin(this.#init!, record.peer, ending);
     try {
       this.#guarded = new GuardedSource(
         image,

@@ -5,25 +5,26 @@ import { requireDirectories } from "./required_directories.ts";
 import { parseSocketAddress } from "../../ffi/socket_address.ts";
 import type { DirtyPages } from "../../client/lazy/written_memory.ts";
 import { unsupported } from "./session_record.ts";
-import { type EndedRecord, EndedSession, EndedStore, endOf } from "./ended_session.ts";
+import { endOf } from "./ended_session.ts";
 import { type Carried, Idempotency, REMEMBERED } from "./idempotency.ts";
 import type { DaemonConfig } from "../config/config.ts";
 import { endNow, finish } from "./ending.ts";
 import { EventLog } from "./event_log.ts";
 import { ImageCatalog } from "./image_catalog.ts";
-import { Claims, destinationNames } from "./claims.ts";
+import { type Claim, Claims, destinationNames } from "./claims.ts";
 import { BandwidthShares } from "./bandwidth_shares.ts";
 import { MapCache } from "./map_cache.ts";
 import { MemoryAccount } from "./memory_account.ts";
 import type { MemoryMap } from "../../migration/memory/memory_map.ts";
-import type { MigrationRequest, StartRequest } from "./requests.ts";
+import type { StartRequest } from "./requests.ts";
 import { ServiceError } from "./service_error.ts";
 import { LazyHostSession } from "./lazy_session.ts";
 import { OutgoingSession } from "./outgoing_session.ts";
 import type { Direction, Session, SessionLimits, SessionStatus, SessionView } from "./session.ts";
-import { codeOf } from "./session_record.ts";
+import { Sessions } from "./sessions.ts";
 import { SessionStarter, type StartAs } from "./session_starter.ts";
 import { type KeptSession, requestAgain, StateStore } from "./state_store.ts";
+import { WaitingSession } from "./waiting_session.ts";
 
 /** What a wait is for: a status, or the end, whatever it is. */
 export type Until = SessionStatus | "ended";
@@ -43,26 +44,24 @@ export class Service implements AsyncDisposable {
   readonly images: ImageCatalog;
   /** What is kept for the next daemon. */
   readonly store: StateStore;
-  readonly #sessions = new Map<string, Session>();
+  readonly #sessions: Sessions;
   readonly #shares = new BandwidthShares<OutgoingSession>(() => this.#config.limits.bandwidth);
   readonly #idempotency = new Idempotency<Session>();
   readonly #memory: MemoryAccount;
   readonly #claims = new Claims();
-  /** Of those that a daemon before this one began, and that are not gone on with yet: why. */
-  readonly #notYet = new Map<string, string>();
   readonly #maps = new MapCache();
-  readonly #ended: EndedStore;
   #config: DaemonConfig;
-  #starting = 0;
+  readonly #starting = new Set<string>();
   #draining = false;
 
   private constructor(config: DaemonConfig, store: StateStore) {
     this.#config = config;
     this.images = new ImageCatalog(config.images);
     this.store = store;
-    this.#ended = new EndedStore(config.stateDirectory, (id, error) => {
-      const text = `The next daemon will not know this session, for its state: ${error.message}`;
-      this.events.add({ event: "note", id, text });
+    this.#sessions = new Sessions({
+      stateDirectory: config.stateDirectory,
+      events: this.events,
+      mostEnded: () => this.#config.limits.ended,
     });
     this.#memory = new MemoryAccount(() => this.#config.limits.memory, () => this.#bytesToCome);
   }
@@ -77,9 +76,10 @@ export class Service implements AsyncDisposable {
     const store = new StateStore(config.stateDirectory);
     await store.prepare();
     const service = new Service(config, store);
-    for (const record of await service.#ended.read(Date.now() - REMEMBERED)) {
-      service.#recall(record);
-    }
+    await service.#sessions.recall(Date.now() - REMEMBERED, (session, record) => {
+      const { key, request } = record;
+      service.#idempotency.remember(key, request, Promise.resolve(session), endOf(record));
+    });
     return service;
   }
 
@@ -95,7 +95,7 @@ export class Service implements AsyncDisposable {
 
   /** All sessions, those that have ended and are kept too, the oldest first. */
   list(...directions: readonly Direction[]): SessionView[] {
-    return this.#all(directions).map((session) => session.view());
+    return this.#sessions.all(directions).map((session) => session.view());
   }
 
   /**
@@ -104,7 +104,7 @@ export class Service implements AsyncDisposable {
    * @throws {ServiceError} `NO_SUCH_SESSION`
    */
   get(id: string): SessionView {
-    return this.#get(id).view();
+    return this.#sessions.get(id).view();
   }
 
   /**
@@ -126,26 +126,33 @@ export class Service implements AsyncDisposable {
 
   /**
    * Goes on with a session of a daemon before this one. What keeps it from starting, an image that is not there yet,
-   * say, is waited for: nobody else has what its guest needs. A request with its key is answered when it has begun.
+   * say, is waited for: nobody else has what its guest needs. It is a session meanwhile, which tells why, and which a
+   * request with its key is answered with.
    *
-   * @param again called with why it cannot be gone on with yet; it is tried again when that resolves
-   * @returns resolves when it has begun, or the service takes no more sessions
+   * @returns resolves when that was tried once
    */
-  async takeUp(kept: KeptSession, again: (why: Error) => Promise<void>): Promise<void> {
-    const { id, startedAt, key, request: original } = kept;
-    const started = this.#takeUp(requestAgain(kept), key, { id, startedAt, original }, again);
-    started.catch(() => {}); // whoever repeats the request hears it too
-    if (key !== undefined) this.#idempotency.remember(key, original, started);
-    try {
-      await started;
-    } catch (error) {
-      if (!this.#draining) throw error;
-    }
+  async takeUp(kept: KeptSession): Promise<void> {
+    const { events, store, images } = this;
+    const { key, request } = kept;
+    const again = requestAgain(kept);
+    // Nobody else is to make its image meanwhile.
+    const claim = request.direction === "incoming" ? await this.#claimImage(kept) : undefined;
+    const start = (as: StartAs) => this.#start(again, key, as);
+    const waiting = new WaitingSession({ kept, events, store, images, start });
+    claim?.until(waiting.ended);
+    this.#sessions.forget(waiting.id); // that it was left is how it ended for the daemon before
+    this.#sessions.set(waiting);
+    events.add({ event: "started", session: waiting.view() });
+    if (key !== undefined) this.#idempotency.remember(key, request, Promise.resolve(waiting));
+    waiting.ended.then(() => {
+      if (this.#sessions.has(waiting)) this.#end(waiting, key, request);
+    });
+    await waiting.tried;
   }
 
   /** Breaks the connection of a session in postcopy, which waits until it is recovered. */
   async pause(id: string): Promise<SessionView> {
-    const session = this.#get(id);
+    const session = this.#sessions.get(id);
     await session.pause();
     return session.view();
   }
@@ -156,7 +163,7 @@ export class Service implements AsyncDisposable {
    * @param to where the destination listens now; of an incoming one, where to listen too
    */
   async recover(id: string, to?: string): Promise<SessionView> {
-    const session = this.#get(id);
+    const session = this.#sessions.get(id);
     if (session.direction !== "outgoing" || to === undefined) {
       await session.recover(to);
       return session.view();
@@ -169,7 +176,7 @@ export class Service implements AsyncDisposable {
 
   /** Ends the precopy of a session. */
   startPostcopy(id: string): SessionView {
-    const session = this.#get(id);
+    const session = this.#sessions.get(id);
     session.startPostcopy();
     return session.view();
   }
@@ -181,7 +188,7 @@ export class Service implements AsyncDisposable {
    * @throws {ServiceError} `GUEST_AT_STAKE` otherwise
    */
   async cancel(id: string, force: boolean = false): Promise<SessionView> {
-    const session = this.#get(id);
+    const session = this.#sessions.get(id);
     if (session.over) {
       throw new ServiceError("WRONG_STATE", `Session has ended: ${session.view().status}`);
     }
@@ -192,7 +199,7 @@ export class Service implements AsyncDisposable {
 
   /** Changes the limits of a session while it runs. */
   setLimits(id: string, limits: SessionLimits): SessionView {
-    const session = this.#get(id);
+    const session = this.#sessions.get(id);
     if (session instanceof OutgoingSession && this.#shares.has(session)) {
       this.#shares.set(session, limits.maxPostcopyBandwidth);
     } else {
@@ -203,7 +210,7 @@ export class Service implements AsyncDisposable {
 
   /** A session's memory in so many parts; undefined when it is not known. */
   map(id: string, cells: number): MemoryMap | undefined {
-    const session = this.#get(id);
+    const session = this.#sessions.get(id);
     // The last one is final, and asked for but once by each who looks.
     if (session.over) return session.map(cells);
     return this.#maps.get(id, cells, (cells) => session.map(cells));
@@ -211,7 +218,7 @@ export class Service implements AsyncDisposable {
 
   /** What the processes of a lazy session have written to since they were restored. */
   async dirtyPages(id: string): Promise<DirtyPages[]> {
-    const session = this.#get(id);
+    const session = this.#sessions.get(id);
     if (session instanceof LazyHostSession) return await session.dirtyPages();
     throw unsupported(session.direction, "what is written to is told of lazy ones");
   }
@@ -223,7 +230,7 @@ export class Service implements AsyncDisposable {
    * @returns the session as it is then
    */
   async wait(id: string, until: Until, signal: AbortSignal): Promise<SessionView> {
-    const session = this.#get(id);
+    const session = this.#sessions.get(id);
     while (!session.over && !signal.aborted) {
       const { last } = this.events;
       if (session.view().status === until) break;
@@ -238,14 +245,14 @@ export class Service implements AsyncDisposable {
    * @throws {ServiceError} `WRONG_STATE` when it has not
    */
   forget(id: string): void {
-    const session = this.#get(id);
+    const session = this.#sessions.get(id);
     if (!session.over) {
       throw new ServiceError(
         "WRONG_STATE",
         `Session has not ended: ${session.view().status}: cancel it first`,
       );
     }
-    this.#forget(id);
+    this.#sessions.forget(id);
     this.events.add({ event: "forgotten", id });
   }
 
@@ -264,14 +271,14 @@ export class Service implements AsyncDisposable {
   async drain(): Promise<void> {
     if (!this.#draining) this.events.add({ event: "draining" });
     this.#draining = true;
-    await Promise.all(this.#running.map((session) => finish(session, this.events)));
+    await Promise.all(this.#sessions.running.map((session) => finish(session, this.events)));
   }
 
   /** Ends all sessions. Migrations that a guest needs are kept for the next daemon. */
   async close(): Promise<void> {
     this.#draining = true;
-    await Promise.all(this.#running.map(endNow));
-    await this.#ended.settled;
+    await Promise.all(this.#sessions.running.map(endNow));
+    await this.#sessions.settled;
   }
 
   /** Closes it. */
@@ -279,85 +286,42 @@ export class Service implements AsyncDisposable {
     return this.close();
   }
 
-  async #takeUp(
-    request: MigrationRequest,
-    key: string | undefined,
-    as: StartAs,
-    again: (why: Error) => Promise<void>,
-  ): Promise<Session> {
-    this.#notYet.set(as.id, "it is about to be");
-    while (true) {
-      try {
-        const session = await this.#start(request, key, as);
-        this.#notYet.delete(as.id);
-        return session;
-      } catch (error) {
-        if (this.#draining) throw error;
-        if (request.direction === "incoming" && codeOf(error) === "NO_SUCH_IMAGE") {
-          // What was received is gone, or became the image: there is nothing to go on with.
-          this.#notYet.delete(as.id);
-          await this.store.forget(as.id);
-          throw error;
-        }
-        this.#notYet.set(as.id, (error as Error).message);
-        await again(error as Error);
-      }
+  /** Takes the name of an image that is received; undefined where it is not known, or another one has it. */
+  async #claimImage({ id, request }: KeptSession): Promise<Claim | undefined> {
+    try {
+      return this.#claims.take([`image ${await this.images.toWrite(request.image)}`], id);
+    } catch {
+      return undefined; // what tries to go on with it is told why
     }
   }
 
   /** The sessions that have not ended. */
   get running(): readonly Pick<Session, "id" | "atStake">[] {
-    return this.#running;
-  }
-
-  get #running(): Session[] {
-    return [...this.#sessions.values()].filter((session) => !session.over);
+    return this.#sessions.running;
   }
 
   get #bytesToCome(): number {
-    return this.#running.reduce(
+    return this.#sessions.running.reduce(
       (sum, session) => sum + (session instanceof LazyHostSession ? session.bytesToCome : 0),
       0,
-    );
-  }
-
-  #all(directions: readonly Direction[]): Session[] {
-    return [...this.#sessions.values()].filter(({ direction }) =>
-      directions.length === 0 || directions.includes(direction)
-    );
-  }
-
-  #get(id: string): Session {
-    const session = this.#sessions.get(id);
-    if (session !== undefined) return session;
-    const why = this.#notYet.get(id);
-    if (why !== undefined) {
-      throw new ServiceError(
-        "NOT_YET",
-        `Session of a daemon before this one, which is not gone on with yet: ${id}: ${why}`,
-      );
-    }
-    throw new ServiceError(
-      "NO_SUCH_SESSION",
-      `No such session: ${id}: postcopy status lists those that there are`,
     );
   }
 
   async #start(
     request: StartRequest,
     key: string | undefined,
-    as: StartAs = { id: this.#newId(), startedAt: new Date().toISOString() },
+    as: StartAs = { id: this.#sessions.newId(), startedAt: new Date().toISOString() },
   ): Promise<Session> {
     if (this.#draining) throw drainingError();
     const { sessions } = this.#config.limits;
-    if (this.#running.length + this.#starting >= sessions) {
+    if (this.#occupied(as.original !== undefined) >= sessions) {
       throw new ServiceError(
         "TOO_MANY_SESSIONS",
         `As many sessions run as may: ${sessions}`,
         "wait until one has ended, or raise limits.sessions",
       );
     }
-    this.#starting++;
+    this.#starting.add(as.id);
     try {
       const { events, images, store } = this;
       const starter = new SessionStarter({
@@ -373,8 +337,18 @@ export class Service implements AsyncDisposable {
         await endNow(session);
         throw drainingError();
       }
-      this.#sessions.set(session.id, session);
-      this.events.add({ event: "started", session: session.view() });
+      if (as.signal?.aborted) {
+        await session.cancel();
+        throw as.signal.reason;
+      }
+      const isKnown = this.#sessions.knows(session.id); // as one that is waited for
+      this.#sessions.set(session);
+      const view = session.view();
+      if (!isKnown) this.events.add({ event: "started", session: view });
+      // Wherever else it stands it has told.
+      else if (view.status === "setup") {
+        this.events.add({ event: "status", id: view.id, status: view.status });
+      }
       if (session instanceof OutgoingSession && "direction" in request) {
         const own = request.direction === "outgoing" ? request.maxPostcopyBandwidth : undefined;
         this.#shares.set(session, own ?? this.#config.serve.source.maxPostcopyBandwidth ?? 0);
@@ -382,7 +356,7 @@ export class Service implements AsyncDisposable {
       session.ended.then(() => this.#end(session, key, as.original ?? request));
       return session;
     } finally {
-      this.#starting--;
+      this.#starting.delete(as.id);
     }
   }
 
@@ -390,37 +364,15 @@ export class Service implements AsyncDisposable {
     if (session instanceof OutgoingSession) this.#shares.delete(session);
     const view = session.view();
     this.events.add({ event: "ended", session: view });
-    if (key !== undefined) this.#ended.keep({ key, request, view });
-    this.#forgetOldest();
+    this.#sessions.end({ key, request, view });
   }
 
-  /** Knows a session again that ended under a daemon before this one. */
-  #recall(record: EndedRecord): void {
-    const session = new EndedSession(record.view);
-    this.#sessions.set(session.id, session);
-    this.#idempotency.remember(
-      record.key,
-      record.request,
-      Promise.resolve(session),
-      endOf(record),
+  /** Sessions that count where there may be so many; of those that wait none for one that is gone on with. */
+  #occupied(goesOn: boolean): number {
+    const running = this.#sessions.running.filter((each) =>
+      !(goesOn && each instanceof WaitingSession)
     );
-    this.#forgetOldest();
-  }
-
-  #forgetOldest(): void {
-    const ended = [...this.#sessions.values()].filter(({ over }) => over);
-    const count = Math.max(ended.length - this.#config.limits.ended, 0);
-    for (const { id } of ended.slice(0, count)) this.#forget(id);
-  }
-
-  #forget(id: string): void {
-    this.#sessions.delete(id);
-    this.#ended.forget(id);
-  }
-
-  #newId(): string {
-    const id = crypto.randomUUID().slice(0, 8);
-    return this.#sessions.has(id) ? this.#newId() : id;
+    return new Set([...this.#starting, ...running.map(({ id }) => id)]).size;
   }
 }
 

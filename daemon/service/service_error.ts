@@ -4,7 +4,7 @@
 export type ServiceErrorCode =
   /** No session has that name. */
   | "NO_SUCH_SESSION"
-  /** A daemon before this one began it, and it cannot be gone on with yet. */
+  /** A daemon before this one began the session, and what is asked for must wait until that is gone on with. */
   | "NOT_YET"
   /** The directory of images is not there any more, or cannot be read. */
   | "NO_DIRECTORY"

@@ -93,6 +93,8 @@ export interface Session {
   readonly over: boolean;
   /** What would be lost if it were ended now, as a sentence without its full stop; undefined when nothing. */
   readonly atStake: string | undefined;
+  /** What to do instead of ending it now, in sentences but for the last full stop, where that is not as usual. */
+  readonly instead?: string;
   /** The session as it is now. */
   view(): SessionView;
   /** Breaks the connection of one in postcopy, until it is recovered. */

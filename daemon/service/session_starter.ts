@@ -26,6 +26,8 @@ export interface StartAs {
   readonly startedAt: string;
   /** What it was asked for with, when it is gone on with. */
   readonly original?: OutgoingRequest | IncomingRequest;
+  /** Ends what is waited for before it begins. */
+  readonly signal?: AbortSignal;
 }
 
 /** What sessions are started with. */
@@ -88,6 +90,7 @@ export class SessionStarter {
         order: this.#options.order(request),
         opening,
         store,
+        ...as.signal === undefined ? {} : { unwanted: as.signal },
       });
       claim.until(session.ended);
       return session;

@@ -1,10 +1,11 @@
-/** The figures of an outgoing migration that has not begun. */
+/** The figures of a migration that has not begun. */
 
+import type { ReceiveStatistics } from "../../client/receive/receive_statistics.ts";
 import { LATENCY_BUCKETS } from "../../migration/threads/histogram.ts";
 import type { SourceStatistics, SourceStatus } from "../../server/outgoing/statistics.ts";
 
 /**
- * Returns figures of which none is known: the image is not open.
+ * Returns figures of which none is known: its image is not open, say.
  *
  * @param status where it stands
  */
@@ -30,5 +31,28 @@ export function statisticsBefore(status: SourceStatus): SourceStatistics {
     "requests-served": 0,
     "request-service-time": 0,
     "request-service-dist": Array<number>(LATENCY_BUCKETS).fill(0),
+  };
+}
+
+/**
+ * {@linkcode statisticsBefore} of an incoming one.
+ *
+ * @param status where it stands; what was cancelled has failed, there
+ */
+export function receivedBefore(status: SourceStatus): ReceiveStatistics {
+  return {
+    status: status === "cancelled" ? "failed" : status,
+    "total-time": 0,
+    "page-size": 0,
+    pages: 0,
+    received: 0,
+    normal: 0,
+    duplicate: 0,
+    remaining: 0,
+    unnamed: 0,
+    duplicates: 0,
+    "written-bytes": 0,
+    "main-bytes": 0,
+    "preempt-bytes": 0,
   };
 }

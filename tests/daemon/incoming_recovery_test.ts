@@ -97,17 +97,91 @@ Deno.test("daemon that was killed waits where its receive was told to listen las
     assertEquals(place.kept, []);
   }));
 
-Deno.test("daemon forgets a receive of which nothing is left", () =>
-  withImages(async (place, images) => {
+/** Has a daemon receive a part, kills it, and starts the next one when its files are elsewhere. */
+async function withoutFile(
+  test: (left: {
+    readonly place: DaemonPlace;
+    readonly images: string;
+    readonly id: string;
+    readonly peer: string;
+    readonly partial: string;
+    readonly start: () => Promise<DaemonProcess>;
+    /** Puts the file of the receive where it was. */
+    readonly mount: () => Promise<void>;
+  }) => Promise<void>,
+): Promise<void> {
+  await withImages(async (place, images) => {
     const first = await place.start();
-    const { id, source } = await begin(place, first, 20);
+    const { id, peer, source } = await begin(place, first, 20);
     using _source = source;
     await first.end("SIGKILL");
-    for (const { name } of Deno.readDirSync(images)) await Deno.remove(`${images}/${name}`);
-    const second = await place.start();
-    assertEquals(await second.says("cannot be gone on with"), true);
-    await until("it to be forgotten", () => place.kept.length === 0);
-    await assertRejects(() => second.session(id), ApiError, "No such session");
+    const partial = left(images);
+    const away = `${place.directory}/${partial}`;
+    await Deno.rename(`${images}/${partial}`, away);
+    await test({
+      place,
+      images,
+      id,
+      peer,
+      partial,
+      start: () => place.start(),
+      mount: () => Deno.rename(away, `${images}/${partial}`),
+    });
+  });
+}
+
+Deno.test("daemon waits for the file of a receive that is not there yet, and then goes on with it", () =>
+  withoutFile(async ({ place, images, id, peer, start, mount }) => {
+    const daemon = await start();
+    const { status, code, reason } = await daemon.session(id);
+    assertEquals([status, code], ["postcopy-paused", "NO_SUCH_IMAGE"]);
+    assertStringIncludes(reason!, "cannot be gone on with yet: No such partial image");
+    assertEquals(place.kept, [`${id}.session.json`]);
+    await mount();
+    await daemon.client.ask(`/migrations/${id}/recover`, { method: "POST" });
+    await completes(daemon, id, peer, images);
+    assertEquals(place.kept, []);
+  }));
+
+Deno.test("receive whose file is not there keeps its image's name, until it is ended by force", () =>
+  withoutFile(async ({ place, id, partial, start }) => {
+    const daemon = await start();
+    const cancel = (body: { force?: true }) =>
+      daemon.client.ask<SessionView>(`/migrations/${id}/cancel`, { method: "POST", body });
+    const other = () =>
+      daemon.client.ask<SessionView>("/migrations", {
+        method: "POST",
+        body: { direction: "incoming", image: "vm", listen: "tcp:127.0.0.1:0" },
+      });
+    await assertRejects(other, ApiError, `Session ${id} has this image`);
+    const refused = await assertRejects(() => cancel({}), ApiError, `come of it is in ${partial}`);
+    assertEquals(refused.code, "GUEST_AT_STAKE");
+    const { status, reason } = await cancel({ force: true });
+    assertEquals([status, place.kept], ["cancelled", []]);
+    assertStringIncludes(reason!, `--recover ${partial}, then migrate -d -r tcp:`);
+    assertEquals((await other()).image, "vm");
+  }));
+
+Deno.test("daemon that was killed right after an image got its name forgets that receive", () =>
+  withoutFile(async ({ place, images, id, partial, start, mount }) => {
+    await mount();
+    await Deno.rename(`${images}/${partial}`, `${images}/vm`);
+    const daemon = await start();
+    const { status, reason } = await daemon.session(id);
+    assertEquals([status, place.kept], ["completed", []]);
+    assertStringIncludes(reason!, "the image has its name");
+  }));
+
+Deno.test("daemon does not take an older image, or a newer one, for what it had received", () =>
+  withoutFile(async ({ place, images, id, start }) => {
+    await Deno.writeTextFile(`${images}/vm`, "older");
+    await Deno.utime(`${images}/vm`, 0, 0);
+    const daemon = await start();
+    assertEquals((await daemon.session(id)).status, "postcopy-paused");
+    await Deno.writeTextFile(`${images}/vm`, "newer");
+    const recover = () => daemon.client.ask(`/migrations/${id}/recover`, { method: "POST" });
+    assertEquals((await assertRejects(recover, ApiError)).code, "NOT_YET");
+    assertEquals(place.kept, [`${id}.session.json`]);
   }));
 
 Deno.test("daemon forgets a receive that was ended by force, and says how its file is taken up", () =>
