@@ -1,5 +1,6 @@
 /** A daemon in a process of its own, with its page at a port of the loopback. */
 
+import { type KeptSession, StateStore } from "../../daemon/service/state_store.ts";
 import { ScriptProcess } from "../support/processes.ts";
 
 const TOKEN = "0123456789abcdef0123456789abcdef";
@@ -22,10 +23,12 @@ export class PageDaemon implements AsyncDisposable {
    *
    * @param images files by name
    * @param sections what else the configuration says
+   * @param kept what a daemon before it has left
    */
   static async start(
     images: Readonly<Record<string, string>>,
     sections: Readonly<Record<string, unknown>> = {},
+    kept: readonly KeptSession[] = [],
   ): Promise<PageDaemon> {
     const directory = await Deno.makeTempDir({ prefix: "postcopy-daemon-" });
     const tokenFile = `${directory}/token`;
@@ -38,6 +41,9 @@ export class PageDaemon implements AsyncDisposable {
       api: { socket: "", tcp: { listen: "tcp:127.0.0.1:0", insecure: true, tokenFile } },
     };
     await Deno.writeTextFile(`${directory}/daemon.json`, JSON.stringify(config));
+    const store = new StateStore(config.stateDirectory);
+    await store.prepare();
+    for (const session of kept) await store.keep(session);
     const process = new ScriptProcess("main.ts", [
       "daemon",
       "--config",

@@ -1,5 +1,6 @@
 /** A daemon with its page, a browser, and what a user does there. */
 
+import type { KeptSession } from "../../daemon/service/state_store.ts";
 import { Browser, type Look, type Page } from "./browser.ts";
 import { PageDaemon } from "./page_daemon.ts";
 
@@ -30,13 +31,15 @@ export class PageHost implements AsyncDisposable {
    *
    * @param images files by name
    * @param sections what else the daemon's configuration says
+   * @param kept what a daemon before it has left
    */
   static async start(
     images: Readonly<Record<string, string>>,
     sections: Readonly<Record<string, unknown>> = {},
+    kept: readonly KeptSession[] = [],
   ): Promise<PageHost> {
     await using stack = new AsyncDisposableStack();
-    const daemon = stack.use(await PageDaemon.start(images, sections));
+    const daemon = stack.use(await PageDaemon.start(images, sections, kept));
     const browser = stack.use(await Browser.start());
     return new PageHost(daemon, browser, stack.move());
   }

@@ -132,10 +132,13 @@ Deno.test("session that waits is ended by force while its image is being read, a
   const { service } = daemon;
   const begun = Promise.withResolvers<void>();
   const released = Promise.withResolvers<void>();
+  const read = Promise.withResolvers<never>(); // as of one that takes hours
+  read.promise.catch(() => {});
+  using _ending = { [Symbol.dispose]: () => read.reject(new Error("The test is over")) };
   service.images.begin = () => {
     begun.resolve();
     return Promise.resolve({
-      image: new Promise<never>(() => {}), // as one that takes hours
+      image: read.promise,
       indexing: Promise.resolve(),
       [Symbol.dispose]: () => released.resolve(),
     });
