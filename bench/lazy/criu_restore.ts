@@ -91,7 +91,9 @@ async function startOurs(images: string): Promise<number> {
   const lines = child.stdout.pipeThrough(new TextDecoderStream())
     .pipeThrough(new TextLineStream());
   for await (const line of lines) {
-    if (JSON.parse(line).event === "filled") filled = wallClock();
+    const { event } = JSON.parse(line);
+    // A process that has read all of its memory may have ended before it is seen to be filled.
+    if (event === "filled" || event === "ended" && Number.isNaN(filled)) filled = wallClock();
   }
   const { success } = await child.status;
   if (!success) throw new Error("lazy --criu failed");
