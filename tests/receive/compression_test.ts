@@ -10,13 +10,10 @@ import { type Coding, ScriptedMemory } from "../destination/scripted_memory.ts";
 import { HostileSource } from "../hostile/scripted_source.ts";
 import { withDirectory } from "../image/captures.ts";
 import { until, within } from "../support/deadline.ts";
-import { COMPRESSION, keepThreads, RECEIVE } from "../support/kept_threads.ts";
 import { LOOPBACK } from "../support/migrate.ts";
 import { Random } from "../support/random.ts";
 import { assertImageMemory } from "./memory_model.ts";
 import { ALL, receiving } from "./received.ts";
-
-await keepThreads(RECEIVE, ...COMPRESSION);
 
 const BLOCKS = { ram: 500, rom: 40 };
 

@@ -9,13 +9,10 @@ import { PATTERN } from "../hostile/scripted_source.ts";
 import { withDirectory } from "../image/captures.ts";
 import { until } from "../support/deadline.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
-import { keepThreads, RECEIVE } from "../support/kept_threads.ts";
 import { LOOPBACK } from "../support/migrate.ts";
 import { Random } from "../support/random.ts";
 import { assertImageMemory } from "./memory_model.ts";
 import { ResumingSource } from "./resuming_source.ts";
-
-await keepThreads(RECEIVE);
 
 const BLOCKS = { ram: 200, rom: 33 };
 const TOTAL = BLOCKS.ram + BLOCKS.rom;

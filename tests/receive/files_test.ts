@@ -6,11 +6,8 @@ import { SyscallError } from "../../ffi/errno.ts";
 import { HostileSource } from "../hostile/scripted_source.ts";
 import { withDirectory } from "../image/captures.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
-import { keepThreads, RECEIVE } from "../support/kept_threads.ts";
 import { LOOPBACK } from "../support/migrate.ts";
 import { ALL, PAGES, receiving, Reception } from "./received.ts";
-
-await keepThreads(RECEIVE);
 
 /** Sends a whole guest. */
 async function sendAll({ source }: Reception): Promise<void> {

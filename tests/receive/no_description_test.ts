@@ -6,9 +6,6 @@ import { joinDeviceState } from "../../migration/protocol/device_state.ts";
 import { encodeWorkloadState } from "../../workload/device_state.ts";
 import { PATTERN } from "../hostile/scripted_source.ts";
 import { ALL, PAGES, receiving, type Reception } from "./received.ts";
-import { keepThreads, RECEIVE } from "../support/kept_threads.ts";
-
-await keepThreads(RECEIVE);
 
 const DEVICES = encodeWorkloadState({ ...PATTERN, pages: PAGES });
 const DESCRIPTION = `{"page_size":4096,"devices":[]}`;

@@ -9,10 +9,7 @@ import { joinPackage } from "../../migration/protocol/package.ts";
 import { encodeWorkloadState } from "../../workload/device_state.ts";
 import { PATTERN } from "../hostile/scripted_source.ts";
 import { until } from "../support/deadline.ts";
-import { keepThreads, RECEIVE } from "../support/kept_threads.ts";
 import { ALL, assertFigures, PAGES, receiving, type Reception } from "./received.ts";
-
-await keepThreads(RECEIVE);
 
 const PACKAGE_LOADED: readonly Command[] = [
   { kind: "ping", value: 3 },

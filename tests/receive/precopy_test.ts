@@ -5,10 +5,7 @@ import { encodeWorkloadState } from "../../workload/device_state.ts";
 import { MigrationError } from "../../migration/migration_error.ts";
 import { PATTERN } from "../hostile/scripted_source.ts";
 import { until, within } from "../support/deadline.ts";
-import { keepThreads, RECEIVE } from "../support/kept_threads.ts";
 import { ALL, assertFigures, PAGES, receiving, type Reception } from "./received.ts";
-
-await keepThreads(RECEIVE);
 
 const DESCRIPTION = JSON.stringify({
   page_size: 4096,

@@ -81,6 +81,16 @@ export class Reception {
     return this.receiver.pauseReason!;
   }
 
+  /**
+   * Waits for the next pause: this thread may not have heard yet that the one before is over.
+   *
+   * @param before why it was paused then
+   */
+  async pausesAgain(before: MigrationError): Promise<MigrationError> {
+    await until("another pause", () => ![undefined, before].includes(this.receiver.pauseReason));
+    return await this.pauses();
+  }
+
   /** Names of the files in the image's directory. */
   get files(): string[] {
     const directory = this.path.slice(0, this.path.lastIndexOf("/"));

@@ -15,13 +15,10 @@ import { withDirectory } from "../image/captures.ts";
 import { within } from "../support/deadline.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
 import { readRecording } from "../support/fixtures.ts";
-import { keepThreads, RECEIVE } from "../support/kept_threads.ts";
 import { LOOPBACK } from "../support/migrate.ts";
 import { CAPTURES, WIRES } from "../support/recorded.ts";
 import { needsRecording, testUnless } from "../support/skip.ts";
 import { assertImageMemory, type MemoryModel, ModelChannel } from "./memory_model.ts";
-
-await keepThreads(RECEIVE);
 
 /** What a source sends. */
 interface Recorded {

@@ -1,7 +1,6 @@
 /** Streams that must not be confirmed, and what their sources are told. */
 import "../support/native.ts";
 import { until } from "../support/deadline.ts";
-import { keepThreads, RECEIVE } from "../support/kept_threads.ts";
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { joinDeviceState } from "../../migration/protocol/device_state.ts";
 import { joinPackage } from "../../migration/protocol/package.ts";
@@ -9,8 +8,6 @@ import { encodeWorkloadState } from "../../workload/device_state.ts";
 import { PATTERN } from "../hostile/scripted_source.ts";
 import { concat, deviceSection } from "../image/captures.ts";
 import { ALL, PAGES, receiving, type Reception } from "./received.ts";
-
-await keepThreads(RECEIVE);
 
 const DEVICES = encodeWorkloadState({ ...PATTERN, pages: PAGES });
 /** A section that every QEMU has. */

@@ -9,14 +9,11 @@ import { HostileSource } from "../hostile/scripted_source.ts";
 import { withDirectory } from "../image/captures.ts";
 import { until, within } from "../support/deadline.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
-import { keepThreads, RECEIVE } from "../support/kept_threads.ts";
 import { LOOPBACK } from "../support/migrate.ts";
 import { Random } from "../support/random.ts";
 import { ALL, assertFigures, PAGES, receiving, Reception } from "./received.ts";
 import { ReceiveProcess } from "./receive_process.ts";
 import { breakOff, resumeAll, ResumingSource } from "./resuming_source.ts";
-
-await keepThreads(RECEIVE);
 
 /** The files of a directory. */
 function filesOf(directory: string): string[] {
