@@ -7,12 +7,9 @@ import { openImage } from "../../image/open_image.ts";
 import { assertImageMemory } from "../receive/memory_model.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
 import { TestImage } from "../support/images.ts";
-import { keepThreads, RECEIVE, SOURCE } from "../support/kept_threads.ts";
 import { restore } from "./destinations.ts";
 import { SLOW } from "./one_image.ts";
 import { TestDaemon } from "./test_daemon.ts";
-
-await keepThreads(...SOURCE, RECEIVE);
 
 const INCOMING = { direction: "incoming", image: "copy", listen: "tcp:127.0.0.1:0" };
 

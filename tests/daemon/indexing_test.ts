@@ -5,12 +5,9 @@ import { Buffer } from "node:buffer";
 import { viewMemory } from "../../ffi/memory.ts";
 import type { SessionView } from "../../daemon/service/session.ts";
 import { within } from "../support/deadline.ts";
-import { DESTINATION, keepThreads, SOURCE } from "../support/kept_threads.ts";
 import { makeCapture, PAGE, part, testPage } from "../image/captures.ts";
 import { restore, Waiting } from "./destinations.ts";
 import { TestDaemon } from "./test_daemon.ts";
-
-await keepThreads(...SOURCE, ...DESTINATION);
 
 /** More than is read in one step, which is 64 MiB; and than in two. */
 const PAGES = 17_000;

@@ -4,13 +4,10 @@ import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/
 import { ApiError } from "../../daemon/command/api_error.ts";
 import { until, within } from "../support/deadline.ts";
 import { TestImage } from "../support/images.ts";
-import { DESTINATION, keepThreads } from "../support/kept_threads.ts";
 import { DaemonPlace, DaemonProcess } from "./daemon_process.ts";
 import { Waiting } from "./destinations.ts";
 import { begin, completes, letGo, PAGES } from "./held_off.ts";
 import { NotifySocket } from "./notify_socket.ts";
-
-await keepThreads(...DESTINATION);
 
 Deno.test("daemon tells systemd when it is ready, well, drains and ends, and lets no child speak for it", async () => {
   using image = await TestImage.make({ ram: 64 });

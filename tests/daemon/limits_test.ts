@@ -6,12 +6,9 @@ import type { OutgoingRequest } from "../../daemon/service/requests.ts";
 import { until, within } from "../support/deadline.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
 import { TestImage } from "../support/images.ts";
-import { DESTINATION, keepThreads, SOURCE } from "../support/kept_threads.ts";
 import { restore, Waiting } from "./destinations.ts";
 import { TestDaemon } from "./test_daemon.ts";
 import { keptIn, marksIn, SLOW, withImage } from "./one_image.ts";
-
-await keepThreads(...SOURCE, ...DESTINATION);
 
 Deno.test(
   "the daemon runs as many sessions as it may, and one more when one has ended",

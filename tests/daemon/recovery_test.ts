@@ -5,14 +5,11 @@ import { formatSocketAddress } from "../../ffi/socket_address.ts";
 import { run } from "../command/command_lines.ts";
 import { within } from "../support/deadline.ts";
 import { TestImage } from "../support/images.ts";
-import { DESTINATION, keepThreads } from "../support/kept_threads.ts";
 import { LOOPBACK } from "../support/migrate.ts";
 import { ScriptProcess } from "../support/processes.ts";
 import { DaemonPlace } from "./daemon_process.ts";
 import { Waiting } from "./destinations.ts";
 import { begin, completes, HELD_OFF, PAGES } from "./held_off.ts";
-
-await keepThreads(...DESTINATION);
 
 Deno.test("daemon that was killed in mid-flight goes on by itself when it is started again, from the destinations' bitmaps", async () => {
   using image = await TestImage.make(PAGES);

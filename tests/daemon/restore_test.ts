@@ -7,11 +7,8 @@ import { formatSocketAddress } from "../../ffi/socket_address.ts";
 import { until, within } from "../support/deadline.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
 import { FaultRelay } from "../support/fault_relay.ts";
-import { DESTINATION, keepThreads, SOURCE } from "../support/kept_threads.ts";
 import { restore, Waiting } from "./destinations.ts";
 import { keptIn, marksIn, SLOW, withImage } from "./one_image.ts";
-
-await keepThreads(...SOURCE, ...DESTINATION);
 
 Deno.test(
   "POST /v1/migrations restores a guest, and tells of it until it is forgotten",

@@ -8,13 +8,10 @@ import { servedAgain } from "../../daemon/service/served_again.ts";
 import { SessionRecord } from "../../daemon/service/session_record.ts";
 import { pausedLines } from "../../server/command/serve_report.ts";
 import { until, within } from "../support/deadline.ts";
-import { DESTINATION, keepThreads, SOURCE } from "../support/kept_threads.ts";
 import { LOOPBACK } from "../support/migrate.ts";
 import { restore, Waiting } from "./destinations.ts";
 import { SLOW, withImage } from "./one_image.ts";
 import type { TestDaemon } from "./test_daemon.ts";
-
-await keepThreads(...SOURCE, ...DESTINATION);
 
 /** Has a guest run at a destination, without most of its memory, and the source know it. */
 async function begun(daemon: TestDaemon, { to }: Waiting): Promise<string> {

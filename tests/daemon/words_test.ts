@@ -6,13 +6,10 @@ import { run, runHere } from "../command/command_lines.ts";
 import { within } from "../support/deadline.ts";
 import { freePort } from "../support/free_port.ts";
 import { TestImage } from "../support/images.ts";
-import { DESTINATION, keepThreads } from "../support/kept_threads.ts";
 import { ScriptProcess } from "../support/processes.ts";
 import { DaemonPlace } from "./daemon_process.ts";
 import { Waiting } from "./destinations.ts";
 import { begin, letGo, PAGES } from "./held_off.ts";
-
-await keepThreads(...DESTINATION);
 
 /** Runs a word against a daemon. */
 function word(place: DaemonPlace, ...args: string[]) {

@@ -16,13 +16,10 @@ import { parseSocketAddress } from "../../ffi/socket_address.ts";
 import { PAGE, withDirectory } from "../image/captures.ts";
 import { makeMappedRam } from "../image/mapped_ram_files.ts";
 import { within } from "../support/deadline.ts";
-import { keepThreads, SOURCE } from "../support/kept_threads.ts";
 import { testUnless } from "../support/skip.ts";
 import { testedQemus } from "./qemus.ts";
 import { PREEMPT, VANILLA } from "./saved_guest.ts";
 import { assertEveryPageSentOnce } from "./serve_process.ts";
-
-await keepThreads(...SOURCE);
 
 /** Writes what an image holds as a mapped-ram file, without its zero pages. */
 async function writeWithoutZeros(image: Image, path: string): Promise<void> {

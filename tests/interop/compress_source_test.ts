@@ -13,15 +13,12 @@ import { setCapabilities, setParameters, waitForMigration } from "../../qemu/mig
 import type { Qemu } from "../../qemu/qemu.ts";
 import { assertImageMemory } from "../receive/memory_model.ts";
 import { within } from "../support/deadline.ts";
-import { COMPRESSION, DESTINATION, keepThreads, RECEIVE } from "../support/kept_threads.ts";
 import { LOOPBACK } from "../support/migrate.ts";
 import { StillGuest } from "../support/still_guest.ts";
 import { testUnless } from "../support/skip.ts";
 import { readRamBlocks } from "./qemu_memory.ts";
 import { needsCompress } from "./qemu_version.ts";
 import { testedQemus } from "./qemus.ts";
-
-await keepThreads(...DESTINATION, RECEIVE, ...COMPRESSION);
 
 /** Slow enough that precopy is not done before it is told to switch. */
 const SLOW = 16 << 10;

@@ -16,14 +16,11 @@ import type { GuestMachine } from "../../qemu/guest.ts";
 import { waitForMigration } from "../../qemu/migration.ts";
 import { within } from "../support/deadline.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
-import { keepThreads, SOURCE } from "../support/kept_threads.ts";
 import { testUnless } from "../support/skip.ts";
 import { CutRelay } from "./cut_relay.ts";
 import { testedQemus } from "./qemus.ts";
 import { type Capabilities, PREEMPT, SavedGuest, VANILLA } from "./saved_guest.ts";
 import { assertEveryPageSentOnce, serve, type Served } from "./serve_process.ts";
-
-await keepThreads(...SOURCE);
 
 /** Pages that the guest does not ask for never come: it is not done before the test is. */
 const SLOW = ["--max-postcopy-bandwidth", "1"];

@@ -8,14 +8,11 @@ import { within } from "../support/deadline.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
 import { FaultRelay, type Relayed } from "../support/fault_relay.ts";
 import { freePort } from "../support/free_port.ts";
-import { keepThreads, SOURCE } from "../support/kept_threads.ts";
 import { firstOf, testUnless } from "../support/skip.ts";
 import { StatusLog } from "../support/status_log.ts";
 import { needsVersion } from "./qemu_version.ts";
 import { testedQemus } from "./qemus.ts";
 import { PREEMPT, SavedGuest } from "./saved_guest.ts";
-
-await keepThreads(...SOURCE);
 
 /** Bytes a second: the guest needs longer than a test takes to break its connection. */
 const SLOW = 2 << 20;

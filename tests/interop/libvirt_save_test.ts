@@ -11,15 +11,12 @@ import { readMappedMemory, readMemory } from "../image/reference.ts";
 import { waitForMigration } from "../../qemu/migration.ts";
 import { within } from "../support/deadline.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
-import { keepThreads, SOURCE } from "../support/kept_threads.ts";
 import { testUnless } from "../support/skip.ts";
 import { assertSameMemory } from "./qemu_memory.ts";
 import { needsVersion } from "./qemu_version.ts";
 import { testedQemus } from "./qemus.ts";
 import { PREEMPT, SavedGuest } from "./saved_guest.ts";
 import { assertEveryPageSentOnce, serve } from "./serve_process.ts";
-
-await keepThreads(...SOURCE);
 
 const OFFSET = 3 << 20;
 const FORMATS = [

@@ -13,13 +13,6 @@ import type { Qemu } from "../../qemu/qemu.ts";
 import { assertImageMemory } from "../receive/memory_model.ts";
 import { until, within } from "../support/deadline.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
-import {
-  DESTINATION,
-  keepThreads,
-  MULTIFD,
-  MULTIFD_IMAGE,
-  RECEIVE,
-} from "../support/kept_threads.ts";
 import { LOOPBACK } from "../support/migrate.ts";
 import { firstOf, testUnless } from "../support/skip.ts";
 import { StillGuest } from "../support/still_guest.ts";
@@ -29,8 +22,6 @@ import { assertSameMemory, readRamBlocks } from "./qemu_memory.ts";
 import { needsVersion } from "./needs_version.ts";
 import { testedQemus } from "./qemus.ts";
 import { PREEMPT, VANILLA } from "./saved_guest.ts";
-
-await keepThreads(...DESTINATION, RECEIVE, ...MULTIFD, MULTIFD_IMAGE);
 
 const FAST = 1e12;
 const SLOW = 512 << 10;

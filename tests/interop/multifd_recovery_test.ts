@@ -18,13 +18,6 @@ import { until, within } from "../support/deadline.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
 import { FaultRelay } from "../support/fault_relay.ts";
 import { freePort } from "../support/free_port.ts";
-import {
-  DESTINATION,
-  keepThreads,
-  MULTIFD,
-  MULTIFD_IMAGE,
-  RECEIVE,
-} from "../support/kept_threads.ts";
 import { LOOPBACK } from "../support/migrate.ts";
 import { testUnless } from "../support/skip.ts";
 import { StatusLog } from "../support/status_log.ts";
@@ -33,8 +26,6 @@ import { needsVersion } from "./needs_version.ts";
 import { assertSameMemory } from "./qemu_memory.ts";
 import { testedQemus } from "./qemus.ts";
 import { PREEMPT, SavedGuest, VANILLA } from "./saved_guest.ts";
-
-await keepThreads(...DESTINATION, RECEIVE, ...MULTIFD, MULTIFD_IMAGE);
 
 /** Bytes a second: not all is sent before it is broken. */
 const SLOW = 512 << 10;

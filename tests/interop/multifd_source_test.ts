@@ -10,7 +10,6 @@ import { Source } from "../../server/source.ts";
 import { readMemory } from "../image/reference.ts";
 import { until, within } from "../support/deadline.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
-import { keepThreads, MULTIFD as CHANNELS, SOURCE } from "../support/kept_threads.ts";
 import { firstOf, testUnless } from "../support/skip.ts";
 import { needsOpenssl } from "../tls/authority.ts";
 import { needsVersion } from "./needs_version.ts";
@@ -19,8 +18,6 @@ import { assertSameMemory } from "./qemu_memory.ts";
 import { testedQemus } from "./qemus.ts";
 import { type Capabilities, PREEMPT, SavedGuest, VANILLA } from "./saved_guest.ts";
 import { serve } from "./serve_process.ts";
-
-await keepThreads(...SOURCE, ...CHANNELS);
 
 const METHODS = ["none", "zlib", "zstd"] as const;
 /** What a destination with multifd has on. */

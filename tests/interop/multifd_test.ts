@@ -15,7 +15,6 @@ import type { Qemu } from "../../qemu/qemu.ts";
 import { assertImageMemory } from "../receive/memory_model.ts";
 import { until, within } from "../support/deadline.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
-import { keepThreads, MULTIFD_IMAGE, RECEIVE } from "../support/kept_threads.ts";
 import { LOOPBACK } from "../support/migrate.ts";
 import { testUnless } from "../support/skip.ts";
 import { needsVersion } from "./needs_version.ts";
@@ -23,8 +22,6 @@ import { readRamBlocks } from "./qemu_memory.ts";
 import { testedQemus } from "./qemus.ts";
 import { type Capabilities, PREEMPT, VANILLA } from "./saved_guest.ts";
 import { serve } from "./serve_process.ts";
-
-await keepThreads(RECEIVE, MULTIFD_IMAGE);
 
 const FAST = 1e12;
 const SLOW = 512 << 10;

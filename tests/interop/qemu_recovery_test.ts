@@ -12,11 +12,8 @@ import { LOOPBACK } from "../support/migrate.ts";
 import { testUnless } from "../support/skip.ts";
 import { StillGuest } from "../support/still_guest.ts";
 import { FaultRelay, type Relayed } from "../support/fault_relay.ts";
-import { DESTINATION, keepThreads } from "../support/kept_threads.ts";
 import { readRamBlocks } from "./qemu_memory.ts";
 import { testedQemus } from "./qemus.ts";
-
-await keepThreads(...DESTINATION);
 
 const MiB = 1 << 20;
 

@@ -7,15 +7,12 @@ import { startGuest, waitForRound } from "../../qemu/guest.ts";
 import { waitForMigration } from "../../qemu/migration.ts";
 import { FaultingThread } from "../memory/faulting_thread.ts";
 import { until, within } from "../support/deadline.ts";
-import { DESTINATION, keepThreads } from "../support/kept_threads.ts";
 import { LOOPBACK } from "../support/migrate.ts";
 import { StillGuest } from "../support/still_guest.ts";
 import { testUnless } from "../support/skip.ts";
 import { readRamBlocks } from "./qemu_memory.ts";
 import { testedQemus } from "./qemus.ts";
 import { hurry, switchSlowly } from "./slow_switch.ts";
-
-await keepThreads(...DESTINATION);
 
 for (const { name, binary, skip } of await testedQemus()) {
   for (const preempt of [true, false]) {

@@ -16,7 +16,6 @@ import type { Qemu } from "../../qemu/qemu.ts";
 import { assertImageMemory } from "../receive/memory_model.ts";
 import { until, within } from "../support/deadline.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
-import { keepThreads, RECEIVE } from "../support/kept_threads.ts";
 import { LOOPBACK } from "../support/migrate.ts";
 import { firstOf, skipReason, testUnless } from "../support/skip.ts";
 import { needsOpenssl } from "../tls/authority.ts";
@@ -27,8 +26,6 @@ import { readRamBlocks } from "./qemu_memory.ts";
 import { testedQemus } from "./qemus.ts";
 import { type Capabilities, PREEMPT, VANILLA } from "./saved_guest.ts";
 import { serve } from "./serve_process.ts";
-
-await keepThreads(RECEIVE);
 
 /** Bytes a second: slow enough to be cut off in the midst of it. */
 const SLOW = 512 << 10;

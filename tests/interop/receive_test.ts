@@ -16,7 +16,6 @@ import { assertImageMemory } from "../receive/memory_model.ts";
 import { RecordingRelay } from "../receive/recording_relay.ts";
 import { until, within } from "../support/deadline.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
-import { keepThreads, RECEIVE } from "../support/kept_threads.ts";
 import { LOOPBACK } from "../support/migrate.ts";
 import { ScriptProcess } from "../support/processes.ts";
 import { type SkipReason, skipReason, testUnless } from "../support/skip.ts";
@@ -24,8 +23,6 @@ import { readRamBlocks } from "./qemu_memory.ts";
 import { testedQemus } from "./qemus.ts";
 import { type Capabilities, PREEMPT, VANILLA } from "./saved_guest.ts";
 import { serve } from "./serve_process.ts";
-
-await keepThreads(RECEIVE);
 
 /** Ways to get a guest into an image. */
 const WAYS: readonly [string, Capabilities][] = [

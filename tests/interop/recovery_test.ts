@@ -10,14 +10,11 @@ import { Source } from "../../server/source.ts";
 import { within } from "../support/deadline.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
 import { FaultRelay, type Relayed } from "../support/fault_relay.ts";
-import { keepThreads, SOURCE } from "../support/kept_threads.ts";
 import { testUnless } from "../support/skip.ts";
 import { ServeProcess } from "../support/processes.ts";
 import { StatusLog } from "../support/status_log.ts";
 import { testedQemus } from "./qemus.ts";
 import { PREEMPT, SavedGuest, VANILLA, type WaitingQemu } from "./saved_guest.ts";
-
-await keepThreads(...SOURCE);
 
 /** Bytes a second: the guest needs longer than a test takes to break its connection. */
 const SLOW = 1 << 20;

@@ -16,14 +16,11 @@ import { queryMigrate, waitForMigration } from "../../qemu/migration.ts";
 import type { Qemu } from "../../qemu/qemu.ts";
 import { within } from "../support/deadline.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
-import { keepThreads, SOURCE } from "../support/kept_threads.ts";
 import { testUnless } from "../support/skip.ts";
 import { assertSameMemory } from "./qemu_memory.ts";
 import { testedQemus } from "./qemus.ts";
 import { PREEMPT, SavedGuest, VANILLA } from "./saved_guest.ts";
 import { assertEveryPageSentOnce, serve } from "./serve_process.ts";
-
-await keepThreads(...SOURCE);
 
 /**
  * "q35" is the newest machine type; older ones have QEMU 7.2's rules for the preempt channel. The name of

@@ -10,7 +10,6 @@ import { withDirectory } from "../image/captures.ts";
 import { assertImageMemory } from "../receive/memory_model.ts";
 import { within } from "../support/deadline.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
-import { keepThreads, MULTIFD_IMAGE, RECEIVE } from "../support/kept_threads.ts";
 import { LOOPBACK } from "../support/migrate.ts";
 import { testUnless } from "../support/skip.ts";
 import { needsVersion } from "./needs_version.ts";
@@ -18,8 +17,6 @@ import { readRamBlocks } from "./qemu_memory.ts";
 import { testedQemus } from "./qemus.ts";
 import { PREEMPT, SavedGuest } from "./saved_guest.ts";
 import { serve } from "./serve_process.ts";
-
-await keepThreads(RECEIVE, MULTIFD_IMAGE);
 
 /** Machine types, and the first QEMU that has them; undefined: the QEMU's newest. */
 const MACHINES: readonly (readonly [string | undefined, number])[] = [

@@ -6,7 +6,6 @@ import { waitForMigration } from "../../qemu/migration.ts";
 import { Source } from "../../server/source.ts";
 import { within } from "../support/deadline.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
-import { keepThreads, SOURCE, TLS } from "../support/kept_threads.ts";
 import { firstOf, testUnless } from "../support/skip.ts";
 import {
   DocumentedCredentials,
@@ -18,8 +17,6 @@ import {
 import { useCredentials } from "../../qemu/credentials.ts";
 import { testedQemus } from "./qemus.ts";
 import { PREEMPT, SavedGuest } from "./saved_guest.ts";
-
-await keepThreads(...SOURCE, ...TLS);
 
 /** What is in a directory. */
 function filesIn(directory: string): Record<string, string> {

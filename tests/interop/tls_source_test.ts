@@ -11,7 +11,6 @@ import type { GuestMachine } from "../../qemu/guest.ts";
 import { within } from "../support/deadline.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
 import { FaultRelay } from "../support/fault_relay.ts";
-import { keepThreads, SOURCE, TLS } from "../support/kept_threads.ts";
 import { firstOf, testUnless } from "../support/skip.ts";
 import { Wire } from "../support/wire.ts";
 import { needsOpenssl } from "../tls/authority.ts";
@@ -19,8 +18,6 @@ import { certificatesShared, keysShared, KINDS } from "./qemu_credentials.ts";
 import { testedQemus } from "./qemus.ts";
 import { PREEMPT, SavedGuest, VANILLA } from "./saved_guest.ts";
 import { assertEveryPageSentOnce } from "./serve_process.ts";
-
-await keepThreads(...SOURCE, ...TLS);
 
 /** Those with other rules for the preempt channel than the newest. */
 const MACHINES: readonly GuestMachine[] = [

@@ -10,15 +10,12 @@ import { listenForMigration, setCapabilities, waitForMigration } from "../../qem
 import type { Qemu } from "../../qemu/qemu.ts";
 import { withDirectory } from "../image/captures.ts";
 import { within } from "../support/deadline.ts";
-import { keepThreads, RECEIVE } from "../support/kept_threads.ts";
 import { LOOPBACK } from "../support/migrate.ts";
 import { Random } from "../support/random.ts";
 import { testUnless } from "../support/skip.ts";
 import { testedQemus } from "./qemus.ts";
 import { type Capabilities, PREEMPT } from "./saved_guest.ts";
 import { serve } from "./serve_process.ts";
-
-await keepThreads(RECEIVE);
 
 const SUPPRESSED = "q35,suppress-vmdesc=on";
 /** Rounds that a guest must add once it runs again: it has then seen all of its memory. */

@@ -1,13 +1,10 @@
 import "../support/native.ts";
 import { until } from "../support/deadline.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
-import { keepThreads, LAZY } from "../support/kept_threads.ts";
 import { firstOf, testUnless } from "../support/skip.ts";
 import { GrantedHugePages, needsHugePages } from "../huge/granted_pages.ts";
 import { serving } from "./serving.ts";
 import { MemoryFile, needsVmm, Vmm } from "./vmm.ts";
-
-await keepThreads(LAZY);
 
 const HUGE = 2 * 1024 * 1024;
 /** A region of huge pages between two of small ones, as no VMM has them. */

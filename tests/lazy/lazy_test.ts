@@ -2,15 +2,12 @@ import "../support/native.ts";
 import { assert, assertEquals } from "@std/assert";
 import { until } from "../support/deadline.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
-import { keepThreads, LAZY } from "../support/kept_threads.ts";
 import { testUnless } from "../support/skip.ts";
 import { LAZY_TASK } from "../../client/lazy/lazy_task.ts";
 import { ThreadPool } from "../../migration/threads/thread_pool.ts";
 import { serving } from "./serving.ts";
 import { MemoryFile, MIB, needsVmm, TWO_REGIONS, Vmm } from "./vmm.ts";
 import { anotherFault } from "./another_fault.ts";
-
-await keepThreads(LAZY);
 
 for (const version of ["1.1", "1.7", "1.12", "dev", "nydus"] as const) {
   testUnless(

@@ -4,12 +4,9 @@ import type { Lazy, LazyEvent } from "../../client/lazy/lazy.ts";
 import type { OnLoss } from "../../client/lazy/lazy_task.ts";
 import { until, within } from "../support/deadline.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
-import { keepThreads, LAZY } from "../support/kept_threads.ts";
 import { testUnless } from "../support/skip.ts";
 import { serving } from "./serving.ts";
 import { MemoryFile, needsVmm, Vmm } from "./vmm.ts";
-
-await keepThreads(LAZY);
 
 const PAGE = 4096;
 const regions = [{ length: 64 * PAGE, offset: 0 }];

@@ -8,14 +8,11 @@ import { PagePlacer, Placement } from "../../ffi/page_placer.ts";
 import { PollEvents, PollSet } from "../../ffi/poll.ts";
 import { until } from "../support/deadline.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
-import { keepThreads, LAZY } from "../support/kept_threads.ts";
 import { UffdEvent } from "../../ffi/fault_reader.ts";
 import { firstOf, testUnless } from "../support/skip.ts";
 import { GrantedHugePages, needsHugePages } from "../huge/granted_pages.ts";
 import { HandDriven, type HandDrivenOptions } from "./hand_driven.ts";
 import { MemoryFile, needsVmm } from "./vmm.ts";
-
-await keepThreads(LAZY);
 
 const PAGE = 4096;
 const HUGE = 512 * PAGE;

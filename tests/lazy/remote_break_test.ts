@@ -6,13 +6,10 @@ import { MigrationError } from "../../migration/migration_error.ts";
 import { until, within } from "../support/deadline.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
 import { FaultRelay } from "../support/fault_relay.ts";
-import { keepThreads, LAZY } from "../support/kept_threads.ts";
 import { testUnless } from "../support/skip.ts";
 import { lazyFrom, ONLY_ASKED, serve, type ServeOptions } from "./remote_image.ts";
 import { memoryContent, MemoryFile, MIB, needsVmm, TWO_REGIONS, Vmm } from "./vmm.ts";
 import { anotherFault } from "./another_fault.ts";
-
-await keepThreads(LAZY);
 
 const PAGE = 4096;
 

@@ -21,13 +21,10 @@ import type { SessionOrder } from "../../server/listening/served_image.ts";
 import { until, within } from "../support/deadline.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
 import { TestImage } from "../support/images.ts";
-import { keepThreads, LAZY } from "../support/kept_threads.ts";
 import { HELD, LACKING, RAM_PAGES, writeLacking } from "../end_to_end/lacking_images.ts";
 import { LOOPBACK } from "../support/migrate.ts";
 import { Random } from "../support/random.ts";
 import { ONLY_ASKED } from "./remote_image.ts";
-
-await keepThreads(LAZY);
 
 const PAGE = 4096;
 

@@ -5,15 +5,12 @@ import { ThreadPool } from "../../migration/threads/thread_pool.ts";
 import { GrantedHugePages, needsHugePages } from "../huge/granted_pages.ts";
 import { until } from "../support/deadline.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
-import { keepThreads, LAZY } from "../support/kept_threads.ts";
 import { firstOf, testUnless } from "../support/skip.ts";
 import { certificates, preSharedKey } from "../tls/credentials.ts";
 import { needsOpenssl } from "../tls/authority.ts";
 import { endOf, lazyFrom, ONLY_ASKED, serve } from "./remote_image.ts";
 import { MemoryFile, MIB, needsVmm, TWO_REGIONS, Vmm } from "./vmm.ts";
 import { anotherFault } from "./another_fault.ts";
-
-await keepThreads(LAZY);
 
 testUnless(
   needsVmm,

@@ -7,13 +7,10 @@ import { guestOf } from "../../image/guest_stamp.ts";
 import { readOrderOf } from "../../image/order/order_file.ts";
 import { until } from "../support/deadline.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
-import { keepThreads, LAZY } from "../support/kept_threads.ts";
 import { testUnless } from "../support/skip.ts";
 import { HandDriven } from "./hand_driven.ts";
 import { serving } from "./serving.ts";
 import { MemoryFile, needsVmm, Vmm } from "./vmm.ts";
-
-await keepThreads(LAZY);
 
 const PAGE = 4096;
 const regions = [{ length: 64 * PAGE, offset: 0 }];

@@ -8,11 +8,8 @@ import { LiveMachine, MachineGuest } from "../../workload/machine/machine_guest.
 import { machineBlocks, type MachineOptions } from "../../workload/machine/options.ts";
 import { until, within } from "../support/deadline.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
-import { DESTINATION, keepThreads, PRECOPY, SOURCE } from "../support/kept_threads.ts";
 import { LOOPBACK } from "../support/migrate.ts";
 import { assertSameMachine, TRANSACTIONS } from "./machines.ts";
-
-await keepThreads(...SOURCE, ...DESTINATION, PRECOPY);
 
 const MIB = 2 ** 20;
 const OPTIONS: MachineOptions = {

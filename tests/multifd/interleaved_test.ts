@@ -17,19 +17,10 @@ import { within } from "../support/deadline.ts";
 import { PATTERN } from "../hostile/scripted_source.ts";
 import { encodeWorkloadState } from "../../workload/device_state.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
-import {
-  DESTINATION,
-  keepThreads,
-  MULTIFD,
-  MULTIFD_IMAGE,
-  RECEIVE,
-} from "../support/kept_threads.ts";
 import { LOOPBACK } from "../support/migrate.ts";
 import { Random } from "../support/random.ts";
 import { StillGuest } from "../support/still_guest.ts";
 import { sendStreams } from "./multifd_source.ts";
-
-await keepThreads(...DESTINATION, RECEIVE, MULTIFD_IMAGE, ...MULTIFD);
 
 const PAGE = 4096;
 const PAGES = 64;

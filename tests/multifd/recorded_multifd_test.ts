@@ -7,14 +7,11 @@ import { withDirectory } from "../image/captures.ts";
 import { MULTIFD_WIRES, readMultifd, sum } from "../protocol/multifd_recordings.ts";
 import { within } from "../support/deadline.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
-import { keepThreads, MULTIFD_IMAGE, RECEIVE } from "../support/kept_threads.ts";
 import { LOOPBACK } from "../support/migrate.ts";
 import { Random } from "../support/random.ts";
 import { needsRecording, testUnless } from "../support/skip.ts";
 import { imageBlock } from "./image_block.ts";
 import { sendStreams } from "./multifd_source.ts";
-
-await keepThreads(RECEIVE, MULTIFD_IMAGE);
 
 const ORDERS = [[0, 1, 2], [2, 1, 0], [1, 0, 2]];
 

@@ -17,11 +17,8 @@ import { WritingGuest } from "../live/writing_guest.ts";
 import { writingPrecopy } from "../live/writing_precopy.ts";
 import { within } from "../support/deadline.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
-import { keepThreads, MULTIFD, PRECOPY, SOURCE } from "../support/kept_threads.ts";
 import { Random } from "../support/random.ts";
 import { ModelledDestination, type Scheme } from "./modelled_destination.ts";
-
-await keepThreads(...SOURCE, PRECOPY, ...MULTIFD);
 
 const METHODS = ["none", "zlib", "zstd"] as const;
 const MIB = 1 << 20;

@@ -6,13 +6,10 @@ import { MODES } from "../../server/sending/mode.ts";
 import { WorkloadGuest } from "../../workload/workload_guest.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
 import { TestImage } from "../support/images.ts";
-import { DESTINATION, keepThreads, SOURCE } from "../support/kept_threads.ts";
 import { assertEachPageOnce, migrate } from "../support/migrate.ts";
 import { Random } from "../support/random.ts";
 import { StillGuest } from "../support/still_guest.ts";
 import { randomOrder } from "./orders.ts";
-
-await keepThreads(...SOURCE, ...DESTINATION);
 
 const BLOCKS = { ram: 4099, "0000:00:02.0/vga.vram": 33, "/rom@etc/table": 1, "pc.bios": 64 };
 /** Milliseconds that no test waits for: all goes before the guest runs that may. */

@@ -11,10 +11,7 @@ import { formatSocketAddress } from "../../ffi/socket_address.ts";
 import { until, within } from "../support/deadline.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
 import { TestImage } from "../support/images.ts";
-import { keepThreads, SOURCE } from "../support/kept_threads.ts";
 import { ServeProcess } from "../support/processes.ts";
-
-await keepThreads(...SOURCE);
 
 /** More than any socket holds. */
 const PAGES = 16_384;

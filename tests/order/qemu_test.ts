@@ -26,13 +26,10 @@ import { assertEveryPageSentOnce } from "../interop/serve_process.ts";
 import { within } from "../support/deadline.ts";
 import { FaultRelay } from "../support/fault_relay.ts";
 import { freePort } from "../support/free_port.ts";
-import { keepThreads, SOURCE } from "../support/kept_threads.ts";
 import { Random } from "../support/random.ts";
 import { firstOf, testUnless } from "../support/skip.ts";
 import { StatusLog } from "../support/status_log.ts";
 import { randomOrder } from "./orders.ts";
-
-await keepThreads(...SOURCE);
 
 /** The pages of runs, by block and number. */
 function pagesOf(runs: readonly PageRun[]): Set<string> {

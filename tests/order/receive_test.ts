@@ -10,12 +10,9 @@ import { withDirectory } from "../image/captures.ts";
 import { assertImageMemory } from "../receive/memory_model.ts";
 import { within } from "../support/deadline.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
-import { keepThreads, RECEIVE, SOURCE } from "../support/kept_threads.ts";
 import { LOOPBACK } from "../support/migrate.ts";
 import { Random } from "../support/random.ts";
 import { randomOrder } from "./orders.ts";
-
-await keepThreads(...SOURCE, RECEIVE);
 
 for (const kind of LACKING) {
   for (const mode of MODES) {

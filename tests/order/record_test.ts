@@ -9,12 +9,9 @@ import { HostileDestination } from "../hostile/scripted_destination.ts";
 import { until, within } from "../support/deadline.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
 import { TestImage } from "../support/images.ts";
-import { DESTINATION, keepThreads, SOURCE } from "../support/kept_threads.ts";
 import { LOOPBACK } from "../support/migrate.ts";
 import { StillGuest } from "../support/still_guest.ts";
 import { pagesOf } from "./orders.ts";
-
-await keepThreads(...SOURCE, ...DESTINATION);
 
 /** Pages that the guest touches in this order, on the main thread, when it is started. */
 const TOUCHED = [500, 3, 4, 5, 77, 599, 0, 2];

@@ -10,11 +10,8 @@ import { ScriptedHugeDestination } from "../huge/scripted_huge_destination.ts";
 import { within } from "../support/deadline.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
 import { TestImage } from "../support/images.ts";
-import { keepThreads, SOURCE } from "../support/kept_threads.ts";
 import { Random } from "../support/random.ts";
 import { pagesOf, randomOrder } from "./orders.ts";
-
-await keepThreads(...SOURCE);
 
 const BLOCKS = { ram: 6 * 512, rom: 40, video: 512 };
 

@@ -26,14 +26,11 @@ import { withDirectory } from "../image/captures.ts";
 import { within } from "../support/deadline.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
 import { TestImage } from "../support/images.ts";
-import { DESTINATION, keepThreads, SOURCE } from "../support/kept_threads.ts";
 import { assertEachPageOnce, LOOPBACK, migrate } from "../support/migrate.ts";
 import { Random } from "../support/random.ts";
 import { testUnless } from "../support/skip.ts";
 import { StillGuest } from "../support/still_guest.ts";
 import { randomOrder } from "./orders.ts";
-
-await keepThreads(...SOURCE, ...DESTINATION);
 
 const BLOCKS = { ram: 12 * 512, rom: 40, video: 512 };
 const HOST_PAGES = 13;

@@ -5,7 +5,6 @@ import { openSsl } from "../../ffi/tls/libssl.ts";
 import { MODES } from "../../server/sending/mode.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
 import { TestImage } from "../support/images.ts";
-import { DESTINATION, keepThreads, SOURCE, TLS } from "../support/kept_threads.ts";
 import { assertEachPageOnce, migrate } from "../support/migrate.ts";
 import { Random } from "../support/random.ts";
 import { testUnless } from "../support/skip.ts";
@@ -13,8 +12,6 @@ import { StillGuest } from "../support/still_guest.ts";
 import { needsOpenssl } from "../tls/authority.ts";
 import { preSharedKey } from "../tls/credentials.ts";
 import { randomOrder } from "./orders.ts";
-
-await keepThreads(...SOURCE, ...DESTINATION, ...TLS);
 
 openSsl(); // stays open for the thread's life: no test is to be blamed for it
 

@@ -8,9 +8,6 @@ import { ScriptedHugeDestination } from "../huge/scripted_huge_destination.ts";
 import { makeCapture, PAGE, part, testPage, withDirectory } from "../image/captures.ts";
 import { makeMappedRam } from "../image/mapped_ram_files.ts";
 import { within } from "../support/deadline.ts";
-import { keepThreads, SOURCE } from "../support/kept_threads.ts";
-
-await keepThreads(...SOURCE);
 
 const PAGES = 300;
 /** Every third page is in the image. */

@@ -8,12 +8,9 @@ import { Source, type SourceOptions } from "../../server/source.ts";
 import { ScriptedHugeDestination } from "../huge/scripted_huge_destination.ts";
 import { withDirectory } from "../image/captures.ts";
 import { within } from "../support/deadline.ts";
-import { keepThreads, SOURCE } from "../support/kept_threads.ts";
 import { firstOf, needsCommand, needsRoot, skipReason, testUnless } from "../support/skip.ts";
 import { TlsFront } from "../tls/tls_front.ts";
 import { IMAGE_KINDS, type MadeKind, PAGE, writeImage } from "./served_images.ts";
-
-await keepThreads(...SOURCE);
 
 const PAGES = 1024;
 

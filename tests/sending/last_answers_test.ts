@@ -7,9 +7,6 @@ import { HostileDestination } from "../hostile/scripted_destination.ts";
 import { within } from "../support/deadline.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
 import { TestImage } from "../support/images.ts";
-import { keepThreads, SOURCE } from "../support/kept_threads.ts";
-
-await keepThreads(...SOURCE);
 
 const PAGES = 128;
 /** More bytes than a small receive buffer takes, and fewer than that and a send buffer. */

@@ -10,9 +10,6 @@ import { HostileDestination } from "../hostile/scripted_destination.ts";
 import { within } from "../support/deadline.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
 import { TestImage } from "../support/images.ts";
-import { keepThreads, SOURCE } from "../support/kept_threads.ts";
-
-await keepThreads(...SOURCE);
 
 /** The record that ends the preempt channel of QEMU 7.2. */
 const END = [0, 0, 0, 0, 0, 0, 0, 0x10];

@@ -7,11 +7,8 @@ import { Source } from "../../server/source.ts";
 import { until, within } from "../support/deadline.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
 import { TestImage } from "../support/images.ts";
-import { DESTINATION, keepThreads, SOURCE } from "../support/kept_threads.ts";
 import { LOOPBACK } from "../support/migrate.ts";
 import { StillGuest } from "../support/still_guest.ts";
-
-await keepThreads(...SOURCE, ...DESTINATION);
 
 const PAGES = 640;
 /** Pages that the guest touches when it is started. */

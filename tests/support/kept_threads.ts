@@ -3,12 +3,8 @@
 import "./native.ts";
 import { DECOMPRESS_TASK } from "../../client/decompression/decompressor.ts";
 import { FAULT_TASK } from "../../client/faults/fault_task.ts";
-import { RECEPTION } from "../../client/connecting/reception_task.ts";
 import { MULTIFD_GUEST_TASK } from "../../client/incoming/multifd_guest.ts";
 import { MAIN_CHANNEL_TASK } from "../../client/incoming/main_channel_task.ts";
-import { LAZY_TASK } from "../../client/lazy/lazy_task.ts";
-import { MULTIFD_IMAGE_TASK } from "../../client/receive/multifd_image.ts";
-import { RECEIVE_TASK } from "../../client/receive/receive_task.ts";
 import { type PoolTask, type TaskKind, ThreadPool } from "../../migration/threads/thread_pool.ts";
 import { COMPRESS_TASK } from "../../server/compression/page_compressor.ts";
 import { MULTIFD_TASK } from "../../server/multifd/multifd_sender.ts";
@@ -30,21 +26,6 @@ export const PRECOPY: AnyKind = {
 };
 /** Of both ends where pages are compressed on demand. */
 export const COMPRESSION: readonly AnyKind[] = [COMPRESS_TASK, DECOMPRESS_TASK];
-
-/** Of both ends whose connections are encrypted. */
-export const TLS: readonly AnyKind[] = [{
-  thread: new URL("../../channel/tls/handshake_worker.ts", import.meta.url),
-  name: "handshake",
-  urgent: false,
-}, RECEPTION];
-
-/** Of whoever receives into an image. */
-export const RECEIVE: AnyKind = RECEIVE_TASK;
-/** Of the same with multifd, a channel each. */
-export const MULTIFD_IMAGE: AnyKind = MULTIFD_IMAGE_TASK;
-
-/** Of whoever serves other processes' faults, from wherever the pages come. */
-export const LAZY: AnyKind = LAZY_TASK;
 
 /** Of both ends with multifd, where a guest's memory is received. */
 export const MULTIFD: readonly AnyKind[] = [MULTIFD_TASK, MULTIFD_GUEST_TASK];

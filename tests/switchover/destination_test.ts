@@ -10,11 +10,8 @@ import { HostileSource } from "../hostile/scripted_source.ts";
 import { withDirectory } from "../image/captures.ts";
 import { within } from "../support/deadline.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
-import { DESTINATION, keepThreads, RECEIVE } from "../support/kept_threads.ts";
 import { LOOPBACK } from "../support/migrate.ts";
 import { StillGuest } from "../support/still_guest.ts";
-
-await keepThreads(...DESTINATION, RECEIVE);
 
 /** The PING behind the block list: what is said before its PONG is all that is said. */
 const LAST = 7;

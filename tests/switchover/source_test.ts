@@ -13,12 +13,9 @@ import { ModelledDestination } from "../multifd/modelled_destination.ts";
 import { until, within } from "../support/deadline.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
 import { TestImage } from "../support/images.ts";
-import { DESTINATION, keepThreads, PRECOPY, SOURCE } from "../support/kept_threads.ts";
 import { LOOPBACK } from "../support/migrate.ts";
 import { Random } from "../support/random.ts";
 import { StillGuest } from "../support/still_guest.ts";
-
-await keepThreads(...SOURCE, ...DESTINATION, PRECOPY);
 
 const MIB = 1 << 20;
 const ON = { switchoverAck: true };

@@ -19,12 +19,9 @@ import { assertImageMemory } from "../receive/memory_model.ts";
 import { until, within } from "../support/deadline.ts";
 import { leavingNoDescriptors, openDescriptors } from "../support/descriptors.ts";
 import { TestImage } from "../support/images.ts";
-import { DESTINATION, keepThreads, RECEIVE, SOURCE, TLS } from "../support/kept_threads.ts";
 import { type Encryption, LOOPBACK } from "../support/migrate.ts";
 import { StillGuest } from "../support/still_guest.ts";
 import { preSharedKey } from "./credentials.ts";
-
-await keepThreads(...SOURCE, ...DESTINATION, ...TLS, RECEIVE);
 
 /** Far more than are kept. */
 const CROWD = 1000;

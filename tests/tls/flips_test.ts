@@ -10,13 +10,10 @@ import { within } from "../support/deadline.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
 import { FaultRelay, type Relayed } from "../support/fault_relay.ts";
 import { TestImage } from "../support/images.ts";
-import { DESTINATION, keepThreads, SOURCE, TLS } from "../support/kept_threads.ts";
 import { LOOPBACK } from "../support/migrate.ts";
 import { Random } from "../support/random.ts";
 import { StatusLog } from "../support/status_log.ts";
 import { preSharedKey } from "./credentials.ts";
-
-await keepThreads(...SOURCE, ...DESTINATION, ...TLS);
 
 const PAGES = 300;
 const ROUNDS = 2;

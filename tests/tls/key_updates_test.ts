@@ -9,12 +9,9 @@ import { WorkloadGuest } from "../../workload/workload_guest.ts";
 import { within } from "../support/deadline.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
 import { TestImage } from "../support/images.ts";
-import { DESTINATION, keepThreads, SOURCE, TLS } from "../support/kept_threads.ts";
 import { assertEachPageOnce, LOOPBACK } from "../support/migrate.ts";
 import { preSharedKey } from "./credentials.ts";
 import { UpdatingRelay } from "./updating_relay.ts";
-
-await keepThreads(...SOURCE, ...DESTINATION, ...TLS);
 
 const PAGES = 2500;
 /** Bytes a second: slow enough for the guest to ask while it streams. */

@@ -10,22 +10,12 @@ import { within } from "../support/deadline.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
 import { FaultRelay } from "../support/fault_relay.ts";
 import { TestImage } from "../support/images.ts";
-import {
-  COMPRESSION,
-  DESTINATION,
-  keepThreads,
-  MULTIFD,
-  SOURCE,
-  TLS,
-} from "../support/kept_threads.ts";
 import { assertEachPageOnce, LOOPBACK, migrate, runsThere } from "../support/migrate.ts";
 import { firstOf, testUnless } from "../support/skip.ts";
 import { StatusLog } from "../support/status_log.ts";
 import { StillGuest } from "../support/still_guest.ts";
 import { needsOpenssl } from "./authority.ts";
 import { KINDS } from "./credentials.ts";
-
-await keepThreads(...SOURCE, ...DESTINATION, ...TLS, ...COMPRESSION, ...MULTIFD);
 
 const skip = needsOpenssl();
 const BLOCKS = { ram: 4099, "0000:00:02.0/vga.vram": 33, "/rom@etc/table": 1, "pc.bios": 64 };

@@ -5,7 +5,6 @@ import { loadCredentials } from "../../channel/tls/credentials.ts";
 import { TlsError } from "../../ffi/tls/tls_error.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
 import { TestImage } from "../support/images.ts";
-import { DESTINATION, keepThreads, SOURCE, TLS } from "../support/kept_threads.ts";
 import { assertEachPageOnce, type Encryption, migrate } from "../support/migrate.ts";
 import { firstOf, needsCommand, testUnless } from "../support/skip.ts";
 import { StillGuest } from "../support/still_guest.ts";
@@ -18,8 +17,6 @@ import {
   needsMaker,
   shellBlocks,
 } from "./security_document.ts";
-
-await keepThreads(...SOURCE, ...DESTINATION, ...TLS);
 
 /** Moves an image over TLS, and compares every byte. */
 async function moves(encryption: Encryption): Promise<void> {

@@ -15,13 +15,10 @@ import { within } from "../support/deadline.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
 import { testUnless } from "../support/skip.ts";
 import { TestImage } from "../support/images.ts";
-import { DESTINATION, keepThreads, PRECOPY, SOURCE, TLS } from "../support/kept_threads.ts";
 import { Authority } from "../../qemu/authority.ts";
 import { needsOpenssl } from "./authority.ts";
 import type { FilteredSource } from "./filtered_source.ts";
 import { TlsFront } from "./tls_front.ts";
-
-await keepThreads(...SOURCE, ...DESTINATION, ...TLS, PRECOPY);
 
 /** Pages asked for at once: more than a record of TLS holds requests. */
 const PAGES = 3000;

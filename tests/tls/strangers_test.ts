@@ -12,15 +12,12 @@ import { Source } from "../../server/source.ts";
 import { until, within } from "../support/deadline.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
 import { TestImage } from "../support/images.ts";
-import { DESTINATION, keepThreads, SOURCE, TLS } from "../support/kept_threads.ts";
 import { LOOPBACK } from "../support/migrate.ts";
 import { testUnless } from "../support/skip.ts";
 import { StillGuest } from "../support/still_guest.ts";
 import { Authority } from "../../qemu/authority.ts";
 import { needsOpenssl } from "./authority.ts";
 import { certificates } from "./credentials.ts";
-
-await keepThreads(...SOURCE, ...DESTINATION, ...TLS);
 
 const skip = needsOpenssl();
 

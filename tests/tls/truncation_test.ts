@@ -15,14 +15,11 @@ import { until, within } from "../support/deadline.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
 import { FaultRelay } from "../support/fault_relay.ts";
 import { TestImage } from "../support/images.ts";
-import { DESTINATION, keepThreads, RECEIVE, SOURCE, TLS } from "../support/kept_threads.ts";
 import { LOOPBACK } from "../support/migrate.ts";
 import { StillGuest } from "../support/still_guest.ts";
 import { TlsBack } from "./tls_back.ts";
 import type { Ending } from "./pass_on.ts";
 import { TlsFront } from "./tls_front.ts";
-
-await keepThreads(...SOURCE, ...DESTINATION, ...TLS, RECEIVE);
 
 const CUT = /main channel: .*ended without TLS's closing word/;
 

@@ -11,15 +11,12 @@ import { within } from "../support/deadline.ts";
 import { leavingNoDescriptors } from "../support/descriptors.ts";
 import { FaultRelay } from "../support/fault_relay.ts";
 import { TestImage } from "../support/images.ts";
-import { DESTINATION, keepThreads, PRECOPY, SOURCE, TLS } from "../support/kept_threads.ts";
 import { type Encryption, LOOPBACK } from "../support/migrate.ts";
 import { testUnless } from "../support/skip.ts";
 import { patternsOf, Wire } from "../support/wire.ts";
 import { needsOpenssl } from "./authority.ts";
 import { KINDS } from "./credentials.ts";
 import { TlsFront } from "./tls_front.ts";
-
-await keepThreads(...SOURCE, ...DESTINATION, ...TLS, PRECOPY);
 
 /** What the stream begins with, and the block's name, which every request has. */
 const WORDS = ["QEVM", "a-block-of-memory"];

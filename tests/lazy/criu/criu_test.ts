@@ -8,14 +8,11 @@ import {
 import { until, within } from "../../support/deadline.ts";
 import { leavingNoDescriptors } from "../../support/descriptors.ts";
 import { freePort } from "../../support/free_port.ts";
-import { keepThreads, LAZY } from "../../support/kept_threads.ts";
 import { testUnless } from "../../support/skip.ts";
 import { CRIU_TASK } from "../../../client/lazy/criu/criu_task.ts";
 import { ThreadPool } from "../../../migration/threads/thread_pool.ts";
 import { CriuTask, needsCriu } from "./criu_task.ts";
 import { spreadOverDumps } from "./incremental.ts";
-
-await keepThreads(LAZY);
 
 const MIB = 1024 * 1024;
 

@@ -12,12 +12,9 @@ import { LineProcess } from "../line_process.ts";
 import { closeDescriptor } from "../../../ffi/descriptors.ts";
 import { type FaultReader, UffdEvent } from "../../../ffi/fault_reader.ts";
 import { leavingNoDescriptors } from "../../support/descriptors.ts";
-import { keepThreads, LAZY } from "../../support/kept_threads.ts";
 import { testUnless } from "../../support/skip.ts";
 import { needsVmm } from "../vmm.ts";
 import { HandMoved, KILLED, wordOf, writeImages } from "./hand_moved.ts";
-
-await keepThreads(LAZY);
 
 /** Has the server die behind the read of a message, before it does anything about it; children die with it. */
 function deathAt(

@@ -5,12 +5,9 @@ import { assertEquals } from "@std/assert";
 import { waitingFaults } from "../../../ffi/waiting_faults.ts";
 import { until } from "../../support/deadline.ts";
 import { leavingNoDescriptors } from "../../support/descriptors.ts";
-import { keepThreads, LAZY } from "../../support/kept_threads.ts";
 import { testUnless } from "../../support/skip.ts";
 import { needsVmm } from "../vmm.ts";
 import { HandMoved, wordOf } from "./hand_moved.ts";
-
-await keepThreads(LAZY);
 
 /** Starts a process that is armed, and has it act once, before the first page is placed. */
 async function interrupted(armed: string, fill: boolean): Promise<HandMoved> {
