@@ -54,10 +54,9 @@ export class EndedStore {
     for await (const { name } of Deno.readDir(this.#directory)) {
       if (!name.endsWith(SUFFIX)) continue;
       const id = name.slice(0, -SUFFIX.length);
-      const record = await this.#readOne(name);
-      if (record !== undefined && record.view.id === id && endOf(record) >= since) {
-        records.push(record);
-      } else this.forget(id);
+      const record = await this.#readOne(id);
+      if (record !== undefined && endOf(record) >= since) records.push(record);
+      else this.forget(id);
     }
     return records.sort((one, other) => endOf(one) - endOf(other));
   }
@@ -66,18 +65,21 @@ export class EndedStore {
     this.settled = this.settled.then(write).catch((error) => this.#fail(id, error));
   }
 
-  async #readOne(name: string): Promise<EndedRecord | undefined> {
+  /** Undefined for what is no record of the session. */
+  async #readOne(id: string): Promise<EndedRecord | undefined> {
     try {
-      return JSON.parse(await Deno.readTextFile(`${this.#directory}/${name}`)) as EndedRecord;
+      const text = await Deno.readTextFile(`${this.#directory}/${id}${SUFFIX}`);
+      const record = JSON.parse(text) as EndedRecord;
+      return record.view.id === id ? record : undefined;
     } catch {
       return undefined;
     }
   }
 }
 
-/** When it ended, in milliseconds since 1970; NaN for what is no such record. */
+/** When it ended, in milliseconds since 1970; NaN where the record does not say. */
 export function endOf({ view }: EndedRecord): number {
-  return Date.parse(view?.endedAt ?? "");
+  return Date.parse(view.endedAt ?? "");
 }
 
 /** A session of a daemon before this one: all that can be done with it is to look. */

@@ -73,7 +73,9 @@ Deno.test("daemon forgets what ended more than a day ago, and what of it cannot 
     path,
     JSON.stringify({ ...record, view: { ...record.view, endedAt: old } }),
   );
-  await Deno.writeTextFile(`${place.stateDirectory}/x1.ended.json`, "{");
+  for (const [number, text] of ["{", "{}", "null"].entries()) {
+    await Deno.writeTextFile(`${place.stateDirectory}/x${number}.ended.json`, text);
+  }
   const second = await place.start();
   assertEquals(await list(second), []);
   await second.end();
